@@ -1,0 +1,126 @@
+"""Files that are either whole or not there: write to a temporary name, fsync, rename."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import hashlib
+import json
+import os
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO, Any
+
+from crossgraph.core.errors import InputError
+
+
+@contextlib.contextmanager
+def atomic_write(path: Path | str) -> Iterator[IO[bytes]]:
+    """Open a temporary file that takes the name `path` only when the block ends well.
+
+    Args:
+        path: The final name. Its folder is made when missing.
+
+    Yields:
+        A binary file object. It and its name vanish when the block raises.
+
+    Raises:
+        InputError: The disk is full, or the place cannot be written.
+    """
+    path = Path(path)
+    temporary: Path | None = None
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
+        temporary = Path(name)
+        with os.fdopen(handle, "wb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        os.chmod(temporary, 0o666 & ~_umask())
+        os.replace(temporary, path)
+        temporary = None
+        _sync_folder(path.parent)
+    except OSError as error:
+        raise unwritable(path, error) from error
+    finally:
+        if temporary is not None:
+            temporary.unlink(missing_ok=True)
+
+
+def unwritable(path: Path, error: OSError) -> InputError:
+    """Turn the operating system's refusal to write `path` into a line for people."""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+        return InputError(f"{path}: no room left to write it", "free some disk space and run the same command again")
+    reason = os.strerror(error.errno) if error.errno else str(error)
+    return InputError(f"{path}: cannot be written ({reason.lower()})", "choose another place or change its permissions")
+
+
+def write_text(path: Path | str, text: str) -> None:
+    """Write UTF-8 text atomically; see `atomic_write` for what is raised."""
+    with atomic_write(path) as file:
+        file.write(text.encode("utf-8"))
+
+
+def write_json(path: Path | str, value: object) -> None:
+    """Write indented JSON atomically; see `atomic_write` for what is raised."""
+    write_text(path, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def read_text(path: Path | str, remedy: str = "check the path") -> str:
+    """Read a UTF-8 file.
+
+    Raises:
+        InputError: It is missing, a folder, unreadable or not UTF-8.
+    """
+    path = Path(path)
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except FileNotFoundError as error:
+        raise InputError(f"{path}: no such file", remedy) from error
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path}: byte {error.start} is not UTF-8", "save it as UTF-8") from error
+    except OSError as error:
+        reason = os.strerror(error.errno).lower() if error.errno else str(error)
+        raise InputError(f"{path}: cannot be read ({reason})", remedy) from error
+
+
+def read_json(path: Path | str, remedy: str = "check the path") -> Any:
+    """Read a JSON file.
+
+    Raises:
+        InputError: It is missing, unreadable or not JSON; the line and column are named.
+    """
+    text = read_text(path, remedy)
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError as error:
+        where = f"line {error.lineno}, column {error.colno}"
+        raise InputError(f"{path}: not valid JSON at {where} ({error.msg})", "it may be truncated; make it again") from error
+
+
+def sha256(path: Path | str, limit: int | None = None) -> str:
+    """Return the hexadecimal SHA-256 of a file, or of its first `limit` bytes."""
+    digest = hashlib.sha256()
+    left = limit
+    with Path(path).open("rb") as file:
+        while chunk := file.read(1 << 20 if left is None else min(1 << 20, left)):
+            digest.update(chunk)
+            if left is not None:
+                left -= len(chunk)
+    return digest.hexdigest()
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
