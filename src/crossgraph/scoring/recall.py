@@ -1,0 +1,254 @@
+"""Ranks and recalls of a score matrix: the few lines that training and evaluation share.
+
+Ties are decided by nobody: a query whose best right answer has the same score as some wrong ones
+counts with the probability of a hit when the equal scores are put in random order ("expected"), or as
+if every wrong one came first ("worst"). Column order never decides, and NaN and infinity are refused
+(`crossgraph.scoring.finite`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+import numpy as np
+from jaxtyping import Bool, Float, Int64
+
+from crossgraph.core.errors import InputError
+from crossgraph.scoring.finite import refuse_nonfinite
+
+Ties = Literal["expected", "worst"]
+CUTOFFS = (1, 5, 10)
+BLOCK_VALUES = (
+    1 << 22
+)  # scores looked at in one go: 16 MB of float32, however large the matrix
+
+
+class ScoreRows(Protocol):
+    """Anything that gives consecutive rows of a score matrix: an array, a memory map, a mean of several."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Images, captions."""
+        ...
+
+    def __getitem__(self, rows: slice, /) -> Float[np.ndarray, "img txt"]:
+        """Return consecutive rows, all captions."""
+        ...
+
+
+@dataclass(frozen=True)
+class Ranks:
+    """Where each query's best right answer stands. A query without a right answer is left out.
+
+    Attributes:
+        queries: Row of each query: an image (i2t) or a caption (t2i).
+        above: Wrong answers that score higher, which is the 0-based rank when nothing ties.
+        tied_wrong: Wrong answers with exactly the best right answer's score.
+        tied_right: Right answers with that score, itself included.
+    """
+
+    queries: Int64[np.ndarray, " query"]
+    above: Int64[np.ndarray, " query"]
+    tied_wrong: Int64[np.ndarray, " query"]
+    tied_right: Int64[np.ndarray, " query"]
+
+    def rank(self, ties: Ties = "expected") -> Float[np.ndarray, " query"]:
+        """Return 0-based ranks: the mean over all orders of equal scores, or the worst of them."""
+        if ties == "worst":
+            return (self.above + self.tied_wrong).astype(np.float64)
+        return self.above + self.tied_wrong / (self.tied_right + 1.0)
+
+    def hit(self, cutoff: int, ties: Ties = "expected") -> Float[np.ndarray, " query"]:
+        """Return the probability in 0..1 that a right answer is among the first `cutoff`.
+
+        Of w wrong and r right answers with equal score, all of the first k places go to wrong ones
+        with probability prod_{t<k} (w - t) / (w + r - t), where k = cutoff - above places are left.
+        """
+        left = cutoff - self.above
+        if ties == "worst":
+            return (self.tied_wrong < left).astype(np.float64)
+        miss = np.ones(len(self.above))
+        tied = self.tied_wrong + self.tied_right
+        for place in range(cutoff):
+            wrong = np.maximum(self.tied_wrong - place, 0) / np.maximum(tied - place, 1)
+            miss = np.where(place < left, miss * wrong, miss)
+        return 1.0 - miss
+
+    @property
+    def tied(self) -> Bool[np.ndarray, " query"]:
+        """True where the order of equal scores decides the rank."""
+        return self.tied_wrong > 0
+
+
+@dataclass(frozen=True)
+class Direction:
+    """The figures of one direction over its queries.
+
+    Attributes:
+        recall: Share of queries with a right answer among the first K, in percent, by K.
+        median_rank: Floor of the median 0-based rank, plus 1.
+        mean_rank: Mean 0-based rank, plus 1.
+        queries: Number of queries.
+        tied: Share of queries whose rank a tie decides, in percent.
+    """
+
+    recall: dict[int, float]
+    median_rank: float
+    mean_rank: float
+    queries: int
+    tied: float
+
+
+@dataclass(frozen=True)
+class Recalls:
+    """Both directions, and the sum that chooses checkpoints.
+
+    Attributes:
+        i2t: From an image to its captions.
+        t2i: From a caption to its image.
+        rsum: The sum of the six recalls, at most 600.
+    """
+
+    i2t: Direction
+    t2i: Direction
+    rsum: float
+
+
+def recalls(
+    scores: ScoreRows,
+    caption_image: Int64[np.ndarray, " caption"],
+    ties: Ties = "expected",
+) -> Recalls:
+    """Reduce a score matrix to the field's figures.
+
+    Args:
+        scores: (images, captions), higher is better; read in blocks of rows.
+        caption_image: Row of the image that each caption describes.
+        ties: How equal scores count.
+
+    Raises:
+        InputError: NaN or infinity in the scores, or a map that does not fit them.
+    """
+    i2t, t2i = ranks(scores, caption_image)
+    first, second = summarise(i2t, ties), summarise(t2i, ties)
+    return Recalls(
+        i2t=first,
+        t2i=second,
+        rsum=sum(first.recall.values()) + sum(second.recall.values()),
+    )
+
+
+def summarise(found: Ranks, ties: Ties = "expected") -> Direction:
+    """Reduce one direction's ranks to its figures."""
+    rank = found.rank(ties)
+    return Direction(
+        recall={cutoff: percent(found.hit(cutoff, ties)) for cutoff in CUTOFFS},
+        median_rank=float(np.floor(np.median(rank)) + 1),
+        mean_rank=float(rank.mean() + 1),
+        queries=len(rank),
+        tied=percent(found.tied),
+    )
+
+
+def ranks(
+    scores: ScoreRows, caption_image: Int64[np.ndarray, " caption"]
+) -> tuple[Ranks, Ranks]:
+    """Rank both directions in two passes over blocks of rows.
+
+    Args:
+        scores: (images, captions), higher is better.
+        caption_image: Row of the image that each caption describes. An image without captions is no
+            query, but stays a wrong answer for every caption.
+
+    Returns:
+        i2t (queries are images that have captions) and t2i (queries are all captions).
+
+    Raises:
+        InputError: NaN or infinity in the scores, or a map that does not fit them.
+    """
+    check_map(scores.shape, caption_image)
+    images, captions = scores.shape
+    right = right_scores(scores, caption_image)
+    best = np.full(images, -np.inf, dtype=right.dtype)
+    np.maximum.at(best, caption_image, right)
+    tied_right = np.bincount(
+        caption_image[right == best[caption_image]], minlength=images
+    )
+    above_i2t, equal_i2t = np.zeros(images, np.int64), np.zeros(images, np.int64)
+    above_t2i, equal_t2i = np.zeros(captions, np.int64), np.zeros(captions, np.int64)
+    for rows, block in blocks(scores):
+        above_i2t[rows] = np.count_nonzero(block > best[rows, None], axis=1)
+        equal_i2t[rows] = np.count_nonzero(block == best[rows, None], axis=1)
+        above_t2i += np.count_nonzero(block > right, axis=0)
+        equal_t2i += np.count_nonzero(block == right, axis=0)
+    asked = np.flatnonzero(np.bincount(caption_image, minlength=images))
+    one = np.ones(captions, np.int64)
+    return (
+        Ranks(
+            asked, above_i2t[asked], (equal_i2t - tied_right)[asked], tied_right[asked]
+        ),
+        Ranks(np.arange(captions), above_t2i, equal_t2i - one, one),
+    )
+
+
+def right_scores(
+    scores: ScoreRows, caption_image: Int64[np.ndarray, " caption"]
+) -> Float[np.ndarray, " caption"]:
+    """Return each caption's score with its own image, having checked that every score is finite.
+
+    Raises:
+        InputError: NaN or infinity in the scores.
+    """
+    order = np.argsort(caption_image, kind="stable")
+    ends = np.searchsorted(caption_image[order], np.arange(scores.shape[0] + 1))
+    right: Float[np.ndarray, " caption"] | None = None
+    for rows, block in blocks(scores):
+        refuse_nonfinite(block, rows.start)
+        if right is None:
+            right = np.empty(scores.shape[1], dtype=block.dtype)
+        mine = order[ends[rows.start] : ends[rows.stop]]
+        right[mine] = block[caption_image[mine] - rows.start, mine]
+    assert right is not None
+    return right
+
+
+def blocks(scores: ScoreRows) -> Iterator[tuple[slice, Float[np.ndarray, "img txt"]]]:
+    """Walk over a score matrix by consecutive rows, a bounded number of scores at a time."""
+    images, captions = scores.shape
+    step = max(1, BLOCK_VALUES // max(1, captions))
+    for start in range(0, images, step):
+        rows = slice(start, min(images, start + step))
+        yield rows, scores[rows]
+
+
+def check_map(
+    shape: tuple[int, ...], caption_image: Int64[np.ndarray, " caption"]
+) -> None:
+    """Refuse scores and a caption→image map that do not belong together.
+
+    Raises:
+        InputError: Another shape than (images, captions), no caption at all, or a row out of range.
+    """
+    if len(shape) != 2:
+        raise InputError(
+            f"scores of shape {shape}", "give a matrix of images × captions"
+        )
+    if len(caption_image) != shape[1]:
+        raise InputError(
+            f"scores hold {shape[1]:,} captions and the data {len(caption_image):,}",
+            "score this split again",
+        )
+    if len(caption_image) == 0:
+        raise InputError("no captions to evaluate", "choose a split with captions")
+    if caption_image.min() < 0 or caption_image.max() >= shape[0]:
+        raise InputError(
+            f"scores hold {shape[0]:,} images and the captions speak of image {int(caption_image.max())}",
+            "score this split again",
+        )
+
+
+def percent(share: Float[np.ndarray, " query"] | Bool[np.ndarray, " query"]) -> float:
+    """Return the mean of shares in percent, exact where the sum is."""
+    return 100.0 * float(share.sum()) / len(share)
