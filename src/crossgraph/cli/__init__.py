@@ -1,0 +1,1 @@
+"""The command line: the frame, and one thin module per command."""

@@ -1,0 +1,1 @@
+"""The nouns, settings, registries and errors that everything else stands on."""

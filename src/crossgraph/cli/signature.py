@@ -1,0 +1,287 @@
+"""A function's typed signature as a command line.
+
+Positional parameters are positionals, keyword-only parameters are `--options`, their types decide what
+is read, the Google docstring gives the help. jsonargparse does the parsing; this module tells it what
+to parse and says in one line what went wrong.
+"""
+
+from __future__ import annotations
+
+import argparse
+import inspect
+import math
+import re
+import types
+import typing
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from crossgraph.core.errors import InputError, did_you_mean
+
+OVERRIDES = "overrides"
+"""A keyword-only parameter of this name collects the `--a.b=c` arguments."""
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """One parameter of a command.
+
+    Attributes:
+        name: The Python name.
+        option: True for `--name`, False for a positional.
+        many: Whether it takes a list of values.
+        flag: Whether it takes no value.
+        convert: Text to value; raises `argparse.ArgumentTypeError` with a reason.
+        shown: What stands for the value in the help.
+        default: The default, or `inspect.Parameter.empty` where the parameter is required.
+        help: Its line of the docstring.
+    """
+
+    name: str
+    option: bool
+    many: bool
+    flag: bool
+    convert: Callable[[str], Any]
+    shown: str
+    default: Any
+    help: str
+
+    @property
+    def required(self) -> bool:
+        """Whether the command cannot do without."""
+        return self.default is inspect.Parameter.empty
+
+    @property
+    def spelled(self) -> str:
+        """How a person writes it: `--image-size`, `RUN`."""
+        return "--" + self.name.replace("_", "-") if self.option else self.shown
+
+
+def call(function: Callable[..., None], prog: str, arguments: Sequence[str]) -> None:
+    """Parse `arguments` by the function's signature and call it.
+
+    Args:
+        function: A command.
+        prog: What stands before the arguments: "crossgraph score".
+        arguments: The words after the command's name.
+
+    Raises:
+        InputError: An argument is unknown, missing or of the wrong type.
+        SystemExit: `--help` was asked for and printed.
+    """
+    parameters, collects = read(function)
+    words, overrides = _arrange(parameters, arguments, collects)
+    parser = _parser(parameters, prog, inspect.getdoc(function) or "", collects)
+    try:
+        values = vars(parser.parse_args(words))
+    except argparse.ArgumentError as error:
+        raise InputError(_explain(str(error), parameters), f"see {prog} --help") from error
+    given: dict[str, Any] = {p.name: values[p.name] for p in parameters if p.option}
+    if collects:
+        given[OVERRIDES] = overrides
+    function(*(values[p.name] for p in parameters if not p.option), **given)
+
+
+def read(function: Callable[..., None]) -> tuple[list[Parameter], bool]:
+    """Read a command's parameters, and whether it collects overrides."""
+    hints = typing.get_type_hints(function)
+    described = _described(inspect.getdoc(function) or "")
+    parameters: list[Parameter] = []
+    collects = False
+    for name, item in inspect.signature(function).parameters.items():
+        option = item.kind is inspect.Parameter.KEYWORD_ONLY
+        if option and name == OVERRIDES:
+            collects = True
+            continue
+        hint, many = _element(hints[name])
+        shown = name.upper().removesuffix("S") if many and not option else name.upper()
+        if hint is not bool:
+            convert, shown = _converter(hint, shown)
+        else:
+            convert = str
+        parameters.append(
+            Parameter(name, option, many, hint is bool, convert, shown, item.default, described.get(name, ""))
+        )
+    return parameters, collects
+
+
+def _element(hint: Any) -> tuple[Any, bool]:
+    """Take `| None` and `list[...]` off a type; tell whether it was a list."""
+    if isinstance(hint, types.UnionType) or typing.get_origin(hint) is typing.Union:
+        inner = [item for item in typing.get_args(hint) if item is not types.NoneType]
+        if len(inner) != 1:
+            raise TypeError(f"a command line cannot tell the types of {hint} apart")
+        hint = inner[0]
+    if typing.get_origin(hint) in (list, Sequence):
+        return typing.get_args(hint)[0], True
+    return hint, False
+
+
+def _converter(hint: Any, shown: str) -> tuple[Callable[[str], Any], str]:
+    if typing.get_origin(hint) is Literal:
+        choices = typing.get_args(hint)
+        return lambda text: _choice(text, choices), "{" + ",".join(map(str, choices)) + "}"
+    if hint is int:
+        return _whole, "N"
+    if hint is float:
+        return _number, "X"
+    if hint is Path:
+        return _path, shown
+    if hint is str:
+        return str, shown
+    raise TypeError(f"no command line form for {hint}")
+
+
+def _choice(text: str, choices: tuple[Any, ...]) -> Any:
+    for choice in choices:
+        if text in (choice, str(choice)):
+            return choice
+    raise argparse.ArgumentTypeError(f"unknown choice '{text}' ({did_you_mean(text, map(str, choices))})")
+
+
+def _whole(text: str) -> int:
+    try:
+        return int(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"'{text}' is not a whole number") from None
+
+
+def _number(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not math.isfinite(value):
+        raise argparse.ArgumentTypeError(f"'{text}' is not a finite number")
+    return value
+
+
+def _path(text: str | Path) -> Path:
+    if isinstance(text, Path):  # the parser checks what it has made, and defaults, once more
+        return text
+    if not text or "\0" in text:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a path")
+    return Path(text)
+
+
+def _arrange(parameters: Sequence[Parameter], arguments: Sequence[str], collects: bool) -> tuple[list[str], list[str]]:
+    """Spell options one way, put positionals first, take the overrides out.
+
+    Raises:
+        InputError: An option is unknown; the message suggests the nearest.
+    """
+    options = {p.name: p for p in parameters if p.option}
+    positionals: list[str] = []
+    rest: list[str] = []
+    overrides: list[str] = []
+    queue = list(arguments)
+    while queue:
+        word = queue.pop(0)
+        if word == "--":
+            positionals += queue
+            break
+        if word == "-h":
+            word = "--help"
+        if not word.startswith("--"):
+            if re.match(r"-[^\d.]", word):
+                raise InputError(f"no option {word}", f"see {' '.join(p.spelled for p in options.values())}")
+            positionals.append(word)
+            continue
+        name, equals, value = word[2:].partition("=")
+        found = options.get(name.replace("-", "_"))
+        if found is not None:
+            rest.append(found.spelled + equals + value)
+            if not equals and not found.flag:
+                rest += _values(queue, found.many)
+        elif name == "help":
+            rest.append("--help")
+        elif collects and (equals or "." in name or (queue and not queue[0].startswith("--"))):
+            overrides.append(f"{name}={value if equals else _override_value(name, queue)}")
+        else:
+            raise InputError(f"no option --{name}", did_you_mean(f"--{name}", [p.spelled for p in options.values()]))
+    return positionals + rest if not any(p.startswith("-") for p in positionals) else [
+        *rest,
+        "--",
+        *positionals,
+    ], overrides
+
+
+def _values(queue: list[str], many: bool) -> list[str]:
+    """Take the words that belong to the option just read."""
+    taken: list[str] = []
+    while queue and not queue[0].startswith("--") and (many or not taken):
+        taken.append(queue.pop(0))
+    return taken
+
+
+def _override_value(name: str, queue: list[str]) -> str:
+    if not queue or queue[0].startswith("--"):
+        raise InputError(f"--{name} has no value", f"write --{name}=VALUE")
+    return queue.pop(0)
+
+
+def _parser(parameters: Sequence[Parameter], prog: str, doc: str, collects: bool) -> Any:
+    from jsonargparse import ArgumentParser
+
+    parser = ArgumentParser(
+        prog=prog,
+        description=re.split(r"\n\s*(?:Args|Raises|Returns|Attributes|Yields):\s*\n", doc)[0].strip(),
+        epilog="Any key of the recipe can be set by --a.b=VALUE, for example --model.dim=64." if collects else None,
+        exit_on_error=False,
+        allow_abbrev=False,
+        add_help=True,
+        formatter_class=_Formatter,
+    )
+    for p in parameters:
+        settings: dict[str, Any] = {"help": p.help.replace("%", "%%")}
+        if p.flag:
+            parser.add_argument(p.spelled, action="store_true", **settings)
+            continue
+        settings |= {"type": p.convert, "metavar": p.shown}
+        if p.many:
+            settings["nargs"] = "+" if p.required or p.option else "*"
+        elif not p.option and not p.required:
+            settings["nargs"] = "?"
+        if not p.required:
+            settings["default"] = p.default
+            if p.default not in (None, [], ()):
+                settings["help"] += f" (default: {p.default})"
+        if p.option:
+            settings["required"] = p.required
+            settings["help"] += " (required)" if p.required else ""
+        parser.add_argument(p.spelled if p.option else p.name, **settings)
+    return parser
+
+
+class _Formatter(argparse.RawDescriptionHelpFormatter):
+    """argparse's help, with the docstring's line breaks kept."""
+
+
+def _described(doc: str) -> dict[str, str]:
+    """Read the `Args:` section of a Google docstring."""
+    section = re.search(r"^Args:\s*\n(.*?)(?=^\S|\Z)", doc, re.S | re.M)
+    entries: dict[str, str] = {}
+    name = ""
+    for line in section[1].splitlines() if section else []:
+        head = re.match(r" {4}(\w+)(?: \([^)]*\))?:\s*(.*)", line)
+        if head:
+            name = head[1]
+            entries[name] = head[2]
+        elif name and line.strip():
+            entries[name] += " " + line.strip()
+    return entries
+
+
+def _explain(message: str, parameters: Sequence[Parameter]) -> str:
+    """Turn the parser's words into ours, on one line."""
+    missing = re.search(r"arguments are required: (.*)", message)
+    if missing:
+        spelled = {p.name: p.spelled for p in parameters}
+        names = [spelled.get(name.strip().replace("-", "_"), name.strip()) for name in missing[1].split(",")]
+        return f"{' and '.join(names)} {'is' if len(names) == 1 else 'are'} required"
+    unknown = re.search(r"unrecognized arguments: (.*)", message, re.I)
+    if unknown:
+        return f"nothing is expected after the arguments, but found: {unknown[1].strip()}"
+    return re.sub(r"^argument (\S+): ", r"\1: ", " ".join(message.split()))
