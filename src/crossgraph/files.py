@@ -38,8 +38,8 @@ def atomic_write(path: Path | str) -> Iterator[IO[bytes]]:
             yield file
             file.flush()
             os.fsync(file.fileno())
-        os.chmod(temporary, 0o666 & ~_umask())
-        os.replace(temporary, path)
+        temporary.chmod(0o666 & ~_umask())
+        temporary.replace(path)
         temporary = None
         _sync_folder(path.parent)
     except OSError as error:
@@ -97,7 +97,9 @@ def read_json(path: Path | str, remedy: str = "check the path") -> Any:
         return json.loads(text)
     except json.JSONDecodeError as error:
         where = f"line {error.lineno}, column {error.colno}"
-        raise InputError(f"{path}: not valid JSON at {where} ({error.msg})", "it may be truncated; make it again") from error
+        raise InputError(
+            f"{path}: not valid JSON at {where} ({error.msg})", "it may be truncated; make it again"
+        ) from error
 
 
 def sha256(path: Path | str, limit: int | None = None) -> str:

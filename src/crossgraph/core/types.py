@@ -10,17 +10,19 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Self
+from typing import TypeVar
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+S = TypeVar("S", bound="_Tensors")
+
 
 class _Tensors:
     """What all nouns share: apply one function to every tensor inside."""
 
-    def map(self, function: Callable[[Tensor], Tensor]) -> Self:
+    def map(self: S, function: Callable[[Tensor], Tensor]) -> S:
         """Return a copy with `function` applied to every tensor field."""
         changed: dict[str, object] = {}
         for item in dataclasses.fields(self):  # pyright: ignore[reportArgumentType]
@@ -32,11 +34,11 @@ class _Tensors:
                 changed[item.name] = {name: function(tensor) for name, tensor in entries.items()}
         return dataclasses.replace(self, **changed)  # pyright: ignore[reportArgumentType, reportUnknownVariableType]
 
-    def select(self, rows: Tensor | slice) -> Self:
+    def select(self: S, rows: Tensor | slice) -> S:
         """Return the given rows of the first axis, in the given order."""
         return self.map(lambda tensor: tensor[rows])
 
-    def to(self, device: torch.device | str) -> Self:
+    def to(self: S, device: torch.device | str) -> S:
         """Return a copy on `device`."""
         return self.map(lambda tensor: tensor.to(device))
 

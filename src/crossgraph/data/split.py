@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Int64
@@ -16,6 +16,7 @@ from jaxtyping import Int64
 from crossgraph.core.types import Regions
 
 
+@runtime_checkable
 class FeatureSource(Protocol):
     """Region features of the pictures of one split, read by row, never whole.
 

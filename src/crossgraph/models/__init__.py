@@ -1,0 +1,1 @@
+"""Published methods, one file each; `crossgraph.models.base` holds their contract and the registry."""

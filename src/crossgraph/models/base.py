@@ -7,9 +7,8 @@ is a dot product of `index` vectors; an *interaction* model's score needs both c
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal, Protocol
+from typing import Any, ClassVar, Literal, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -61,6 +60,7 @@ class Batch:
         return Batch(self.regions.to(device), self.tokens.to(device), self.image_ids.to(device))
 
 
+@runtime_checkable
 class Objective(Protocol):
     """A loss on a square score matrix whose diagonal holds the matched pairs; see `crossgraph.losses`."""
 
@@ -74,6 +74,7 @@ class Objective(Protocol):
         ...
 
 
+@runtime_checkable
 class RankingTerm(Protocol):
     """What the training step hands a model to turn a score block into the ranking loss.
 
@@ -86,6 +87,7 @@ class RankingTerm(Protocol):
         ...
 
 
+@runtime_checkable
 class Scorer(Protocol):
     """Anything that scores codes: a model, or its folded form."""
 
@@ -95,18 +97,21 @@ class Scorer(Protocol):
 
 
 class Matcher(nn.Module, ABC):
-    """A published method. Subclasses are registered by name with `@MODELS.register`.
+    """A published method. Subclasses are registered by name with `@MODELS.register` and built by `(config, inputs)`.
 
     Attributes:
+        Config: Dataclass of its sizes and choices.
+        config: The choices this one was built with.
+        inputs: The sizes of the data it was built for.
         kind: "independent" (the score is a dot product of `index`) or "interaction".
         paper: Authors, title, venue, for lists and cards.
-        dead_parameters: Parameters that get no gradient by design, with the reason.
     """
 
     kind: ClassVar[Literal["independent", "interaction"]]
     paper: ClassVar[str]
-    dead_parameters: ClassVar[Mapping[str, str]] = {}
+    Config: ClassVar[type[Any]]
     config: Any
+    inputs: Inputs
 
     @abstractmethod
     def encode_images(self, regions: Regions) -> ImageCode:
@@ -141,7 +146,9 @@ class Matcher(nn.Module, ABC):
         """
         image_shape, text_shape = tuple(images.local.shape), tuple(texts.local.shape)
         if len(image_shape) != 4 or len(text_shape) != 4:
-            raise ValueError(f"codes need a group axis: images (g, a, R, d), texts (g, b, L, d); got {image_shape}, {text_shape}")
+            raise ValueError(
+                f"codes need a group axis: images (g, a, R, d), texts (g, b, L, d); got {image_shape}, {text_shape}"
+            )
         if image_shape[0] != text_shape[0] or image_shape[3] != text_shape[3]:
             raise ValueError(f"images {image_shape} and texts {text_shape} differ in groups or width")
         scores = self.pair_scores(images, texts)
@@ -168,21 +175,13 @@ class Matcher(nn.Module, ABC):
         """
         return {"ranking": ranking(self.score_block(images, texts))}
 
+    def dead_parameters(self) -> dict[str, str]:
+        """Return the parameters whose training gradient is zero by construction, each with the reason."""
+        return {}
+
     def fold(self) -> Scorer:
         """Return an inference form with merged weights, equal to `score`; by default the model itself."""
         return self
 
 
-class ModelFamily(Protocol):
-    """What stands in the registry: a `Matcher` class whose constructor takes `(config, inputs)`."""
-
-    Config: type[Any]
-    kind: str
-    paper: str
-
-    def __call__(self, config: Any, inputs: Inputs) -> Matcher:
-        """Build the model with fresh weights."""
-        ...
-
-
-MODELS: Registry[Any] = Registry("model", "crossgraph.models")
+MODELS: Registry[type[Any]] = Registry("model", "crossgraph.models")

@@ -1,0 +1,50 @@
+"""The command `crossgraph import`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+
+def import_(model: str, checkpoint: Path, *, vocab: Path, out: Path) -> None:
+    """Turn a published checkpoint and its vocabulary into a run.
+
+    Args:
+        model: Whose checkpoint: sgraf.
+        checkpoint: The authors' file (.pth.tar).
+        vocab: The vocabulary it was trained with (JSON).
+        out: Folder of the new run.
+    """
+    import sys
+
+    from crossgraph.core.errors import InputError
+    from crossgraph.models.published import IMPORTERS, read_checkpoint
+    from crossgraph.runs import RunInfo, describe_model, save_run
+    from crossgraph.text.vocabulary import Vocabulary
+
+    importer = IMPORTERS[model]
+    if (out / "run.json").exists():
+        raise InputError(f"{out}: already holds a run", "choose another folder")
+    vocabulary = Vocabulary.load(vocab)
+    file = read_checkpoint(checkpoint)
+    published = importer(file.states, file.options, str(checkpoint))
+    if published.inputs.vocabulary_size != len(vocabulary):
+        raise InputError(
+            f"{vocab}: {len(vocabulary):,} entries where {checkpoint} has {published.inputs.vocabulary_size:,}",
+            "give the vocabulary published with this checkpoint",
+        )
+    matcher = published.build(str(checkpoint))
+    chosen_by = {"split": "unknown (published)", "epoch": file.epoch, "rsum": file.best_rsum}
+    info = RunInfo(
+        published.name,
+        **describe_model(matcher, published.name),
+        chosen_by=chosen_by,
+        origin=checkpoint.name,
+        command=" ".join(["crossgraph", *sys.argv[1:]]),
+    )
+    save_run(out, matcher, vocabulary, info)
+    parameters = sum(p.numel() for p in matcher.parameters())
+    sizes = published.inputs
+    print(
+        f"{published.name}: {parameters:,} parameters, {sizes.regions} regions × {sizes.feature_size}, "
+        f"{sizes.vocabulary_size:,} words -> {out}"
+    )

@@ -1,0 +1,93 @@
+"""Similarity vectors and what reasons over them (SGRAF sections "similarity representation", SGR, SAF).
+
+A *node* is a similarity vector; node 0 compares the global vectors, the others one word with what it saw.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor, nn
+
+from crossgraph.graphs.normalization import BatchNorm, PerCaptionBatchNorm, l1norm, l2norm, masked_softmax
+
+AttentionStatistics = Literal["per_caption", "per_batch"]
+
+
+class SimilarityVector(nn.Module):
+    """s(x, y) = l2norm(W (x − y)² + b), Eq. 1: how two vectors differ, in m numbers instead of one."""
+
+    def __init__(self, dim: int, sim: int) -> None:
+        super().__init__()
+        self.project = nn.Linear(dim, sim)
+
+    def forward(self, x: Float[Tensor, "..."], y: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
+        """Compare along the last axis; the other axes broadcast."""
+        return l2norm(self.project((x - y) ** 2))
+
+
+class ReasoningStep(nn.Module):
+    """One step of SGR: N ← ReLU(W_r (E N)), E = softmax_q((W_in N)(W_out N)ᵀ), without 1/√m."""
+
+    def __init__(self, sim: int) -> None:
+        super().__init__()
+        self.query = nn.Linear(sim, sim)
+        self.key = nn.Linear(sim, sim)
+        self.update = nn.Linear(sim, sim)
+
+    def edges(
+        self,
+        targets: Float[Tensor, "*pair target sim"],
+        nodes: Float[Tensor, "*pair node sim"],
+        mask: Bool[Tensor, "..."],
+    ) -> Float[Tensor, "*pair target node"]:
+        """Return how much each target node takes from each real node; rows sum to 1."""
+        logits = self.query(targets) @ self.key(nodes).transpose(-1, -2)
+        return masked_softmax(logits, mask.unsqueeze(-2))
+
+    def forward(
+        self,
+        targets: Float[Tensor, "*pair target sim"],
+        nodes: Float[Tensor, "*pair node sim"],
+        mask: Bool[Tensor, "..."],
+    ) -> Float[Tensor, "*pair target sim"]:
+        """Update the target nodes (all nodes, or node 0 alone where nothing else is read) from all real nodes."""
+        return torch.relu(self.update(self.edges(targets, nodes, mask) @ nodes))
+
+
+class AttentionFiltration(nn.Module):
+    """SAF: a = l1norm(sigmoid(BN₁(FC(N)))) over the nodes, and the vector l2norm(Σ a_p N_p).
+
+    Args:
+        sim: Size of a node.
+        statistics: What the batch normalisation sees in training. "per_caption": one caption against all
+            images, as published. "per_batch": all pairs of the batch. In evaluation both are the same.
+    """
+
+    def __init__(self, sim: int, statistics: AttentionStatistics) -> None:
+        super().__init__()
+        self.attend = nn.Linear(sim, 1)
+        self.norm = PerCaptionBatchNorm() if statistics == "per_caption" else BatchNorm(1)
+
+    def logits(
+        self, nodes: Float[Tensor, "group img txt node sim"], mask: Bool[Tensor, "group 1 txt node"]
+    ) -> Float[Tensor, "group img txt node"]:
+        """Return the normalised attention before its sigmoid."""
+        raw = self.attend(nodes).squeeze(-1)
+        if isinstance(self.norm, PerCaptionBatchNorm):
+            return self.norm(raw, mask)
+        return self.norm(raw.unsqueeze(-1), mask.unsqueeze(-1)).squeeze(-1)
+
+    def weights(
+        self, nodes: Float[Tensor, "group img txt node sim"], mask: Bool[Tensor, "group 1 txt node"]
+    ) -> Float[Tensor, "group img txt node"]:
+        """Return each node's share; padding gets 0 and the rest sum to 1."""
+        return l1norm(torch.sigmoid(self.logits(nodes, mask)) * mask)
+
+    def forward(
+        self, nodes: Float[Tensor, "group img txt node sim"], mask: Bool[Tensor, "group 1 txt node"]
+    ) -> Float[Tensor, "group img txt sim"]:
+        """Filter the nodes to one similarity vector a pair."""
+        return l2norm((self.weights(nodes, mask).unsqueeze(-2) @ nodes).squeeze(-2))

@@ -1,0 +1,42 @@
+"""Words to vectors: learned embeddings and a recurrent network over them."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
+
+from crossgraph.core.types import Tokens
+
+Direction = Literal["both", "forward"]
+
+
+class RecurrentTextEncoder(nn.Module):
+    """Embedding → dropout → one-layer GRU, packed by length; two directions are averaged.
+
+    Args:
+        vocabulary: Entries of the vocabulary.
+        word_size: Size of a word's embedding; drawn uniformly from ±0.1.
+        size: Size of a word's contextual vector, d.
+        direction: "both" (Bi-GRU) or "forward".
+        dropout: Probability of dropping an embedding's feature.
+    """
+
+    def __init__(self, vocabulary: int, word_size: int, size: int, direction: Direction, dropout: float) -> None:
+        super().__init__()
+        self.embedding = nn.Embedding(vocabulary, word_size)
+        nn.init.uniform_(self.embedding.weight, -0.1, 0.1)
+        self.dropout = nn.Dropout(dropout)
+        self.gru = nn.GRU(word_size, size, batch_first=True, bidirectional=direction == "both")
+
+    def forward(self, tokens: Tokens) -> Float[Tensor, "txt word dim"]:
+        """Return contextual word vectors; rows of padding are zero."""
+        embedded = self.dropout(self.embedding(tokens.ids))
+        packed = pack_padded_sequence(embedded, tokens.lengths.cpu(), batch_first=True, enforce_sorted=False)
+        states, _ = pad_packed_sequence(self.gru(packed)[0], batch_first=True, total_length=tokens.ids.shape[1])
+        if self.gru.bidirectional:
+            half = states.shape[-1] // 2
+            return (states[..., :half] + states[..., half:]) / 2
+        return states
