@@ -1,0 +1,73 @@
+# `make demo` and `make test` set everything up by themselves, in $(VENV).
+PYTHON ?= python3
+VENV ?= .venv
+# Passed on to pip, for example PIP_ARGS="--extra-index-url https://download.pytorch.org/whl/cpu"
+PIP_ARGS ?=
+# Passed on to pytest and to `crossgraph demo`
+PYTEST_ARGS ?=
+DEMO_ARGS ?=
+
+BIN := $(VENV)/bin
+PIP = $(BIN)/python -m pip install --disable-pip-version-check --quiet -c constraints.txt
+SOURCES := pyproject.toml constraints.txt
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint format types imports tests quick wheel startup constraints clean
+
+help: ## list what can be made
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@echo
+	@echo '  PYTHON=python3.12    the Python that makes $(VENV)'
+	@echo '  PIP_ARGS="..."       passed on to pip, for example to name another package index'
+
+demo: $(VENV)/.demo ## make pictures, train two small models on them, show what they find
+	$(BIN)/crossgraph demo $(DEMO_ARGS)
+
+test: lint types imports tests ## everything that must hold before a change lands
+
+lint: $(VENV)/.dev ## check format and style
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+
+format: $(VENV)/.dev ## mend format and style
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+types: $(VENV)/.dev ## check the types
+	$(BIN)/pyright --pythonpath $(BIN)/python
+
+imports: $(VENV)/.dev ## check that imports go one way
+	$(BIN)/lint-imports --no-cache
+
+tests: $(VENV)/.dev ## run all tests
+	$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+quick: $(VENV)/.dev ## run the fast tests only
+	$(BIN)/python -m pytest -m "not slow" $(PYTEST_ARGS)
+
+wheel: $(VENV)/.dev ## build the wheel into dist/
+	$(BIN)/python -m build --wheel --outdir dist .
+
+startup: $(VENV)/.dev ## measure how long `import crossgraph` and `--help` take
+	$(BIN)/python benchmarks/startup.py
+
+constraints: $(VENV)/.dev ## pin what is installed now (after the tests passed)
+	$(BIN)/python -m pip list --format=freeze --exclude-editable --exclude pip | sed 's/+cpu$$//' > constraints.txt
+
+clean: ## remove what was built (not your data, runs or .venv)
+	rm -rf build dist .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+	find src tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "crossgraph needs Python 3.11 or newer: make PYTHON=python3.11 ..." >&2; exit 2; }
+	$(PYTHON) -m venv $(VENV)
+
+# A stamp is newer than what it was made from, so that nothing is installed twice.
+$(VENV)/.demo: $(SOURCES) | $(BIN)/python
+	$(PIP) $(PIP_ARGS) -e '.[demo]'
+	@touch $@
+
+$(VENV)/.dev: $(SOURCES) | $(BIN)/python
+	$(PIP) $(PIP_ARGS) -e '.[demo,dev]'
+	@touch $@ $(VENV)/.demo
