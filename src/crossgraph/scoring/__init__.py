@@ -1,0 +1,1 @@
+"""Scores of a whole split, and their ranks. Knows no model by name."""

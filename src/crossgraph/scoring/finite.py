@@ -23,16 +23,14 @@ class NonFiniteScore(InputError):
         self.image, self.caption, self.value = image, caption, value
         super().__init__(
             f"the score of image {image} with caption {caption} (both from 0) is {value}",
-            "a model that gives such scores has diverged or overflowed; score in float32 or choose an earlier checkpoint",
+            "the model has diverged or overflowed; score in float32 or choose an earlier checkpoint",
         )
 
     def __reduce__(self) -> tuple[type[NonFiniteScore], tuple[int, int, str]]:  # pyright: ignore[reportIncompatibleMethodOverride]
         """Survive the trip between processes."""
         return type(self), (self.image, self.caption, self.value)
 
-    def named(
-        self, source: str, image_ids: Sequence[str], captions: Sequence[str]
-    ) -> InputError:
+    def named(self, source: str, image_ids: Sequence[str], captions: Sequence[str]) -> InputError:
         """Return the same refusal with the file, the image's id and the caption's text."""
         text = captions[self.caption]
         short = text if len(text) <= 80 else text[:79] + "…"

@@ -20,9 +20,7 @@ from crossgraph.scoring.finite import refuse_nonfinite
 
 Ties = Literal["expected", "worst"]
 CUTOFFS = (1, 5, 10)
-BLOCK_VALUES = (
-    1 << 22
-)  # scores looked at in one go: 16 MB of float32, however large the matrix
+BLOCK_VALUES = 1 << 22  # scores looked at in one go: 16 MB of float32, however large the matrix
 
 
 class ScoreRows(Protocol):
@@ -152,9 +150,7 @@ def summarise(found: Ranks, ties: Ties = "expected") -> Direction:
     )
 
 
-def ranks(
-    scores: ScoreRows, caption_image: Int64[np.ndarray, " caption"]
-) -> tuple[Ranks, Ranks]:
+def ranks(scores: ScoreRows, caption_image: Int64[np.ndarray, " caption"]) -> tuple[Ranks, Ranks]:
     """Rank both directions in two passes over blocks of rows.
 
     Args:
@@ -173,9 +169,7 @@ def ranks(
     right = right_scores(scores, caption_image)
     best = np.full(images, -np.inf, dtype=right.dtype)
     np.maximum.at(best, caption_image, right)
-    tied_right = np.bincount(
-        caption_image[right == best[caption_image]], minlength=images
-    )
+    tied_right = np.bincount(caption_image[right == best[caption_image]], minlength=images)
     above_i2t, equal_i2t = np.zeros(images, np.int64), np.zeros(images, np.int64)
     above_t2i, equal_t2i = np.zeros(captions, np.int64), np.zeros(captions, np.int64)
     for rows, block in blocks(scores):
@@ -186,16 +180,12 @@ def ranks(
     asked = np.flatnonzero(np.bincount(caption_image, minlength=images))
     one = np.ones(captions, np.int64)
     return (
-        Ranks(
-            asked, above_i2t[asked], (equal_i2t - tied_right)[asked], tied_right[asked]
-        ),
+        Ranks(asked, above_i2t[asked], (equal_i2t - tied_right)[asked], tied_right[asked]),
         Ranks(np.arange(captions), above_t2i, equal_t2i - one, one),
     )
 
 
-def right_scores(
-    scores: ScoreRows, caption_image: Int64[np.ndarray, " caption"]
-) -> Float[np.ndarray, " caption"]:
+def right_scores(scores: ScoreRows, caption_image: Int64[np.ndarray, " caption"]) -> Float[np.ndarray, " caption"]:
     """Return each caption's score with its own image, having checked that every score is finite.
 
     Raises:
@@ -223,18 +213,14 @@ def blocks(scores: ScoreRows) -> Iterator[tuple[slice, Float[np.ndarray, "img tx
         yield rows, scores[rows]
 
 
-def check_map(
-    shape: tuple[int, ...], caption_image: Int64[np.ndarray, " caption"]
-) -> None:
+def check_map(shape: tuple[int, ...], caption_image: Int64[np.ndarray, " caption"]) -> None:
     """Refuse scores and a caption→image map that do not belong together.
 
     Raises:
         InputError: Another shape than (images, captions), no caption at all, or a row out of range.
     """
     if len(shape) != 2:
-        raise InputError(
-            f"scores of shape {shape}", "give a matrix of images × captions"
-        )
+        raise InputError(f"scores of shape {shape}", "give a matrix of images × captions")
     if len(caption_image) != shape[1]:
         raise InputError(
             f"scores hold {shape[1]:,} captions and the data {len(caption_image):,}",

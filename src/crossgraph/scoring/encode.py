@@ -1,0 +1,160 @@
+"""A split's pictures and captions as codes: each side alone, in blocks.
+
+Captions are encoded in buckets of nearly equal length, so that little is padding; pictures are read
+and encoded block by block while somebody walks over them, so that features larger than the memory do.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Generator, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import torch
+from jaxtyping import Int64
+
+from crossgraph.core.errors import InputError
+from crossgraph.core.types import ImageCode, TextCode
+from crossgraph.data.split import FeatureSource, Split
+from crossgraph.models.base import Matcher
+from crossgraph.text.batch import collate
+from crossgraph.text.vocabulary import Vocabulary
+
+Precision = Literal["float32", "bfloat16"]
+CAPTIONS_PER_BUCKET = 128
+IMAGE_BLOCK_BYTES = 1 << 25  # features read in one go: 32 MB, 113 pictures of 36 × 2048
+IMAGES_PER_BLOCK = 128
+
+
+@dataclass(frozen=True)
+class TextBucket:
+    """Captions of nearly equal length.
+
+    Attributes:
+        captions: Their rows in the split.
+        code: Their code, in that order.
+    """
+
+    captions: Int64[np.ndarray, " txt"]
+    code: TextCode
+
+
+class ImageBlocks:
+    """A split's pictures as codes of consecutive rows, read and encoded while one walks over them.
+
+    Args:
+        model: Encodes; on its own device.
+        split: Whose pictures.
+        precision: bfloat16 computes the matrix products in it.
+    """
+
+    def __init__(self, model: Matcher, split: Split, precision: Precision = "float32") -> None:
+        self._model, self._split, self._precision = model, split, precision
+
+    def __len__(self) -> int:
+        """Return the number of pictures."""
+        return len(self._split.image_ids)
+
+    def __iter__(self) -> Iterator[ImageCode]:
+        """Encode block by block, in the split's order."""
+        features = self._split.features
+        step = images_per_block(features)
+        device = device_of(self._model)
+        for start in range(0, len(self), step):
+            regions = features.read(np.arange(start, min(start + step, len(self))))
+            bad = ~torch.isfinite(regions.features).flatten(1).all(dim=1)
+            if bool(bad.any()):
+                name = self._split.image_ids[start + int(bad.nonzero()[0])]
+                where = self._split.source or "features"
+                raise InputError(f"{where}: image '{name}' holds NaN or infinite features", "make these features again")
+            with inference(self._model, self._precision):
+                code = self._model.encode_images(regions.to(device))
+            yield code
+
+
+@dataclass(frozen=True)
+class SplitCodes:
+    """Both sides of a split, encoded alone.
+
+    Attributes:
+        images: Codes of the pictures, block by block.
+        texts: Codes of the captions; together they hold every caption once.
+    """
+
+    images: ImageBlocks
+    texts: Sequence[TextBucket]
+
+
+def encode_split(model: Matcher, vocabulary: Vocabulary, split: Split, precision: Precision = "float32") -> SplitCodes:
+    """Encode a split's captions now and its pictures when they are walked over.
+
+    Args:
+        model: Encodes, in evaluation mode whatever its mode is; on its own device.
+        vocabulary: The model's.
+        split: Pictures and captions; `crossgraph.scoring.fit.check_fits` tells whether they fit the model.
+        precision: bfloat16 computes the matrix products in it.
+    """
+    texts = encode_captions(model, vocabulary, split.captions, precision)
+    return SplitCodes(ImageBlocks(model, split, precision), texts)
+
+
+def encode_captions(
+    model: Matcher, vocabulary: Vocabulary, captions: Sequence[str], precision: Precision = "float32"
+) -> list[TextBucket]:
+    """Encode captions in buckets of nearly equal length."""
+    encoded = [vocabulary.encode(caption) for caption in captions]
+    device = device_of(model)
+    buckets: list[TextBucket] = []
+    for rows in plan_buckets([len(caption.ids) for caption in encoded]):
+        tokens = collate([encoded[int(row)] for row in rows])
+        with inference(model, precision):
+            buckets.append(TextBucket(rows, model.encode_texts(tokens.to(device))))
+    return buckets
+
+
+def plan_buckets(lengths: Sequence[int], most: int = CAPTIONS_PER_BUCKET) -> list[Int64[np.ndarray, " txt"]]:
+    """Group rows by length.
+
+    Args:
+        lengths: Tokens of each caption.
+        most: Captions of a bucket.
+
+    Returns:
+        Rows, each exactly once; in a bucket the longest is at most a quarter (and two tokens) longer
+        than the shortest.
+    """
+    order = np.argsort(np.asarray(lengths, dtype=np.int64), kind="stable")
+    buckets: list[Int64[np.ndarray, " txt"]] = []
+    start = 0
+    for end in range(1, len(order) + 1):
+        shortest = lengths[int(order[start])]
+        if end == len(order) or end - start == most or lengths[int(order[end])] > shortest + max(2, shortest // 4):
+            buckets.append(order[start:end])
+            start = end
+    return buckets
+
+
+def images_per_block(features: FeatureSource) -> int:
+    """Return how many pictures are read and encoded in one go."""
+    _, regions, width = features.shape
+    return max(1, min(IMAGES_PER_BLOCK, IMAGE_BLOCK_BYTES // max(1, 4 * regions * width)))
+
+
+def device_of(model: Matcher) -> torch.device:
+    """Return where a model's weights lie."""
+    return next((parameter.device for parameter in model.parameters()), torch.device("cpu"))
+
+
+@contextlib.contextmanager
+def inference(model: Matcher, precision: Precision = "float32") -> Generator[None]:
+    """Run a block without gradients and in evaluation mode; every layer's mode is put back after it."""
+    modes = [(module, module.training) for module in model.modules()]
+    model.eval()
+    try:
+        with torch.inference_mode(), torch.autocast(device_of(model).type, torch.bfloat16, precision == "bfloat16"):
+            yield
+    finally:
+        for module, training in modes:
+            module.training = training

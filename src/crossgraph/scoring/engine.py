@@ -1,0 +1,136 @@
+"""Every picture of a split with every caption, in blocks that fit the memory.
+
+The pair tensors of an interaction model are far larger than its codes (a picture × b captions × words
+× width), so a block's size follows from a budget of bytes, not from a number of pairs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import numpy as np
+import torch
+from jaxtyping import Float32
+
+from crossgraph.core.types import ImageCode, TextCode
+from crossgraph.data.split import Split
+from crossgraph.models.base import Matcher, Scorer
+from crossgraph.scoring.encode import Precision, SplitCodes, TextBucket, encode_split, inference
+from crossgraph.scoring.fit import check_fits
+from crossgraph.text.vocabulary import Vocabulary
+
+PAIR_BYTES = 1 << 29  # what one block's pair tensors may take together: 512 MB
+PAIR_TENSORS = 4  # of the size words × width that live at the same time, roughly
+Report = Callable[[int, int], None]
+"""Called with (pairs scored, pairs in all), often."""
+
+
+def score_split(
+    model: Matcher,
+    vocabulary: Vocabulary,
+    split: Split,
+    *,
+    precision: Precision = "float32",
+    report: Report | None = None,
+    name: str = "the model",
+) -> Float32[np.ndarray, "img txt"]:
+    """Score every picture of a split with every caption.
+
+    Args:
+        model: On the device to use; its modes are left as they are.
+        vocabulary: The model's.
+        split: Pictures and captions.
+        precision: bfloat16 computes the matrix products in it; scores are float32 either way.
+        report: Hears how far it is.
+        name: What the model is called in messages.
+
+    Raises:
+        InputError: The split does not fit the model, or its features hold NaN.
+    """
+    check_fits(model.inputs, vocabulary, split, name)
+    return score_matrix(model, encode_split(model, vocabulary, split, precision), precision=precision, report=report)
+
+
+def score_matrix(
+    model: Matcher, codes: SplitCodes, *, precision: Precision = "float32", report: Report | None = None
+) -> Float32[np.ndarray, "img txt"]:
+    """Score codes with each other.
+
+    Returns:
+        Scores, images × captions, in the split's order.
+    """
+    captions = sum(len(bucket.captions) for bucket in codes.texts)
+    scores = np.empty((len(codes.images), captions), dtype=np.float32)
+    start = 0
+    for rows in score_rows(model, codes, precision=precision, report=report):
+        scores[start : start + len(rows)] = rows
+        start += len(rows)
+    return scores
+
+
+def score_rows(
+    model: Matcher, codes: SplitCodes, *, precision: Precision = "float32", report: Report | None = None
+) -> Iterator[Float32[np.ndarray, "img txt"]]:
+    """Score codes with each other, giving whole rows as they get ready: all captions of some pictures.
+
+    Args:
+        model: Scores, by its folded form where it has one.
+        codes: Both sides.
+        precision: bfloat16 computes the matrix products in it.
+        report: Hears how many pairs are done.
+    """
+    captions = sum(len(bucket.captions) for bucket in codes.texts)
+    total, done = len(codes.images) * captions, 0
+    with inference(model, precision):
+        scorer = model.fold()
+    for images in codes.images:
+        rows = np.empty((len(images), captions), dtype=np.float32)
+        for bucket in codes.texts:
+            with inference(model, precision):
+                rows[:, bucket.captions] = score_bucket(scorer, images, bucket)
+            done += len(images) * len(bucket.captions)
+            if report is not None:
+                report(done, total)
+        yield rows
+
+
+def score_bucket(scorer: Scorer, images: ImageCode, bucket: TextBucket) -> Float32[np.ndarray, "img txt"]:
+    """Score a block of pictures with a bucket, cut so that the pair tensors keep to the budget."""
+    captions = len(bucket.captions)
+    scores = np.empty((len(images), captions), dtype=np.float32)
+    step_images, step_captions = block_size(images, bucket.code)
+    for first in range(0, captions, step_captions):
+        texts = slice(first, min(first + step_captions, captions))
+        text_code = bucket.code.select(texts).map(lambda tensor: tensor[None])
+        for start in range(0, len(images), step_images):
+            some = slice(start, min(start + step_images, len(images)))
+            block = scorer.score(images.select(some).map(lambda tensor: tensor[None]), text_code)[0]
+            scores[some, texts] = block.float().cpu().numpy()
+    return scores
+
+
+def block_size(images: ImageCode, texts: TextCode, budget: int = PAIR_BYTES) -> tuple[int, int]:
+    """Return how many pictures and captions meet in one call.
+
+    A pair takes about (L + 1) × max(d, R) floats in each of a few tensors.
+
+    Args:
+        images: Codes, local (a, R, d).
+        texts: Codes, local (b, L, d).
+        budget: Bytes that all pair tensors may take together.
+
+    Returns:
+        Pictures and captions, at least one each.
+    """
+    regions, width = images.local.shape[-2:]
+    pair = 4 * PAIR_TENSORS * (texts.local.shape[-2] + 1) * max(regions, width)
+    pairs = max(1, budget // pair)
+    captions = min(len(texts), pairs)
+    return max(1, min(len(images), pairs // captions)), captions
+
+
+def choose_device(name: str = "auto") -> torch.device:
+    """Return the device to score on: the accelerator where there is one, unless told otherwise."""
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    return torch.device(name)

@@ -1,0 +1,43 @@
+"""Whether a split can be scored by a model, told before any work is done."""
+
+from __future__ import annotations
+
+from crossgraph.core.errors import InputError
+from crossgraph.data.split import Split
+from crossgraph.models.base import Inputs
+from crossgraph.text.vocabulary import Vocabulary
+
+
+def check_fits(inputs: Inputs, vocabulary: Vocabulary, split: Split, name: str) -> None:
+    """Refuse a split that a model cannot take.
+
+    Args:
+        inputs: The sizes the model was built for.
+        vocabulary: The words it will be given.
+        split: Pictures and captions.
+        name: What the model is called in messages.
+
+    Raises:
+        InputError: Features of another width, another number of regions where that is fixed, another
+            vocabulary size, or no picture or caption.
+    """
+    where = split.source or f"split '{split.name}'"
+    _, regions, width = split.features.shape
+    if width != inputs.feature_size:
+        raise InputError(
+            f"{where}: features are {width:,} wide, {name} takes {inputs.feature_size:,}",
+            "use features of the region encoder that the model was trained with",
+        )
+    if inputs.regions is not None and regions != inputs.regions:
+        raise InputError(
+            f"{where}: pictures have {regions} regions, {name} takes exactly {inputs.regions}",
+            "use features with that many regions, or a model with region_norm: feature",
+        )
+    if len(vocabulary) != inputs.vocabulary_size:
+        raise InputError(
+            f"{name}: a vocabulary of {len(vocabulary):,} entries where the model has {inputs.vocabulary_size:,}",
+            "use the vocabulary that the model was trained with",
+        )
+    if not split.image_ids or not split.captions:
+        missing = "captions" if split.image_ids else "pictures"
+        raise InputError(f"{where}: split '{split.name}' has no {missing}", "choose another split")

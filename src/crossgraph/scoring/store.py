@@ -1,0 +1,187 @@
+"""Score matrices on disk: a plain `.npy` and, beside it, a JSON that says what made it.
+
+    scores.npy    float32, images × captions, in the split's order
+    scores.json   models, data fingerprint, split, command, the digest of scores.npy
+
+The matrix is written row by row and takes its name when it is whole. A matrix without the JSON (made
+elsewhere) can be evaluated as well; its card then says that its models are unknown.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import errno
+import hashlib
+import io
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO, Any, cast
+
+import numpy as np
+from jaxtyping import Float, Float32
+
+from crossgraph.core.errors import InputError
+from crossgraph.data.mapped import read_header
+from crossgraph.files import atomic_write, read_json, sha256, write_json
+
+FORMAT_VERSION = 1
+_REMEDY = "give a float32 .npy of images × captions, as 'crossgraph score' writes it"
+_NO_ROOM_UNKNOWN = (errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS)
+
+
+@dataclass(frozen=True)
+class ScoreInfo:
+    """What made a score matrix; stands beside it.
+
+    Attributes:
+        models: One entry a model, as `describe_run` gives it.
+        split: The split's name.
+        data: The split's fingerprint.
+        region_encoder: Name of the encoder of its features.
+        precision: Of the matrix products.
+        device: They ran on.
+        seconds: They took.
+        command: What was typed.
+        versions: Of the program and its libraries.
+        git_revision: Of the program, where known.
+        sha256: Of the matrix file.
+    """
+
+    models: list[dict[str, Any]]
+    split: str
+    data: str
+    region_encoder: str
+    precision: str
+    device: str
+    seconds: float = 0.0
+    command: str = ""
+    versions: dict[str, str] = field(default_factory=dict[str, str])
+    git_revision: str = ""
+    sha256: str = ""
+
+
+@dataclass(frozen=True)
+class ScoreFile:
+    """A score matrix on disk.
+
+    Attributes:
+        path: The `.npy`.
+        scores: Its values, memory-mapped.
+        info: What made it, or None where no (or another matrix's) JSON lies beside it.
+        remark: Why there is no `info`, or "".
+    """
+
+    path: Path
+    scores: Float[np.ndarray, "img txt"]
+    info: ScoreInfo | None
+    remark: str
+
+
+def check_target(path: Path) -> None:
+    """Refuse a place for scores before the work is done.
+
+    Raises:
+        InputError: It does not end in .npy, is a folder, or its folder cannot be written.
+    """
+    if path.suffix != ".npy":
+        raise InputError(f"{path}: scores are written as .npy", f"name it {path.with_suffix('.npy').name}")
+    if path.is_dir():
+        raise InputError(f"{path}: is a folder", "name a file in it")
+    for folder in path.absolute().parents:
+        if folder.is_dir():
+            if not os.access(folder, os.W_OK):
+                raise InputError(f"{folder}: cannot be written", "choose another place or change its permissions")
+            return
+        if folder.exists():
+            raise InputError(f"{folder}: is a file where a folder is wanted", "choose another place")
+
+
+def write_scores(
+    path: Path, rows: Iterable[Float32[np.ndarray, "img txt"]], shape: tuple[int, int], info: ScoreInfo
+) -> ScoreInfo:
+    """Write a score matrix as its rows get ready; the file takes its name when it is whole.
+
+    Args:
+        path: The `.npy`.
+        rows: Consecutive blocks of rows.
+        shape: Images, captions.
+        info: What makes it; `sha256` is filled in, the rest is written as given.
+
+    Returns:
+        `info` with the matrix's digest, as written beside it.
+
+    Raises:
+        InputError: The disk is full (told before the first row where the system can tell), or the place
+            cannot be written.
+    """
+    check_target(path)
+    header = io.BytesIO()
+    layout = {"descr": "<f4", "fortran_order": False, "shape": shape}
+    np.lib.format.write_array_header_1_0(header, layout)
+    digest = hashlib.sha256(header.getvalue())
+    beside = path.with_suffix(".json")
+    with atomic_write(path) as file:
+        _reserve(file, len(header.getvalue()) + 4 * shape[0] * shape[1])
+        file.write(header.getvalue())
+        for block in rows:
+            values = np.ascontiguousarray(block, dtype="<f4").data
+            digest.update(values)
+            file.write(values)
+        beside.unlink(missing_ok=True)  # of an older matrix; the new one's follows
+    whole = dataclasses.replace(info, sha256=digest.hexdigest())
+    write_json(beside, {"format_version": FORMAT_VERSION, **dataclasses.asdict(whole)})
+    return whole
+
+
+def open_scores(path: Path) -> ScoreFile:
+    """Open a score matrix, memory-mapped, with what is known of it.
+
+    Raises:
+        InputError: It is missing, no `.npy`, truncated, not a matrix, empty, or not float32 or float64.
+    """
+    if path.is_dir():
+        raise InputError(f"{path}: is a folder", _REMEDY)
+    shape, dtype, fortran, offset = read_header(path)
+    if dtype.itemsize not in (4, 8):
+        why = "float16 scores tie by rounding" if dtype.itemsize == 2 else "only float32 and float64 are read"
+        raise InputError(f"{path}: holds {dtype}; {why}", "score again in float32")
+    if len(shape) != 2 or 0 in shape:
+        raise InputError(f"{path}: holds an array of shape {shape}", _REMEDY)
+    try:
+        scores = np.memmap(path, dtype, "r", offset, shape, order="F" if fortran else "C")
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path}: cannot be opened ({error})", _REMEDY) from error
+    info, remark = _read_info(path)
+    return ScoreFile(path, scores, info, remark)
+
+
+def _read_info(path: Path) -> tuple[ScoreInfo | None, str]:
+    beside = path.with_suffix(".json")
+    if not beside.is_file():
+        return None, f"{path.name}: what made these scores is unknown (no {beside.name} beside them)"
+    values: object = read_json(beside)
+    if not isinstance(values, dict):
+        return None, f"{beside.name}: not what 'crossgraph score' writes, so it is ignored"
+    entries = cast("dict[str, Any]", values)
+    if entries.pop("format_version", None) != FORMAT_VERSION:
+        return None, f"{beside.name}: of another format version, so it is ignored"
+    try:
+        info = ScoreInfo(**entries)
+    except TypeError:
+        return None, f"{beside.name}: not what 'crossgraph score' writes, so it is ignored"
+    if info.sha256 != sha256(path):
+        return None, f"{beside.name}: speaks of another matrix than {path.name} holds now, so it is ignored"
+    return info, ""
+
+
+def _reserve(file: IO[bytes], size: int) -> None:
+    """Ask for the room at once: a full disk is told before an hour of scoring, not after."""
+    if not hasattr(os, "posix_fallocate"):
+        return
+    try:
+        os.posix_fallocate(file.fileno(), 0, size)
+    except OSError as error:
+        if error.errno not in _NO_ROOM_UNKNOWN:
+            raise
