@@ -75,7 +75,7 @@ class Run:
     path: Path
 
 
-def describe_model(model: Matcher, name: str) -> dict[str, dict[str, Any]]:
+def describe_model(model: Matcher) -> dict[str, dict[str, Any]]:
     """Return the entries of `RunInfo` that describe the model itself: `config` and `inputs`."""
     return {"config": configs.to_dict(model.config), "inputs": dataclasses.asdict(model.inputs)}  # pyright: ignore
 

@@ -36,7 +36,7 @@ def import_(model: str, checkpoint: Path, *, vocab: Path, out: Path) -> None:
     chosen_by = {"split": "unknown (published)", "epoch": file.epoch, "rsum": file.best_rsum}
     info = RunInfo(
         published.name,
-        **describe_model(matcher, published.name),
+        **describe_model(matcher),
         chosen_by=chosen_by,
         origin=checkpoint.name,
         command=" ".join(["crossgraph", *sys.argv[1:]]),
