@@ -1,0 +1,266 @@
+"""The extraction run: a folder of pictures through a region encoder into feature shards.
+
+Broken pictures are listed and never stop the run. A run that was stopped, also by kill -9, goes on at the
+last whole shard when it is started again, and its outcome equals an undisturbed run's: batches never
+straddle a shard, so that the same pictures always meet in the same batch.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from crossgraph import files
+from crossgraph.core.errors import InputError
+from crossgraph.data.manifest import EncoderInfo, Picture
+from crossgraph.data.shards import ShardWriter
+from crossgraph.vision.pictures import DEFAULT_MEGAPIXELS, BrokenPicture, LoadedPicture, PictureLoader
+from crossgraph.vision.region_encoder import RegionEncoder
+from crossgraph.vision.scan import Scan, find_pictures
+
+Report = Callable[[str, int, int], None]
+"""Called with what is being done ("checking", "extracting"), how many are done, and of how many."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What an extraction run did.
+
+    Attributes:
+        pictures: Pictures the feature folder now holds.
+        extracted: Those of them that this run encoded; the others were there already.
+        dropped: Pictures that the folder held and that are no longer among the pictures.
+        broken: (id, reason) of the pictures that could not be used, sorted by id.
+        regions: Regions of a picture.
+        feature_size: Width of a region's vector.
+        bytes: Size of the shards.
+        seconds: Time spent on loading and encoding.
+    """
+
+    pictures: int
+    extracted: int
+    dropped: int
+    broken: list[tuple[str, str]]
+    regions: int
+    feature_size: int
+    bytes: int
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How an extraction run goes about its work; none of it changes what a picture's features are.
+
+    Attributes:
+        batch_size: Pictures a forward pass; small ones stay in a processor's cache.
+        workers: Threads that read pictures ahead of the encoder.
+        max_megapixels: Larger pictures are listed as broken.
+        shard_rows: Pictures a shard holds; a stop loses at most so many.
+    """
+
+    batch_size: int = 4
+    workers: int = 2
+    max_megapixels: float = DEFAULT_MEGAPIXELS
+    shard_rows: int = 256
+
+    def __post_init__(self) -> None:
+        """Refuse values that cannot work, naming the option."""
+        for option, value in (("--batch-size", self.batch_size), ("--workers", self.workers)):
+            if value < 1:
+                raise InputError(f"{option} {value}", "give a whole number from 1 on")
+        if not 0 < self.max_megapixels < 1e6:
+            raise InputError(f"--max-megapixels {self.max_megapixels:g}", "give a number above 0")
+
+
+def extract_features(
+    pictures: Path,
+    out: Path,
+    encoder: RegionEncoder,
+    settings: Settings | None = None,
+    report: Report = lambda task, done, total: None,
+) -> Outcome:
+    """Extract the regions of all pictures of a folder; the feature folder mirrors the picture folder.
+
+    Pictures whose bytes are unchanged since an earlier run into the same folder are not encoded again.
+
+    Args:
+        pictures: A folder of pictures, or one picture.
+        out: The feature folder.
+        encoder: What turns a picture into regions.
+        settings: How to go about it.
+        report: Told about progress.
+
+    Raises:
+        InputError: No picture could be used; `out` cannot be written, is being written by another process,
+            or holds another encoder's features or other pictures; the disk is full.
+    """
+    settings = settings or Settings()
+    scan = find_pictures(pictures)
+    info = EncoderInfo(encoder.name, encoder.sha256, encoder.feature_size, encoder.regions, encoder.grid)
+    is_new = not out.exists()
+    start = time.monotonic()
+    writer = ShardWriter(out, info, settings.shard_rows)
+    try:
+        before = dict(writer.done)
+        _check_same_pictures(pictures, scan, out, before)
+        kept = _unchanged(scan, before, settings, report)
+        todo = {name: path for name, path in scan.pictures.items() if name not in kept}
+        _check_room(out, len(todo) * encoder.regions * (2 * encoder.feature_size + 16))
+        fresh, failed = _encode_all(todo, encoder, writer, settings, report)
+        broken = sorted([*scan.broken, *failed])
+        held = sorted([*kept, *fresh])
+        if not held:
+            name, reason = broken[0]
+            many = f"none of {len(broken):,} pictures can be used, the first being {name}: " if len(broken) > 1 else ""
+            raise InputError(f"{pictures}: {many}{reason}", "check that these are pictures")
+        writer.finish(held, broken)
+    finally:
+        writer.close()
+        if is_new:
+            _remove_if_empty(out)
+    return Outcome(
+        pictures=len(held),
+        extracted=len(fresh),
+        dropped=len(before.keys() - scan.pictures.keys()),
+        broken=broken,
+        regions=encoder.regions,
+        feature_size=encoder.feature_size,
+        bytes=sum(file.stat().st_size for file in out.glob("*.npy")),
+        seconds=time.monotonic() - start,
+    )
+
+
+def _check_same_pictures(pictures: Path, scan: Scan, out: Path, before: Mapping[str, str]) -> None:
+    """Refuse to throw away the features of what is evidently another set of pictures."""
+    lost = before.keys() - scan.pictures.keys() - {name for name, _ in scan.broken}
+    if len(lost) == len(before) > 0 or (lost and not pictures.is_dir()):
+        raise InputError(
+            f"{out}: holds features of {len(before):,} other pictures ('{min(lost)}', ...), not of those in {pictures}",
+            "choose another --out folder, or delete this one first",
+        )
+
+
+def _check_room(out: Path, needed: int) -> None:
+    free = shutil.disk_usage(out).free
+    if needed > free:
+        raise InputError(
+            f"{out}: {needed / 1e9:.1f} GB needed, {free / 1e9:.1f} GB free on this disk",
+            "free some disk space or choose another --out folder",
+        )
+
+
+def _unchanged(scan: Scan, before: Mapping[str, str], settings: Settings, report: Report) -> list[str]:
+    """Return the ids whose files still have the digest they had when they were encoded."""
+    known = [name for name in scan.pictures if name in before]
+
+    def same(name: str) -> bool:
+        try:
+            return files.sha256(scan.pictures[name]) == before[name]
+        except OSError:
+            return False
+
+    kept: list[str] = []
+    with ThreadPoolExecutor(settings.workers) as pool:
+        for done, (name, is_same) in enumerate(zip(known, pool.map(same, known), strict=True), start=1):
+            if is_same:
+                kept.append(name)
+            report("checking", done, len(known))
+    return kept
+
+
+def _encode_all(
+    todo: Mapping[str, Path], encoder: RegionEncoder, writer: ShardWriter, settings: Settings, report: Report
+) -> tuple[list[str], list[tuple[str, str]]]:
+    """Encode and append pictures in order; return the ids of those that worked, and the broken ones."""
+    fresh: list[str] = []
+    broken: list[tuple[str, str]] = []
+    batch: list[tuple[str, LoadedPicture]] = []
+    filled = 0  # rows of the current shard, those of the batch included
+
+    def encode_batch() -> None:
+        nonlocal filled
+        good, bad = _encode(batch, encoder, writer)
+        fresh.extend(good)
+        broken.extend(bad)
+        filled -= len(bad)
+        batch.clear()
+
+    with PictureLoader(encoder.image_size, settings.max_megapixels) as loader:
+        with contextlib.closing(_load_ahead(todo, loader, settings)) as loaded:
+            for done, (name, picture) in enumerate(loaded, start=1):
+                if isinstance(picture, BrokenPicture):
+                    broken.append((name, str(picture)))
+                else:
+                    batch.append((name, picture))
+                    filled += 1
+                if batch and (len(batch) == settings.batch_size or filled == settings.shard_rows):
+                    encode_batch()
+                    filled %= settings.shard_rows
+                report("extracting", done, len(todo))
+        if batch:
+            encode_batch()
+    return fresh, broken
+
+
+def _encode(
+    batch: list[tuple[str, LoadedPicture]], encoder: RegionEncoder, writer: ShardWriter
+) -> tuple[list[str], list[tuple[str, str]]]:
+    regions = encoder.encode(torch.from_numpy(np.stack([picture.pixels for _, picture in batch])))
+    if regions.boxes is None:
+        raise ValueError(f"region encoder {encoder.name} gave no boxes")
+    fits = torch.isfinite(regions.features.to(torch.float16)).flatten(1).all(dim=1).tolist()
+    good: list[str] = []
+    bad: list[tuple[str, str]] = []
+    for row, (name, picture) in enumerate(batch):
+        if not fits[row]:
+            bad.append((name, "its features are not finite numbers within float16"))
+            continue
+        entry = Picture(name, picture.width, picture.height, picture.sha256)
+        writer.append(entry, regions.features[row].numpy(), regions.boxes[row].numpy())
+        good.append(name)
+    return good, bad
+
+
+def _load_ahead(
+    todo: Mapping[str, Path], loader: PictureLoader, settings: Settings
+) -> Iterator[tuple[str, LoadedPicture | BrokenPicture]]:
+    """Load pictures in order, some of them ahead, by threads: Pillow decodes outside the interpreter's lock.
+
+    Threads rather than processes, since none of them can outlive a killed run and hold the folder's lock.
+    """
+
+    def load(path: Path) -> LoadedPicture | BrokenPicture:
+        try:
+            return loader.load(path)
+        except BrokenPicture as reason:
+            return reason
+
+    waiting: deque[tuple[str, Future[LoadedPicture | BrokenPicture]]] = deque()
+    pool = ThreadPoolExecutor(settings.workers, thread_name_prefix="picture")
+    try:
+        for name, path in todo.items():
+            waiting.append((name, pool.submit(load, path)))
+            if len(waiting) > settings.batch_size + 2 * settings.workers:
+                first, future = waiting.popleft()
+                yield first, future.result()
+        for name, future in waiting:
+            yield name, future.result()
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _remove_if_empty(out: Path) -> None:
+    """Take away the folder that this run made when nothing came of it."""
+    with contextlib.suppress(OSError):
+        if [entry.name for entry in out.iterdir()] == [".lock"]:
+            (out / ".lock").unlink()
+            out.rmdir()
