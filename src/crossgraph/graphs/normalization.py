@@ -19,7 +19,8 @@ EPSILON = 1e-8  # added outside the root, as the published code does
 
 def l2norm(x: Float[Tensor, "..."], axis: int = -1) -> Float[Tensor, "..."]:
     """Return x / (‖x‖₂ + 1e-8) along `axis`; a zero vector stays zero."""
-    return x / (torch.linalg.vector_norm(x, dim=axis, keepdim=True) + EPSILON)
+    # times the reciprocal: dividing would make autograd pass over the large tensor three times more
+    return x * (torch.linalg.vector_norm(x, dim=axis, keepdim=True) + EPSILON).reciprocal()
 
 
 def l1norm(x: Float[Tensor, "..."], axis: int = -1) -> Float[Tensor, "..."]:
