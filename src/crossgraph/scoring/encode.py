@@ -51,7 +51,8 @@ class ImageBlocks:
     """
 
     def __init__(self, model: Matcher, split: Split, precision: Precision = "float32") -> None:
-        self._model, self._split, self._precision = model, split, precision
+        self._model, self._split = model, split
+        self._precision: Precision = precision
 
     def __len__(self) -> int:
         """Return the number of pictures."""

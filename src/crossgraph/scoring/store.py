@@ -1,7 +1,7 @@
 """Score matrices on disk: a plain `.npy` and, beside it, a JSON that says what made it.
 
-    scores.npy    float32, images × captions, in the split's order
-    scores.json   models, data fingerprint, split, command, the digest of scores.npy
+    scores.npy        float32, images × captions, in the split's order
+    scores.npy.json   models, data fingerprint, split, command, the digest of scores.npy
 
 The matrix is written row by row and takes its name when it is whole. A matrix without the JSON (made
 elsewhere) can be evaluated as well; its card then says that its models are unknown.
@@ -121,7 +121,7 @@ def write_scores(
     layout = {"descr": "<f4", "fortran_order": False, "shape": shape}
     np.lib.format.write_array_header_1_0(header, layout)
     digest = hashlib.sha256(header.getvalue())
-    beside = path.with_suffix(".json")
+    beside = path.with_name(f"{path.name}.json")
     with atomic_write(path) as file:
         _reserve(file, len(header.getvalue()) + 4 * shape[0] * shape[1])
         file.write(header.getvalue())
@@ -158,7 +158,7 @@ def open_scores(path: Path) -> ScoreFile:
 
 
 def _read_info(path: Path) -> tuple[ScoreInfo | None, str]:
-    beside = path.with_suffix(".json")
+    beside = path.with_name(f"{path.name}.json")
     if not beside.is_file():
         return None, f"{path.name}: what made these scores is unknown (no {beside.name} beside them)"
     values: object = read_json(beside)
