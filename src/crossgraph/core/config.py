@@ -12,7 +12,7 @@ import dataclasses
 import math
 import types
 import typing
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, TypeVar, cast
 
@@ -71,13 +71,13 @@ def apply_overrides(values: Mapping[str, Any], overrides: Sequence[str]) -> dict
     return result
 
 
-def build(cls: type[T], values: Mapping[str, Any], source: str, prefix: str = "") -> T:
+def build(cls: type[T], values: object, source: str, prefix: str = "") -> T:
     """Make a settings object from plain values.
 
     Args:
         cls: A dataclass; fields may be numbers, text, `bool`, `Path`, `Literal`, lists, tuples,
             mappings, further dataclasses, and any of these or None.
-        values: Plain values as YAML and JSON have them.
+        values: A mapping of plain values, as YAML and JSON have them.
         source: Where they came from, for messages.
         prefix: Dotted name of the place of `values` inside the source, for messages.
 
@@ -87,15 +87,16 @@ def build(cls: type[T], values: Mapping[str, Any], source: str, prefix: str = ""
     """
     if not isinstance(values, Mapping):
         raise InputError(f"{source}: {prefix or 'it'} must hold keys, not {_kind(values)}")
+    given = cast("Mapping[str, Any]", values)
     fields = {item.name: item for item in dataclasses.fields(cast(Any, cls)) if item.init}
     hints = typing.get_type_hints(cls)
-    for key in values:
+    for key in given:
         if key not in fields:
             raise InputError(f"{source}: unknown key '{_join(prefix, str(key))}'", did_you_mean(str(key), fields))
     made: dict[str, Any] = {}
     for name, item in fields.items():
-        if name in values:
-            made[name] = _convert(hints[name], values[name], source, _join(prefix, name))
+        if name in given:
+            made[name] = _convert(hints[name], given[name], source, _join(prefix, name))
         elif item.default is dataclasses.MISSING and item.default_factory is dataclasses.MISSING:
             raise InputError(f"{source}: '{_join(prefix, name)}' is missing", "give it a value")
     try:
@@ -127,7 +128,8 @@ def _yaml(text: str, source: str) -> Any:
     import yaml
 
     try:
-        return jsonargparse.get_loader("yaml")(text)
+        loader = cast("Callable[[str], Any]", jsonargparse.get_loader("yaml"))
+        return loader(text)
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         where = f" at line {mark.line + 1}, column {mark.column + 1}" if mark and "\n" in text.strip() else ""

@@ -1,0 +1,141 @@
+"""A typed signature is a command line."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Literal
+
+import pytest
+
+from crossgraph.cli.signature import call
+from crossgraph.core.errors import InputError
+
+GIVEN: dict[str, Any] = {}
+
+
+def probe(
+    runs: list[Path],
+    *,
+    out: Path,
+    image_size: int = 3,
+    rate: float = 0.1,
+    model: Literal["sgr", "saf"] = "sgr",
+    scores: list[Path] | None = None,
+    name: str | None = None,
+    resume: bool = False,
+) -> None:
+    """Probe the frame.
+
+    Longer words.
+
+    Args:
+        runs: Where the runs lie,
+            50% of them.
+        out: Where it goes.
+        image_size: Edge in pixels.
+    """
+    GIVEN.update(locals())
+
+
+def recipe(path: Path = Path("r.yaml"), *, seeds: int = 1, resume: bool = False, overrides: list[str]) -> None:
+    """Read a recipe."""
+    GIVEN.update(locals())
+
+
+@pytest.fixture(autouse=True)
+def nothing_given() -> None:
+    GIVEN.clear()
+
+
+def run(line: str, function: Any = probe) -> dict[str, Any]:
+    call(function, f"crossgraph {function.__name__}", line.split())
+    return dict(GIVEN)
+
+
+def refusal(line: str, function: Any = probe) -> str:
+    with pytest.raises(InputError) as refused:
+        run(line, function)
+    assert "\n" not in str(refused.value)
+    assert not GIVEN
+    return str(refused.value)
+
+
+def test_positionals_options_flags_and_lists():
+    given = run("a b --out o --image-size 4 --rate=1e-3 --model saf --scores x y --name 7 --resume")
+    assert given == {
+        "runs": [Path("a"), Path("b")],
+        "out": Path("o"),
+        "image_size": 4,
+        "rate": 1e-3,
+        "model": "saf",
+        "scores": [Path("x"), Path("y")],
+        "name": "7",
+        "resume": True,
+    }
+
+
+def test_defaults_are_the_signatures():
+    given = run("a --out o")
+    assert (given["image_size"], given["scores"], given["name"], given["resume"]) == (3, None, None, False)
+
+
+def test_options_may_be_written_with_underscores_and_stand_among_the_positionals():
+    assert run("a --image_size=5 --out o b")["runs"] == [Path("a"), Path("b")]
+    assert GIVEN["image_size"] == 5
+
+
+def test_words_after_two_dashes_are_positionals_and_negative_numbers_are_values():
+    assert run("--out o --image-size -2 -- --odd -name")["runs"] == [Path("--odd"), Path("-name")]
+    assert GIVEN["image_size"] == -2
+
+
+def test_text_is_taken_as_written():
+    assert run("null --out 2024 --name null")["name"] == "null"
+    assert (GIVEN["runs"], GIVEN["out"]) == ([Path("null")], Path("2024"))
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ("a --out o --imge-size 3", "no option --imge-size: did you mean '--image-size'?"),
+        ("a --out o --image-size x", "--image-size: 'x' is not a whole number"),
+        ("a --out o --image-size 1.5", "--image-size: '1.5' is not a whole number"),
+        ("a --out o --rate nan", "--rate: 'nan' is not a finite number"),
+        ("a --out o --model sfa", "--model: unknown choice 'sfa' (did you mean 'saf'?)"),
+        ("a --out=", "--out: '' is not a path"),
+        ("a --out", "--out: expected one argument"),
+        ("a", "--out is required"),
+        ("", "RUN and --out are required"),
+        ("a --out o --resume=3", "--resume"),
+        ("a --out o -q", "no option -q"),
+        ("a --out o --resum", "did you mean '--resume'?"),
+    ],
+)
+def test_a_mistake_is_one_line(line: str, words: str):
+    assert words in refusal(line)
+
+
+def test_too_many_positionals_are_refused():
+    assert "b" in refusal("a b", recipe)
+
+
+def test_overrides_are_collected_and_own_options_are_not():
+    given = run("x.yaml --model.dim 64 --seeds=2 --optimiser.rate=1e-3 --seed=4", recipe)
+    assert given["overrides"] == ["model.dim=64", "optimiser.rate=1e-3", "seed=4"]
+    assert (given["path"], given["seeds"]) == (Path("x.yaml"), 2)
+    assert run("", recipe)["overrides"] == []
+
+
+def test_an_override_without_a_value_is_refused():
+    assert "--model.dim has no value" in refusal("x.yaml --model.dim", recipe)
+    assert "did you mean '--resume'?" in refusal("x.yaml --resum", recipe)
+
+
+def test_help_comes_from_the_docstring(capsys: pytest.CaptureFixture[str]):
+    with pytest.raises(SystemExit) as stop:
+        run("--help")
+    assert stop.value.code == 0
+    shown = " ".join(capsys.readouterr().out.split())
+    for words in ("Probe the frame. Longer words.", "Where the runs lie, 50% of them.", "(required)", "(default: 3)"):
+        assert words in shown
+    assert "<function" not in shown
