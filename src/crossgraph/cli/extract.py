@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -34,12 +33,13 @@ def extract(
         workers: Threads that read pictures.
         max_megapixels: Larger pictures are listed as broken.
     """
+    from crossgraph.cli.progress import TaskProgress
     from crossgraph.data.extraction import Settings, extract_features
     from crossgraph.vision.region_encoder import load_region_encoder
 
     settings = Settings(batch_size, workers, max_megapixels)
     network = load_region_encoder(encoder, None if "+" in encoder else precision)
-    with _Progress() as progress:
+    with TaskProgress() as progress:
         try:
             outcome = extract_features(pictures, out, network, settings, progress.report)
         except KeyboardInterrupt:
@@ -73,49 +73,3 @@ def _size(count: int) -> str:
         if count >= factor:
             return f"{count / factor:.1f} {unit}"
     return f"{count / 1e3:.0f} kB"
-
-
-class _Progress:
-    """A bar with rate and time left on a terminal, a line every ten seconds elsewhere; on stderr."""
-
-    def __enter__(self) -> _Progress:
-        from rich.console import Console
-        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-        self._console = Console(stderr=True)
-        self._bar = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TextColumn("{task.fields[rate]}"),
-            TimeRemainingColumn(),
-            console=self._console,
-            transient=True,
-            disable=not self._console.is_terminal,
-        )
-        self._tasks: dict[str, tuple[object, float, float]] = {}
-        self._bar.start()
-        return self
-
-    def __exit__(self, *raised: object) -> None:
-        self._bar.stop()
-
-    @property
-    def report(self) -> Callable[[str, int, int], None]:
-        """What the run calls."""
-        return self._report
-
-    def _report(self, task: str, done: int, total: int) -> None:
-        import time
-
-        now = time.monotonic()
-        if task not in self._tasks:
-            self._tasks[task] = (self._bar.add_task(task, total=total, rate=""), now, now)
-        bar, begun, told = self._tasks[task]
-        rate = (done - 1) / (now - begun) if done > 1 and now > begun else 0.0
-        shown = f"{rate:.0f}/s" if rate else ""
-        self._bar.update(bar, completed=done, rate=shown)  # pyright: ignore[reportArgumentType]
-        if not self._console.is_terminal and now - told >= 10:
-            left = f"{(total - done) / rate:.0f} s left" if rate else ""
-            self._console.print(f"{task}: {done:,} of {total:,}, {shown}, {left}", highlight=False)
-            self._tasks[task] = (bar, begun, now)

@@ -1,0 +1,207 @@
+"""Where the things of a plan stand: from clusters to placed sprites in drawing order.
+
+All lengths are shares of the (square) picture's side, x to the right, y downwards. A cluster is first
+built around its own origin (its left end, the ground under it), then scaled and moved to its place.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from random import Random
+
+from crossgraph.data.scenes.objects import Thing
+from crossgraph.data.scenes.plan import Cluster, Group, Plan
+
+Aspect = Callable[[Thing], float]
+"""Width by height of a thing's drawing, trimmed."""
+
+CROWD = {1: 1.0, 2: 0.92, 3: 0.8, 4: 0.7, 5: 0.62}
+SIZES = {"": 1.25, "big": 1.6, "small": 0.8}
+MARGIN = 0.03
+
+
+@dataclass(frozen=True)
+class Sprite:
+    """One object's place.
+
+    Attributes:
+        group: Number of its group in the plan.
+        x: Its centre.
+        bottom: Its lower end (y downwards); inside a cluster, its height above the cluster's ground.
+        width: Its width.
+        height: Its height.
+        mirrored: Whether it looks the other way.
+        clip: Nothing of it is drawn below this y (above the cluster's ground, inside a cluster); None = all.
+        shadow: How dark its shadow on the ground is, 0..1.
+    """
+
+    group: int
+    x: float
+    bottom: float
+    width: float
+    height: float
+    mirrored: bool = False
+    clip: float | None = None
+    shadow: float = 1.0
+
+
+def arrange(plan: Plan, rng: Random, aspect: Aspect) -> list[Sprite]:
+    """Place every object of `plan`; the list is in drawing order, back to front.
+
+    Args:
+        plan: What to place.
+        rng: Source of jitter.
+        aspect: Tells a thing's shape.
+    """
+    builder = _Builder(rng, aspect)
+    blocks: list[list[Sprite]] = []
+    first = 0
+    for cluster in plan.clusters:
+        blocks.append(builder.build(cluster, first))
+        first += len(cluster.groups)
+    bases = [rng.uniform(0.80, 0.94) for _ in blocks]
+    blocks = [_scaled(block, 0.8 + 2.2 * (base - 0.80)) for block, base in zip(blocks, bases, strict=True)]
+    widths = [max(s.x + s.width / 2 for s in block) for block in blocks]
+    gap = 0.04
+    free = 1 - 2 * MARGIN - gap * (len(blocks) - 1)
+    tallest = max(
+        (s.bottom + s.height) / (base - 0.03) for block, base in zip(blocks, bases, strict=True) for s in block
+    )
+    shrink = min(max(1.0, min(1.3, 0.6 / sum(widths))), free / sum(widths), 1 / tallest)
+    slack = free - shrink * sum(widths)
+    shares = [rng.uniform(0.3, 1) for _ in range(len(blocks) + 1)]
+    placed: list[tuple[float, list[Sprite]]] = []
+    left = MARGIN
+    for number, (block, base, width) in enumerate(zip(blocks, bases, widths, strict=True)):
+        left += slack * shares[number] / sum(shares)
+        placed.append((base, [_moved(s, left, base) for s in _scaled(block, shrink)]))
+        left += shrink * width + gap
+    return [sprite for _, block in sorted(placed, key=lambda item: item[0]) for sprite in block]
+
+
+def _scaled(block: list[Sprite], factor: float) -> list[Sprite]:
+    return [
+        replace(
+            s,
+            x=s.x * factor,
+            bottom=s.bottom * factor,
+            width=s.width * factor,
+            height=s.height * factor,
+            clip=None if s.clip is None else s.clip * factor,
+        )
+        for s in block
+    ]
+
+
+def _moved(sprite: Sprite, left: float, base: float) -> Sprite:
+    clip = None if sprite.clip is None else base - sprite.clip
+    return replace(sprite, x=sprite.x + left, bottom=base - sprite.bottom, clip=clip)
+
+
+class _Builder:
+    """Builds clusters around their own origin: x from 0, `bottom` counted upwards from the ground."""
+
+    def __init__(self, rng: Random, aspect: Aspect) -> None:
+        self.rng = rng
+        self.aspect = aspect
+
+    def build(self, cluster: Cluster, first: int) -> list[Sprite]:
+        """Return the cluster's sprites back to front, shifted so that the leftmost edge is 0."""
+        main, other = cluster.main, cluster.other
+        if other is None:
+            block = self._floating(main, first) if main.thing.air else self._standing(main, first)
+        else:
+            build = {
+                "above": self._above,
+                "on": self._on,
+                "under": self._under,
+                "behind": self._behind,
+                "inside": self._inside,
+            }
+            if cluster.relation == "below":
+                block = self._above(other, first + 1, main, first)
+            elif cluster.relation == "in front of":
+                block = self._behind(other, first + 1, main, first)
+            else:
+                block = build[cluster.relation or ""](main, first, other, first + 1)
+        left = min(s.x - s.width / 2 for s in block)
+        return [replace(s, x=s.x - left) for s in block]
+
+    def _sprite(self, group: Group, number: int, most: tuple[float, float] = (1.0, 1.0)) -> Sprite:
+        """One object of a group, no wider and higher than `most`, its x and bottom at 0."""
+        size = group.thing.size * SIZES[group.size] * CROWD[group.count] * self.rng.uniform(0.93, 1.1)
+        shape = self.aspect(group.thing)
+        width, height = size * shape**0.5, size / shape**0.5
+        fit = min(1.0, most[0] / width, most[1] / height)
+        mirrored = self.rng.random() < 0.5
+        return Sprite(number, 0.0, 0.0, width * fit, height * fit, mirrored, shadow=0.0 if group.thing.air else 1.0)
+
+    def _line(
+        self, group: Group, number: int, most: tuple[float, float] = (1.0, 1.0), gap: float = 0.02
+    ) -> list[Sprite]:
+        """The objects of a group side by side, all of one size, together no wider than `most[0]`."""
+        share = (most[0] - gap * (group.count - 1)) / group.count
+        one = self._sprite(group, number, (share, most[1]))
+        return [
+            replace(
+                one,
+                x=(one.width + gap) * k + one.width / 2,
+                mirrored=one.mirrored if k % 2 == 0 else self.rng.random() < 0.5,
+            )
+            for k in range(group.count)
+        ]
+
+    def _standing(self, group: Group, number: int) -> list[Sprite]:
+        line = self._line(group, number)
+        depth = [self.rng.uniform(0, 0.05) if group.count > 1 else 0.0 for _ in line]
+        line = [replace(s, bottom=d) for s, d in zip(line, depth, strict=True)]
+        return sorted(line, key=lambda s: -s.bottom)
+
+    def _floating(self, group: Group, number: int) -> list[Sprite]:
+        level = self.rng.uniform(0.30, 0.50)
+        return [replace(s, bottom=level + self.rng.uniform(-0.07, 0.07)) for s in self._line(group, number)]
+
+    def _centred(self, line: list[Sprite], x: float) -> list[Sprite]:
+        middle = (line[0].x + line[-1].x) / 2
+        return [replace(s, x=s.x - middle + x) for s in line]
+
+    def _above(self, main: Group, first: int, other: Group, second: int) -> list[Sprite]:
+        below = self._sprite(other, second, (1.0, 0.42))
+        if other.thing.air:
+            below = replace(below, bottom=self.rng.uniform(0.03, 0.10))
+        top = below.bottom + below.height + self.rng.uniform(0.05, 0.13)
+        shift = self.rng.uniform(-0.2, 0.2) * below.width
+        above = [replace(s, bottom=top + self.rng.uniform(0, 0.03)) for s in self._line(main, first, (0.6, 0.3))]
+        return [below, *self._centred(above, shift)]
+
+    def _on(self, main: Group, first: int, other: Group, second: int) -> list[Sprite]:
+        support = self._sprite(other, second)
+        height = support.height * (1 - other.thing.surface)
+        line = self._line(main, first, (support.width * 0.8, 0.24), gap=0.01)
+        slack = max(0.0, support.width * 0.42 - (line[-1].x + line[-1].width / 2) / 2)
+        line = self._centred(line, self.rng.uniform(-slack, slack))
+        return [support, *(replace(s, bottom=height, shadow=0.6) for s in line)]
+
+    def _under(self, main: Group, first: int, other: Group, second: int) -> list[Sprite]:
+        roof = self._sprite(other, second)
+        shelter = roof.height * (1 - other.thing.surface) * 0.9
+        line = self._line(main, first, (roof.width * 0.66, min(shelter, roof.height * 0.56)), gap=0.01)
+        shift = 0.0 if other.thing.role == "support" else self.rng.choice((-0.14, 0.14)) * roof.width
+        return [roof, *(replace(s, bottom=-0.008) for s in self._centred(line, shift))]
+
+    def _behind(self, main: Group, first: int, other: Group, second: int) -> list[Sprite]:
+        front, back = self._sprite(other, second), self._sprite(main, first)
+        shift = self.rng.uniform(-0.2, 0.2) * min(front.width, back.width)
+        overlap = max(0.3 * back.width, min(back.width, front.width) - abs(shift))
+        covered = min(0.6, self.rng.uniform(0.34, 0.46) * back.width / overlap) * back.height
+        raised = min(0.22, max(0.03, front.height - covered))
+        return [replace(back, x=shift, bottom=raised), front]
+
+    def _inside(self, main: Group, first: int, other: Group, second: int) -> list[Sprite]:
+        container = self._sprite(other, second)
+        rim = container.height * (1 - other.thing.surface)
+        line = self._line(main, first, (container.width * 0.68, container.height * 0.85), gap=0.0)
+        sunk = self.rng.uniform(0.2, 0.32)
+        held = [replace(s, bottom=rim - sunk * s.height, clip=rim, shadow=0.0) for s in line]
+        return [container, *self._centred(held, -0.04 * container.width)]
