@@ -11,7 +11,7 @@ import contextlib
 import shutil
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -232,7 +232,7 @@ def _encode(
 
 def _load_ahead(
     todo: Mapping[str, Path], loader: PictureLoader, settings: Settings
-) -> Iterator[tuple[str, LoadedPicture | BrokenPicture]]:
+) -> Generator[tuple[str, LoadedPicture | BrokenPicture], None, None]:
     """Load pictures in order, some of them ahead, by threads: Pillow decodes outside the interpreter's lock.
 
     Threads rather than processes, since none of them can outlive a killed run and hold the folder's lock.
