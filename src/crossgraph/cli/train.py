@@ -1,0 +1,60 @@
+"""`crossgraph train`."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from pathlib import Path
+from typing import Literal
+
+
+def train(
+    recipe: str,
+    *,
+    data: Path,
+    out: Path,
+    features: Path | None = None,
+    vocab: Path | None = None,
+    init: Path | None = None,
+    resume: bool = False,
+    small: bool = False,
+    seeds: int = 1,
+    device: Literal["auto", "cpu", "cuda"] = "auto",
+    devices: int = 1,
+    overrides: list[str],
+) -> None:
+    """Train a model on captioned pictures.
+
+    The weights that rank the dev split best are kept; the test split is never opened. A run that was
+    stopped or killed goes on with --resume.
+
+    Args:
+        recipe: A recipe's file, or the name of a shipped one (sgraf-saf-f8k).
+        data: The data folder; its layout is found by looking.
+        out: Folder to write the run to.
+        features: Folder of region features that `crossgraph extract` made; DATA/features by default.
+        vocab: A vocabulary file; built from the train captions by default.
+        init: A run to fine-tune; words it does not know are added.
+        resume: Go on from the last checkpoint in OUT.
+        small: Use the recipe's small form, which runs in seconds.
+        seeds: Train so many runs, OUT/seed-0, OUT/seed-1 and so on, and summarise them.
+        device: Where to compute; auto takes a GPU where there is one.
+        devices: Processes that train as one on this machine.
+    """
+    from crossgraph.train.command import Request, run
+    from crossgraph.train.job import Sources
+
+    command = shlex.join(["crossgraph", *sys.argv[1:]])
+    run(
+        Request(
+            recipe=recipe,
+            overrides=overrides,
+            small=small,
+            sources=Sources(data, features, vocab, init, command),
+            out=out,
+            resume=resume,
+            seeds=seeds,
+            device=device,
+            devices=devices,
+        )
+    )

@@ -1,0 +1,255 @@
+"""What a recipe may say: one dataclass per topic, a comment on every field that is not obvious.
+
+A recipe is a YAML file of these fields (`recipes/`), changed field by field from the command line with
+`--optimiser.lr=1e-4`. The defaults are the published settings of SGRAF on Flickr30K.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from crossgraph.core.errors import InputError
+
+
+@dataclass(frozen=True)
+class ModelChoice:
+    """Which model, and its own fields.
+
+    Attributes:
+        name: A registered model, see `crossgraph.models`.
+        config: Fields of that model's `Config`; the rest keep their defaults.
+    """
+
+    name: str
+    config: dict[str, Any] = field(default_factory=dict[str, Any])
+
+
+@dataclass(frozen=True)
+class LossChoice:
+    """The ranking loss on a batch's score matrix; see `crossgraph.losses`.
+
+    Attributes:
+        name: Two-sided hinge (a sum over the batch, as published) or InfoNCE.
+        negatives: Of the hinge: the hardest one, the sum of all, or the sum first and then the hardest.
+        warm_up_epochs: With "warm-up": epochs that use the sum.
+        warm_up_steps: With "warm-up": optimiser steps that use the sum; both must have passed.
+        margin: Of the hinge.
+        temperature: Of InfoNCE: scores are divided by it.
+        same_image: Whether another caption of the same picture counts as a negative; "negatives" is what
+            published code does, "masked" is right.
+    """
+
+    name: Literal["hinge", "infonce"] = "hinge"
+    negatives: Literal["hardest", "sum", "warm-up"] = "hardest"
+    warm_up_epochs: int = 0
+    warm_up_steps: int = 0
+    margin: float = 0.2
+    temperature: float = 0.05
+    same_image: Literal["masked", "negatives"] = "masked"
+
+
+@dataclass(frozen=True)
+class OptimiserChoice:
+    """The optimiser.
+
+    Attributes:
+        name: "adam" (weight decay as an L2 term, as published) or "adamw" (decoupled).
+        lr: Learning rate before the schedule; the hinge being a sum over the batch, it belongs to the batch size.
+        weight_decay: 0 as published.
+        clip: Largest 2-norm of the whole gradient; 0 turns clipping off.
+    """
+
+    name: Literal["adam", "adamw"] = "adam"
+    lr: float = 2e-4
+    weight_decay: float = 0.0
+    clip: float = 2.0
+
+
+@dataclass(frozen=True)
+class ScheduleChoice:
+    """The learning rate over time, as a factor on `optimiser.lr`.
+
+    Attributes:
+        name: "constant"; "step": times `factor` after every `drop_every` epochs; "cosine": down to `floor`
+            at the last step.
+        drop_every: In epochs, for "step".
+        factor: For "step".
+        floor: For "cosine".
+        warm_up_steps: Optimiser steps over which the factor rises linearly from near 0, before any of these.
+    """
+
+    name: Literal["constant", "step", "cosine"] = "constant"
+    drop_every: int = 30
+    factor: float = 0.1
+    floor: float = 0.0
+    warm_up_steps: int = 0
+
+
+@dataclass(frozen=True)
+class Regularisation:
+    """Noise on the inputs while training, for small data sets; all off by default, as published.
+
+    Attributes:
+        region_dropout: Probability that a region is hidden (masked out); one always stays.
+        word_dropout: Probability that a word is replaced by `<unk>`.
+        feature_noise: Standard deviation of Gaussian noise, as a share of the batch features' own.
+        average: Decay of a moving average of the weights per optimiser step (0.999, say), which is then
+            what is evaluated and kept; 0 keeps the weights themselves.
+    """
+
+    region_dropout: float = 0.0
+    word_dropout: float = 0.0
+    feature_noise: float = 0.0
+    average: float = 0.0
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """When the dev split is ranked, and when to stop.
+
+    Attributes:
+        every_epochs: Rank it after every so many epochs; always after the last.
+        every_steps: And after every so many optimiser steps; 0 is never.
+        dev_limit: Use only the first so many pictures of dev; 0 is all of them.
+        patience: Stop after so many evaluations without a new best; 0 never stops early.
+    """
+
+    every_epochs: int = 1
+    every_steps: int = 0
+    dev_limit: int = 0
+    patience: int = 0
+
+
+@dataclass(frozen=True)
+class Checkpoints:
+    """How much work a power cut may cost; there is always one after an evaluation.
+
+    Attributes:
+        every_minutes: Of training; 0 is never.
+        every_steps: Optimiser steps; 0 is never.
+    """
+
+    every_minutes: float = 5.0
+    every_steps: int = 0
+
+
+@dataclass(frozen=True)
+class CollapseWatch:
+    """What happens when the loss freezes where all scores are equal.
+
+    Attributes:
+        action: Print a line and go on, stop with exit code 2, or do not look.
+        after_steps: Optimiser steps in a row that must look collapsed.
+    """
+
+    action: Literal["warn", "stop", "off"] = "warn"
+    after_steps: int = 300
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Everything that decides what a training run computes, its data apart.
+
+    Attributes:
+        model: Which model, with its own fields.
+        loss: The ranking loss.
+        optimiser: The optimiser and clipping.
+        schedule: The learning rate over time.
+        regularise: Noise on the inputs, averaging of weights.
+        evaluate: Ranking of the dev split; early stop.
+        checkpoint: How often the state is saved.
+        collapse: The watch on frozen losses.
+        batch: Pairs per batch, over all processes.
+        accumulate: Batches per optimiser step, their gradients added (negatives stay within a batch).
+        epochs: Passes over all captions of the train split.
+        max_steps: Stop after so many optimiser steps; 0 is never.
+        precision: "32", or "bf16" for bfloat16 products with float32 weights.
+        workers: Loader processes; 0 reads in the training process.
+        seed: Of weights, order, dropout.
+        vocabulary_minimum: Occurrences that a word needs to enter a vocabulary built here.
+        log_every: Optimiser steps per row of `log.csv`.
+    """
+
+    model: ModelChoice
+    loss: LossChoice = field(default_factory=LossChoice)
+    optimiser: OptimiserChoice = field(default_factory=OptimiserChoice)
+    schedule: ScheduleChoice = field(default_factory=ScheduleChoice)
+    regularise: Regularisation = field(default_factory=Regularisation)
+    evaluate: Evaluation = field(default_factory=Evaluation)
+    checkpoint: Checkpoints = field(default_factory=Checkpoints)
+    collapse: CollapseWatch = field(default_factory=CollapseWatch)
+    batch: int = 128
+    accumulate: int = 1
+    epochs: int = 30
+    max_steps: int = 0
+    precision: Literal["32", "bf16"] = "32"
+    workers: int = 0
+    seed: int = 0
+    vocabulary_minimum: int = 4
+    log_every: int = 10
+
+
+# Fields that change when things happen or how fast, but no number that is computed: `--resume` may change them.
+FREE_ON_RESUME = ("workers", "checkpoint", "collapse")
+
+_AT_LEAST: Mapping[str, float] = {
+    "batch": 2,  # one pair has no negatives
+    "accumulate": 1,
+    "epochs": 1,
+    "max_steps": 0,
+    "workers": 0,
+    "seed": 0,
+    "vocabulary_minimum": 1,
+    "log_every": 1,
+    "loss.warm_up_epochs": 0,
+    "loss.warm_up_steps": 0,
+    "loss.margin": 0,
+    "optimiser.weight_decay": 0,
+    "optimiser.clip": 0,
+    "schedule.drop_every": 1,
+    "schedule.warm_up_steps": 0,
+    "schedule.floor": 0,
+    "regularise.feature_noise": 0,
+    "evaluate.every_epochs": 1,
+    "evaluate.every_steps": 0,
+    "evaluate.dev_limit": 0,
+    "evaluate.patience": 0,
+    "checkpoint.every_minutes": 0,
+    "checkpoint.every_steps": 0,
+    "collapse.after_steps": 1,
+}
+_POSITIVE = ("optimiser.lr", "loss.temperature", "schedule.factor")
+_SHARES = ("regularise.region_dropout", "regularise.word_dropout", "regularise.average")
+
+
+def check_ranges(recipe: Recipe, source: str) -> None:
+    """Refuse values of the right type that no training can use.
+
+    Args:
+        recipe: What was read.
+        source: Where from, for the message.
+
+    Raises:
+        InputError: A field is out of its range; the field, the value and the range are named.
+    """
+    for name, least in _AT_LEAST.items():
+        if not _value(recipe, name) >= least:
+            raise InputError(f"{source}: {name} is {_value(recipe, name)}", f"give at least {least:g}")
+    for name in _POSITIVE:
+        if not 0 < _value(recipe, name) < float("inf"):
+            raise InputError(f"{source}: {name} is {_value(recipe, name)}", "give a number above 0")
+    for name in _SHARES:
+        if not 0 <= _value(recipe, name) < 1:
+            raise InputError(f"{source}: {name} is {_value(recipe, name)}", "give a share from 0 up to, not including, 1")
+    warm_up = recipe.loss.warm_up_epochs or recipe.loss.warm_up_steps
+    if recipe.loss.name == "hinge" and recipe.loss.negatives == "warm-up" and not warm_up:
+        raise InputError(f"{source}: loss.negatives is 'warm-up' for no time", "set loss.warm_up_epochs or loss.warm_up_steps")
+
+
+def _value(recipe: Recipe, dotted: str) -> float:
+    value: Any = recipe
+    for name in dotted.split("."):
+        value = getattr(value, name)
+    return value

@@ -1,0 +1,92 @@
+"""Batches of matched pairs for one process, from any point of any epoch on."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Int64
+from torch.utils.data import DataLoader, Dataset
+
+from crossgraph.core.errors import InputError
+from crossgraph.data.split import Split
+from crossgraph.models.base import Batch
+from crossgraph.text.batch import collate
+from crossgraph.text.vocabulary import Vocabulary
+from crossgraph.train.config import Recipe
+
+
+class Feed:
+    """Draws every caption of a split once an epoch, with its picture.
+
+    The order is a pure function of the seed and the epoch, so a place in it is two numbers. With several
+    processes each takes its share of every batch; the whole batch is what one process would have had.
+
+    Args:
+        split: Learned from.
+        vocabulary: Turns captions into rows.
+        recipe: Its `batch`, `seed` and `workers`.
+        rank: This process.
+        ranks: Number of processes.
+
+    Raises:
+        InputError: The batch cannot be shared evenly, or the split has too few captions for one.
+    """
+
+    def __init__(self, split: Split, vocabulary: Vocabulary, recipe: Recipe, rank: int = 0, ranks: int = 1) -> None:
+        if recipe.batch % ranks:
+            raise InputError(f"batch is {recipe.batch} for {ranks} processes", f"give a multiple of {ranks}")
+        if len(split.captions) < 2 * ranks:
+            raise InputError(f"{split.source}: {len(split.captions)} captions to learn from", "give more captioned pictures")
+        self._split, self._seed, self._batch, self._workers = split, recipe.seed, recipe.batch, recipe.workers
+        self._rank, self._ranks = rank, ranks
+        self._pairs = _Pairs(split, vocabulary)
+        captions = len(split.captions)
+        self.batches_per_epoch = captions // self._batch + (captions % self._batch >= 2 * ranks)
+
+    def batches(self, epoch: int, start: int = 0) -> Iterator[Batch]:
+        """Yield this process's share of the batches of an epoch, from batch `start` on."""
+        order = np.random.default_rng([self._seed, epoch]).permutation(len(self._split.captions))
+        rows = [self._share(order, number) for number in range(start, self.batches_per_epoch)]
+        if self._workers == 0:
+            for some in rows:
+                yield self._pairs[some]
+            return
+        yield from DataLoader(
+            self._pairs,
+            batch_size=None,
+            sampler=rows,
+            num_workers=min(self._workers, max(1, len(rows))),
+            prefetch_factor=2,
+            generator=torch.Generator(),  # or the loader draws from the generator that training resumes
+            pin_memory=torch.cuda.is_available(),
+        )
+
+    def _share(self, order: Int64[np.ndarray, " caption"], number: int) -> Int64[np.ndarray, " pair"]:
+        whole = order[number * self._batch : (number + 1) * self._batch]
+        each = math.floor(len(whole) / self._ranks)
+        return whole[self._rank * each : (self._rank + 1) * each]
+
+
+class _Pairs(Dataset[Batch]):
+    """Makes a batch from caption rows, in whichever process it is asked."""
+
+    def __init__(self, split: Split, vocabulary: Vocabulary) -> None:
+        self._captions, self._edges = split.captions, split.edges
+        self._caption_image, self._features = split.caption_image, split.features
+        self._vocabulary = vocabulary
+        self._source = split.source
+        self._ids: Sequence[str] = split.image_ids
+
+    def __getitem__(self, rows: Any) -> Batch:
+        images = self._caption_image[rows]
+        regions = self._features.read(images)
+        if not bool(torch.isfinite(regions.features).all()):
+            bad = int((~torch.isfinite(regions.features)).flatten(1).any(dim=1).nonzero()[0])
+            name = self._ids[int(images[bad])]
+            raise InputError(f"{self._source}: image '{name}' holds NaN or infinite features", "make these features again")
+        tokens = collate([self._vocabulary.encode(self._captions[int(row)]) for row in rows])
+        return Batch(regions, tokens, torch.from_numpy(np.ascontiguousarray(images, dtype=np.int64)))

@@ -1,0 +1,273 @@
+"""The one training loop."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import math
+import time
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from crossgraph.models.base import Batch
+from crossgraph.train import rng
+from crossgraph.train.checkpoint import load_checkpoint, save_checkpoint
+from crossgraph.train.collapse import CollapseDetector
+from crossgraph.train.distributed import any_process, from_all, from_first
+from crossgraph.train.interrupt import Interrupt
+from crossgraph.train.job import Job
+from crossgraph.train.logs import RunLog
+from crossgraph.train.progress import TrainingProgress
+from crossgraph.train.run_folder import CHECKPOINTS
+from crossgraph.train.schedules import learning_rate_factor
+from crossgraph.train.state import AveragedWeights, TrainingState, pack, unpack
+from crossgraph.train.step import StepInput, TrainingStep, make_objective
+from crossgraph.train.validation import rank_dev
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
+
+_STALE_CHECKPOINT = 20.0  # seconds of training that a ranking of dev may not put at risk
+
+
+def fit(job: Job, fabric: Fabric, out: Path) -> TrainingState:
+    """Train until the epochs are over, or dev stops improving; go on from a checkpoint where there is one.
+
+    Args:
+        job: What to train, on what.
+        fabric: Set up and launched.
+        out: The run's folder, locked by the caller.
+
+    Returns:
+        The final numbers.
+
+    Raises:
+        InputError: The loss is not finite, training collapsed, or the disk is full.
+        KeyboardInterrupt: Ctrl-C; the state is saved and the message says how to go on.
+    """
+    training = Training(job, fabric, out)
+    try:
+        training.run()
+    finally:
+        training.close()
+    return training.state
+
+
+class Training:
+    """A training in progress; `fit` runs it.
+
+    Args:
+        job: What to train, on what.
+        fabric: Set up and launched.
+        out: The run's folder.
+    """
+
+    def __init__(self, job: Job, fabric: Fabric, out: Path) -> None:
+        self.job, self.fabric, self.out = job, fabric, out
+        self.recipe = job.recipe
+        self.first = fabric.global_rank == 0
+        self.steps_per_epoch = math.ceil(job.feed.batches_per_epoch / self.recipe.accumulate)
+        self.total_steps = self.steps_per_epoch * self.recipe.epochs
+        if self.recipe.max_steps:
+            self.total_steps = min(self.total_steps, self.recipe.max_steps)
+        self.model = job.model
+        self.step, self.optimiser = self._set_up()
+        self.average = AveragedWeights(self.model, self.recipe.regularise.average) if self.recipe.regularise.average else None
+        self.state = self._restore()
+        self.collapse = CollapseDetector(self.recipe, self.steps_per_epoch)
+        self.interrupt = Interrupt()
+        self.log = RunLog(out, self.state.step, self.state.evaluated_step) if self.first else None
+        self.shown = TrainingProgress(self.total_steps, self.state.step, self.first)
+        self.saved_at = self.row_at = self.clock = time.monotonic()
+        self.row_pairs = 0
+
+    def run(self) -> None:
+        """Run to the end; see `fit`."""
+        if self.state.step == 0:
+            self.save()
+        self.settle()  # a checkpoint may have been taken just before a ranking that was due
+        while not self.state.finished:
+            batches = self.job.feed.batches(self.state.epoch, self.state.batch)
+            for group in _groups(batches, self.recipe.accumulate):
+                self.update(group)
+                self.settle()
+                if self.state.finished:
+                    break
+
+    def update(self, group: list[Batch]) -> None:
+        """Take one optimiser step on some batches, their gradients added, and move on."""
+        state = self.state
+        lr = self.recipe.optimiser.lr * learning_rate_factor(self.recipe.schedule, state.progress, self.total_steps)
+        for entry in self.optimiser.param_groups:
+            entry["lr"] = lr
+        self.optimiser.zero_grad(set_to_none=True)
+        terms: dict[str, float] = {}
+        for number, batch in enumerate(group, start=1):
+            with self._unsynchronised(number < len(group)):
+                found: dict[str, Tensor] = self.step(StepInput(batch.to(self.fabric.device), state.progress))
+                spread = found.pop("spread")
+                self.fabric.backward(torch.stack(list(found.values())).sum())
+            for name, value in found.items():
+                terms[name] = terms.get(name, 0.0) + value.item()
+            ranking = found.get("ranking", spread.new_tensor(0.0)).item()
+        limit = self.recipe.optimiser.clip or math.inf
+        norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), limit).item()
+        if warning := self.collapse.look(state.step, ranking, spread.item(), sum(terms.values()), norm):
+            self.shown.say(warning)
+        self.optimiser.step()
+        self._advance(len(group), sum(terms.values()) / len(group))
+        if self.average is not None:
+            self.average.update(self.model, state.step)
+        self._report(sum(len(batch.tokens) for batch in group), terms, lr, norm)
+
+    def settle(self) -> None:
+        """After a step: rank dev when due, decide whether training is over, save when due or interrupted."""
+        state, recipe = self.state, self.recipe
+        due = self._evaluation_due()
+        since = time.monotonic() - self.saved_at
+        asked, stale = any_process(
+            self.interrupt.asked,
+            since >= (_STALE_CHECKPOINT if due else recipe.checkpoint.every_minutes * 60 or math.inf),
+        )
+        every = recipe.checkpoint.every_steps
+        if asked or stale or (every and state.step % every == 0 and state.step > 0):
+            self.save()
+        if asked:
+            raise KeyboardInterrupt(self.how_to_go_on())
+        if due:
+            with self.interrupt.at_once(self.how_to_go_on):
+                self.evaluate()
+            self._decide()
+            self.save()
+
+    def evaluate(self) -> None:
+        """Rank dev, and keep the weights when they are the best so far."""
+        state, model = self.state, self.average.model if self.average is not None else self.model
+        figures = from_first(lambda: rank_dev(model, self.job.dev, self.job.vocabulary, self.shown.say))
+        state.evaluated_step = state.step
+        best = figures["rsum"] > state.best_rsum
+        if best:
+            state.best_rsum, state.best_step, state.stale = figures["rsum"], state.step, 0
+            state.best_epoch = round(state.epoch + state.batch / self.job.feed.batches_per_epoch, 4)
+            if self.first:
+                self.job.save_best(self.out, model, state)
+        else:
+            state.stale += 1
+        if self.log is not None:
+            self.log.add({"event": "dev", **self._where(), **{name: round(value, 4) for name, value in figures.items()}})
+        self.shown.evaluated(figures["rsum"], best)
+        self.shown.say(
+            f"step {state.step}, epoch {state.epoch + state.batch / self.job.feed.batches_per_epoch:.2f}: "
+            f"dev rSum {figures['rsum']:.1f} (R@1 image→text {figures['i2t_r1']:.1f}, "
+            f"text→image {figures['t2i_r1']:.1f}){', the best so far' if best else ''}"
+        )
+        self.clock = self.row_at = time.monotonic()
+        self.row_pairs = 0
+
+    def save(self) -> None:
+        """Write a checkpoint of everything; the best weights lie beside it since they were found."""
+        generators = from_all(rng.capture())
+        if self.first:
+            packed = pack(self.state, self.model, self.average, self.optimiser, generators, self.job.about)
+            save_checkpoint(self.out / CHECKPOINTS, self.state.step, packed)
+        self.saved_at = time.monotonic()
+
+    def how_to_go_on(self) -> str:
+        """Return what a stopped person should read."""
+        return f"saved at step {self.state.step} of {self.total_steps}; go on with: {self.job.resume_command}"
+
+    def close(self) -> None:
+        """Give back the terminal, the signals and the files."""
+        self.interrupt.close()
+        self.shown.close()
+        if self.log is not None:
+            self.log.close()
+
+    def _set_up(self) -> tuple[Any, torch.optim.Optimizer]:
+        recipe, job = self.recipe, self.job
+        step = TrainingStep(
+            self.model,
+            make_objective(recipe.loss, self.steps_per_epoch),
+            recipe.loss.same_image == "masked",
+            recipe.regularise,
+            job.vocabulary.row("<unk>"),
+            tuple(job.vocabulary.row(word) for word in ("<pad>", "<start>", "<end>", "<unk>")),
+        )
+        kind = torch.optim.AdamW if recipe.optimiser.name == "adamw" else torch.optim.Adam
+        trained = [parameter for parameter in step.parameters() if parameter.requires_grad]
+        optimiser = kind(trained, lr=recipe.optimiser.lr, weight_decay=recipe.optimiser.weight_decay, fused=True)
+        rng.seed_everything(recipe.seed, self.fabric.global_rank)
+        wrapped, optimiser = self.fabric.setup(step, optimiser)
+        wrapped.train()
+        return wrapped, optimiser
+
+    def _restore(self) -> TrainingState:
+        checkpoint = load_checkpoint(self.out / CHECKPOINTS)
+        if checkpoint is None:
+            return TrainingState()
+        return unpack(checkpoint, self.model, self.average, self.optimiser, self.fabric.global_rank)
+
+    def _advance(self, batches: int, loss: float) -> None:
+        state, now = self.state, time.monotonic()
+        state.step += 1
+        state.batch += batches
+        if state.batch >= self.job.feed.batches_per_epoch:
+            state.epoch, state.batch = state.epoch + 1, 0
+        state.loss_sum, state.loss_steps = state.loss_sum + loss, state.loss_steps + 1
+        state.seconds += now - self.clock
+        self.clock = now
+
+    def _report(self, pairs: int, terms: dict[str, float], lr: float, norm: float) -> None:
+        state = self.state
+        self.row_pairs += pairs * self.fabric.world_size
+        rate = self.row_pairs / max(1e-9, time.monotonic() - self.row_at)
+        mean = state.loss_sum / state.loss_steps
+        self.shown.step(state.step, state.epoch, mean, rate)
+        if state.step % self.recipe.log_every:
+            return
+        if self.log is not None:
+            row = {"event": "train", **self._where(), "loss": mean, "lr": lr, "gradient_norm": norm}
+            self.log.add({**row, "pairs_per_second": round(rate, 1), **{f"term_{name}": value for name, value in terms.items()}})
+        state.loss_sum, state.loss_steps = 0.0, 0
+        self.row_pairs, self.row_at = 0, time.monotonic()
+
+    def _where(self) -> dict[str, Any]:
+        state = self.state
+        epoch = state.epoch + state.batch / self.job.feed.batches_per_epoch
+        return {"step": state.step, "epoch": round(epoch, 4), "seconds": round(state.seconds, 2)}
+
+    def _evaluation_due(self) -> bool:
+        """Whether dev is to be ranked now: a function of the state alone, so that resuming agrees."""
+        state, choice = self.state, self.recipe.evaluate
+        if state.step == state.evaluated_step:
+            return False
+        epoch_ended = state.batch == 0 and state.epoch % choice.every_epochs == 0
+        by_steps = choice.every_steps > 0 and state.step % choice.every_steps == 0
+        return epoch_ended or by_steps or state.step >= self.total_steps
+
+    def _decide(self) -> None:
+        state, patience = self.state, self.recipe.evaluate.patience
+        if state.step >= self.total_steps:
+            state.finished = f"all {self.total_steps} steps are done"
+        elif patience and state.stale >= patience:
+            state.finished = f"dev rSum has not improved in {patience} evaluations"
+
+    @contextlib.contextmanager
+    def _unsynchronised(self, more_to_come: bool) -> Iterator[None]:
+        """Keep DDP from averaging gradients before the last batch of a step."""
+        if more_to_come and self.fabric.world_size > 1:
+            with self.fabric.no_backward_sync(self.step):
+                yield
+        else:
+            yield
+
+
+def _groups(batches: Iterable[Batch], size: int) -> Iterator[list[Batch]]:
+    """Cut a stream of batches into lists of `size`; the last may be shorter."""
+    stream = iter(batches)
+    while group := list(itertools.islice(stream, size)):
+        yield group

@@ -1,0 +1,98 @@
+"""Finds a recipe by name or path, and reads it with the changes from the command line."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, cast
+
+import yaml
+
+from crossgraph.core import config as configs
+from crossgraph.core.errors import InputError, did_you_mean
+from crossgraph.files import read_text
+from crossgraph.models.base import MODELS
+from crossgraph.train.config import Recipe, check_ranges
+
+SMALL = "small"
+_PACKAGE = Path(__file__).parents[1]
+# In an installed wheel, and in a checkout.
+_FOLDERS = (_PACKAGE / "recipes", _PACKAGE.parents[1] / "recipes")
+
+
+def shipped() -> dict[str, Path]:
+    """Return the recipes that come with the program, by name."""
+    folder = next((folder for folder in _FOLDERS if folder.is_dir()), None)
+    return {path.stem: path for path in sorted(folder.glob("*.yaml"))} if folder else {}
+
+
+def find(recipe: str) -> Path:
+    """Find a recipe: a path, or the name of a shipped one.
+
+    Raises:
+        InputError: There is none; the nearest name is suggested.
+    """
+    path = Path(recipe)
+    if path.is_file():
+        return path
+    known = shipped()
+    if path.is_dir():
+        raise InputError(f"{path}: is a folder", f"give a recipe's file or name ({', '.join(known)})")
+    if recipe in known:
+        return known[recipe]
+    raise InputError(f"{recipe}: no such file and no shipped recipe", did_you_mean(path.stem, known))
+
+
+def load(path: Path, overrides: Sequence[str] = (), small: bool = False) -> Recipe:
+    """Read a recipe.
+
+    Args:
+        path: A YAML file of `Recipe`'s fields, and perhaps a `small` mapping: what to change for a form
+            that runs in seconds.
+        overrides: `a.b=c` each; they win.
+        small: Whether to use the small form.
+
+    Returns:
+        The recipe, its model's fields complete.
+
+    Raises:
+        InputError: It cannot be read, has an unknown key or an impossible value.
+    """
+    source = str(path)
+    values = configs.parse_yaml(read_text(path), source)
+    changes = values.pop(SMALL, None)
+    if small:
+        if not isinstance(changes, Mapping):
+            raise InputError(f"{path}: has no '{SMALL}' form", "leave out --small")
+        values = _merged(values, cast("Mapping[str, Any]", changes))
+    recipe = configs.build(Recipe, configs.apply_overrides(values, overrides), source)
+    check_ranges(recipe, source)
+    return with_model_config(recipe, source)
+
+
+def with_model_config(recipe: Recipe, source: str) -> Recipe:
+    """Check the model's fields against its `Config` and fill in its defaults.
+
+    Raises:
+        InputError: The model is not known, or has no such field.
+    """
+    config = configs.build(MODELS[recipe.model.name].Config, recipe.model.config, source, "model.config")
+    model = dataclasses.replace(recipe.model, config=configs.to_dict(config))
+    return dataclasses.replace(recipe, model=model)
+
+
+def dump(recipe: Recipe) -> str:
+    """Return a recipe as YAML that `load` reads back."""
+    return yaml.safe_dump(configs.to_dict(recipe), sort_keys=False, allow_unicode=True)
+
+
+def _merged(values: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    result = dict(values)
+    for key, change in changes.items():
+        old = result.get(key)
+        if isinstance(old, Mapping) and isinstance(change, Mapping):
+            result[key] = _merged(cast("Mapping[str, Any]", old), cast("Mapping[str, Any]", change))
+        else:
+            result[key] = change
+    return result

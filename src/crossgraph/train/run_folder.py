@@ -1,0 +1,101 @@
+"""The folder that a training writes: refused when it holds another run, locked while it is written."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, cast
+
+from crossgraph.core.errors import InputError
+from crossgraph.files import unwritable
+
+CHECKPOINTS = "checkpoint"
+_LOCK = ".lock"
+_MARKS = (CHECKPOINTS, "run.json", "recipe.yaml")
+
+
+def refuse_other(out: Path, resume: bool) -> None:
+    """Refuse a place that a new run must not overwrite; touches nothing.
+
+    Args:
+        out: The run's folder, existing or not.
+        resume: Whether a run there is to go on.
+
+    Raises:
+        InputError: It is a file, holds a run and `resume` is False, or holds things that are no run.
+    """
+    if not out.exists():
+        return
+    if not out.is_dir():
+        raise InputError(f"{out}: is a file", "give a folder for --out")
+    holds_run = any((out / mark).exists() for mark in _MARKS)
+    if holds_run and not resume:
+        raise InputError(f"{out}: already holds a run", "add --resume to go on with it, or give another --out")
+    try:
+        strangers = [path.name for path in out.iterdir() if path.name != _LOCK]
+    except OSError as error:
+        raise unwritable(out, error) from error
+    if strangers and not holds_run:
+        raise InputError(f"{out}: holds other files ({strangers[0]}) and no run", "give a new or empty folder for --out")
+
+
+@contextlib.contextmanager
+def locked(out: Path) -> Iterator[None]:
+    """Make the folder and keep other trainings out of it while the block runs.
+
+    The lock is the operating system's, so a kill releases it. A folder made here in which nothing was
+    finished goes away again when the block raises.
+
+    Raises:
+        InputError: Another process trains there, or the folder cannot be written.
+    """
+    import fcntl
+
+    made = not out.exists()
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        file = (out / _LOCK).open("a+", encoding="ascii")
+    except OSError as error:
+        raise unwritable(out, error) from error
+    with file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            file.seek(0)
+            owner = file.read().strip() or "unknown"
+            raise InputError(f"{out}: another training writes here (process {owner})", "wait for it or stop it") from error
+        file.truncate(0)
+        file.write(str(os.getpid()))
+        file.flush()
+        try:
+            yield
+        except BaseException:
+            if made and not any((out / CHECKPOINTS).glob("step-*")) and not (out / "run.json").exists():
+                shutil.rmtree(out, ignore_errors=True)
+            raise
+
+
+def first_difference(before: Mapping[str, Any], now: Mapping[str, Any]) -> tuple[str, Any, Any] | None:
+    """Compare two nested mappings of plain values.
+
+    Returns:
+        The dotted key that differs first, with both values (None where absent); None when equal.
+    """
+    old, new = _flat(before), _flat(now)
+    for key in [*old, *(key for key in new if key not in old)]:
+        if old.get(key) != new.get(key):
+            return key, old.get(key), new.get(key)
+    return None
+
+
+def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in values.items():
+        if isinstance(value, Mapping):
+            flat |= _flat(cast("Mapping[str, Any]", value), f"{prefix}{key}.")
+        else:
+            flat[f"{prefix}{key}"] = value
+    return flat

@@ -1,0 +1,62 @@
+"""Run as a process: one training step's loss and gradients on a share of a fixed batch, written to a file.
+
+    python one_step.py MODEL OUT          RANK, WORLD_SIZE, MASTER_ADDR and MASTER_PORT as torchrun sets them
+"""
+
+from __future__ import annotations
+
+import sys
+
+import torch
+from safetensors.torch import save_file
+
+from crossgraph.core import config as configs
+from crossgraph.core.types import Regions, Tokens
+from crossgraph.losses import Hinge
+from crossgraph.models.base import MODELS, Batch, Inputs, Progress
+from crossgraph.train.distributed import make_fabric
+from crossgraph.train.step import StepInput, TrainingStep
+
+PAIRS, REGIONS, WIDTH, WORDS = 8, 5, 12, 7
+
+
+def whole_batch() -> Batch:
+    generator = torch.Generator().manual_seed(3)
+    features = torch.randn(PAIRS, REGIONS, WIDTH, generator=generator)
+    mask = torch.rand(PAIRS, REGIONS, generator=generator) < 0.7
+    mask[:, 0] = True
+    mask[:4, 3:] = False  # pictures of the first process have fewer regions
+    lengths = torch.tensor([5, 3, 4, 2, 7, 6, 3, 7])
+    ids = torch.randint(4, 20, (PAIRS, WORDS), generator=generator) * (torch.arange(WORDS) < lengths[:, None])
+    return Batch(Regions(features, mask), Tokens(ids, lengths), torch.tensor([0, 1, 2, 3, 0, 5, 6, 7]))
+
+
+def share(batch: Batch, rank: int, ranks: int) -> Batch:
+    rows = slice(rank * PAIRS // ranks, (rank + 1) * PAIRS // ranks)
+    regions, tokens = batch.regions.select(rows), batch.tokens.select(rows)
+    widest, longest = int(regions.mask.sum(1).max()), int(tokens.lengths.max())
+    if not regions.mask[:, 3:].any():  # as a loader would, pad to this process's own largest
+        regions, widest = Regions(regions.features[:, :3], regions.mask[:, :3]), 3
+    return Batch(regions, Tokens(tokens.ids[:, :longest], tokens.lengths), batch.image_ids[rows])
+
+
+def main(name: str, out: str) -> None:
+    fabric = make_fabric("32", "cpu", 1, False)
+    fabric.launch()
+    torch.manual_seed(0)
+    family = MODELS[name]
+    values = {"embed_size": 8, "word_size": 6, "sim_size": 5, "dropout": 0.0}
+    model = family(configs.build(family.Config, values, "test"), Inputs(WIDTH, 20))
+    step = fabric.setup(TrainingStep(model, Hinge(0.2, "hardest")))
+    step.train()
+    found = step(StepInput(share(whole_batch(), fabric.global_rank, fabric.world_size), Progress()))
+    fabric.backward(found["ranking"])
+    if fabric.global_rank == 0:
+        tensors = {f"grad.{key}": p.grad for key, p in model.named_parameters() if p.grad is not None}
+        tensors |= {f"buffer.{key}": b.float() for key, b in model.named_buffers()}
+        save_file({**tensors, "loss": found["ranking"].detach(), "spread": found["spread"]}, out)
+    fabric.barrier()
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

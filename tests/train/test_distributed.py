@@ -1,0 +1,46 @@
+"""Two processes with half the batch each are one process with the whole batch."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from torch import Tensor
+
+SCRIPT = Path(__file__).with_name("one_step.py")
+
+
+def run(model: str, ranks: int, out: Path) -> dict[str, Tensor]:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    processes = []
+    for rank in range(ranks):
+        env = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST")}
+        if ranks > 1:
+            env |= {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": str(ranks), "LOCAL_WORLD_SIZE": str(ranks)}
+            env |= {"GROUP_RANK": "0", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+            env |= {"TORCHELASTIC_RUN_ID": "test"}
+        command = [sys.executable, str(SCRIPT), model, str(out)]
+        processes.append(subprocess.Popen(command, env=env, stderr=subprocess.PIPE, text=True))
+    for process in processes:
+        _, errors = process.communicate(timeout=100)
+        assert process.returncode == 0, errors
+    return load_file(out)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("model", ["sgr", "saf"])
+def test_two_halves_give_the_loss_and_gradients_of_the_whole(model: str, tmp_path: Path) -> None:
+    whole, halves = run(model, 1, tmp_path / "whole"), run(model, 2, tmp_path / "halves")
+    assert whole.keys() == halves.keys()
+    for name, expected in whole.items():
+        largest = max(1.0, float(expected.abs().max()))
+        torch.testing.assert_close(halves[name], expected, rtol=0, atol=1e-5 * largest, msg=lambda m, n=name: f"{n}: {m}")
+    assert any(float(tensor.abs().max()) > 0 for name, tensor in whole.items() if name.startswith("grad."))
