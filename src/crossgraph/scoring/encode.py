@@ -7,7 +7,7 @@ and encoded block by block while somebody walks over them, so that features larg
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -23,6 +23,8 @@ from crossgraph.text.batch import collate
 from crossgraph.text.vocabulary import Vocabulary
 
 Precision = Literal["float32", "bfloat16"]
+Report = Callable[[str, int, int], None]
+"""Called with what is counted ("captions", "pairs"), how many are done, how many there are; often."""
 CAPTIONS_PER_BUCKET = 128
 IMAGE_BLOCK_BYTES = 1 << 25  # features read in one go: 32 MB, 113 pictures of 36 × 2048
 IMAGES_PER_BLOCK = 128
@@ -88,7 +90,13 @@ class SplitCodes:
     texts: Sequence[TextBucket]
 
 
-def encode_split(model: Matcher, vocabulary: Vocabulary, split: Split, precision: Precision = "float32") -> SplitCodes:
+def encode_split(
+    model: Matcher,
+    vocabulary: Vocabulary,
+    split: Split,
+    precision: Precision = "float32",
+    report: Report | None = None,
+) -> SplitCodes:
     """Encode a split's captions now and its pictures when they are walked over.
 
     Args:
@@ -96,22 +104,31 @@ def encode_split(model: Matcher, vocabulary: Vocabulary, split: Split, precision
         vocabulary: The model's.
         split: Pictures and captions; `crossgraph.scoring.fit.check_fits` tells whether they fit the model.
         precision: bfloat16 computes the matrix products in it.
+        report: Hears how many captions are encoded.
     """
-    texts = encode_captions(model, vocabulary, split.captions, precision)
+    texts = encode_captions(model, vocabulary, split.captions, precision, report)
     return SplitCodes(ImageBlocks(model, split, precision), texts)
 
 
 def encode_captions(
-    model: Matcher, vocabulary: Vocabulary, captions: Sequence[str], precision: Precision = "float32"
+    model: Matcher,
+    vocabulary: Vocabulary,
+    captions: Sequence[str],
+    precision: Precision = "float32",
+    report: Report | None = None,
 ) -> list[TextBucket]:
     """Encode captions in buckets of nearly equal length."""
     encoded = [vocabulary.encode(caption) for caption in captions]
     device = device_of(model)
     buckets: list[TextBucket] = []
+    done = 0
     for rows in plan_buckets([len(caption.ids) for caption in encoded]):
         tokens = collate([encoded[int(row)] for row in rows])
         with inference(model, precision):
             buckets.append(TextBucket(rows, model.encode_texts(tokens.to(device))))
+        done += len(rows)
+        if report is not None:
+            report("captions", done, len(captions))
     return buckets
 
 

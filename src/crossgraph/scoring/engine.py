@@ -6,7 +6,7 @@ The pair tensors of an interaction model are far larger than its codes (a pictur
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import numpy as np
 import torch
@@ -15,14 +15,12 @@ from jaxtyping import Float32
 from crossgraph.core.types import ImageCode, TextCode
 from crossgraph.data.split import Split
 from crossgraph.models.base import Matcher, Scorer
-from crossgraph.scoring.encode import Precision, SplitCodes, TextBucket, encode_split, inference
+from crossgraph.scoring.encode import Precision, Report, SplitCodes, TextBucket, encode_split, inference
 from crossgraph.scoring.fit import check_fits
 from crossgraph.text.vocabulary import Vocabulary
 
 PAIR_BYTES = 1 << 29  # what one block's pair tensors may take together: 512 MB
 PAIR_TENSORS = 4  # of the size words × width that live at the same time, roughly
-Report = Callable[[int, int], None]
-"""Called with (pairs scored, pairs in all), often."""
 
 
 def score_split(
@@ -47,8 +45,23 @@ def score_split(
     Raises:
         InputError: The split does not fit the model, or its features hold NaN.
     """
+    shape = (len(split.image_ids), len(split.captions))
+    return gather(split_rows(model, vocabulary, split, precision=precision, report=report, name=name), shape)
+
+
+def split_rows(
+    model: Matcher,
+    vocabulary: Vocabulary,
+    split: Split,
+    *,
+    precision: Precision = "float32",
+    report: Report | None = None,
+    name: str = "the model",
+) -> Iterator[Float32[np.ndarray, "img txt"]]:
+    """Score a split as `score_split` does, giving whole rows as they get ready."""
     check_fits(model.inputs, vocabulary, split, name)
-    return score_matrix(model, encode_split(model, vocabulary, split, precision), precision=precision, report=report)
+    codes = encode_split(model, vocabulary, split, precision, report)
+    yield from score_rows(model, codes, precision=precision, report=report)
 
 
 def score_matrix(
@@ -60,11 +73,16 @@ def score_matrix(
         Scores, images × captions, in the split's order.
     """
     captions = sum(len(bucket.captions) for bucket in codes.texts)
-    scores = np.empty((len(codes.images), captions), dtype=np.float32)
+    return gather(score_rows(model, codes, precision=precision, report=report), (len(codes.images), captions))
+
+
+def gather(rows: Iterator[Float32[np.ndarray, "img txt"]], shape: tuple[int, int]) -> Float32[np.ndarray, "img txt"]:
+    """Return blocks of rows as one matrix of the given shape."""
+    scores = np.empty(shape, dtype=np.float32)
     start = 0
-    for rows in score_rows(model, codes, precision=precision, report=report):
-        scores[start : start + len(rows)] = rows
-        start += len(rows)
+    for block in rows:
+        scores[start : start + len(block)] = block
+        start += len(block)
     return scores
 
 
@@ -90,7 +108,7 @@ def score_rows(
                 rows[:, bucket.captions] = score_bucket(scorer, images, bucket)
             done += len(images) * len(bucket.captions)
             if report is not None:
-                report(done, total)
+                report("pairs", done, total)
         yield rows
 
 

@@ -14,6 +14,7 @@ import errno
 import hashlib
 import io
 import os
+import time
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -38,7 +39,8 @@ class ScoreInfo:
     Attributes:
         models: One entry a model, as `describe_run` gives it.
         split: The split's name.
-        data: The split's fingerprint.
+        pairs: Fingerprint of the split's ids, captions and map, see `crossgraph.scoring.provenance`.
+        features: Fingerprint of its features.
         region_encoder: Name of the encoder of its features.
         precision: Of the matrix products.
         device: They ran on.
@@ -51,7 +53,8 @@ class ScoreInfo:
 
     models: list[dict[str, Any]]
     split: str
-    data: str
+    pairs: str
+    features: str
     region_encoder: str
     precision: str
     device: str
@@ -107,16 +110,17 @@ def write_scores(
         path: The `.npy`.
         rows: Consecutive blocks of rows.
         shape: Images, captions.
-        info: What makes it; `sha256` is filled in, the rest is written as given.
+        info: What makes it; `seconds` and `sha256` are filled in.
 
     Returns:
-        `info` with the matrix's digest, as written beside it.
+        `info` with the matrix's digest and the seconds its rows took, as written beside it.
 
     Raises:
         InputError: The disk is full (told before the first row where the system can tell), or the place
             cannot be written.
     """
     check_target(path)
+    begun = time.monotonic()
     header = io.BytesIO()
     layout = {"descr": "<f4", "fortran_order": False, "shape": shape}
     np.lib.format.write_array_header_1_0(header, layout)
@@ -130,7 +134,8 @@ def write_scores(
             digest.update(values)
             file.write(values)
         beside.unlink(missing_ok=True)  # of an older matrix; the new one's follows
-    whole = dataclasses.replace(info, sha256=digest.hexdigest())
+    seconds = round(time.monotonic() - begun, 3)
+    whole = dataclasses.replace(info, seconds=seconds, sha256=digest.hexdigest())
     write_json(beside, {"format_version": FORMAT_VERSION, **dataclasses.asdict(whole)})
     return whole
 

@@ -1,0 +1,83 @@
+"""`crossgraph evaluate`: runs or score matrices to figures, intervals and a card."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+
+def evaluate(
+    runs: list[Path] | None = None,
+    *,
+    scores: list[Path] | None = None,
+    data: Path,
+    features: Path | None = None,
+    split: str = "test",
+    slices: int = 1,
+    dev_limit: int | None = None,
+    ties: Literal["expected", "worst"] = "expected",
+    details: Path | None = None,
+    out: Path | None = None,
+    device: Literal["auto", "cpu", "cuda"] = "auto",
+    precision: Literal["float32", "bfloat16"] = "float32",
+) -> None:
+    """Measure runs or score matrices: R@K both ways with intervals, and a card.
+
+    Several runs or matrices are one ensemble: the mean of their score matrices, marked as such. The card
+    of a single run is kept in the run's folder (card.json, or card-SPLIT.json for another split than
+    test); --out names another place.
+
+    Args:
+        runs: Runs that `crossgraph train` or `crossgraph import` made.
+        scores: Matrices of images × captions (.npy) in place of runs.
+        data: The data folder.
+        features: Region features, where they lie elsewhere.
+        split: Which split.
+        slices: Also the mean over this many consecutive slices (5 for the "1K" figures of COCO's 5,000).
+        dev_limit: Only the first so many images, as published loaders cut dev (1000).
+        ties: Equal scores count with the probability of a hit, or as if every wrong answer came first.
+        details: Folder for every query's rank and best ten answers (JSONL, TREC).
+        out: Folder for card.json and card.md.
+        device: Where to compute; auto takes the accelerator where there is one.
+        precision: bfloat16 is faster on processors that have it; scores then differ in the third digit.
+    """
+    import sys
+
+    from crossgraph.evaluate.card import write_card
+    from crossgraph.evaluate.details import check_folder
+    from crossgraph.evaluate.job import Job, run_job
+    from crossgraph.evaluate.table import markdown
+    from crossgraph.scoring.progress import ScoringProgress
+
+    if out is not None:
+        check_folder(out)
+    job = Job(
+        runs=runs or [],
+        scores=scores or [],
+        data=data,
+        features=features,
+        split=split,
+        slices=slices,
+        dev_limit=dev_limit,
+        ties=ties,
+        details=details,
+        device=device,
+        precision=precision,
+    )
+    with ScoringProgress() as progress:
+        card = run_job(job, log=_say, report=progress.about)
+    print(markdown(card), end="")
+    for text in card["warnings"]:
+        print(f"crossgraph evaluate: warning: {text}", file=sys.stderr)
+    place = out or (runs[0] if runs and len(runs) == 1 else None)
+    if place is None:
+        _say("the card is not kept; --out FOLDER keeps it")
+    else:
+        stem = "card" if out or split == "test" else f"card-{split}"
+        _say(f"card: {write_card(card, place, stem)}")
+
+
+def _say(line: str) -> None:
+    import sys
+
+    print(line, file=sys.stderr)

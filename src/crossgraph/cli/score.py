@@ -1,0 +1,66 @@
+"""`crossgraph score`: a run and a split to a score matrix."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+
+def score(
+    run: Path,
+    *,
+    data: Path,
+    features: Path | None = None,
+    split: str = "test",
+    out: Path,
+    device: Literal["auto", "cpu", "cuda"] = "auto",
+    precision: Literal["float32", "bfloat16"] = "float32",
+) -> None:
+    """Score every picture of a split with every caption.
+
+    Writes a float32 .npy of images × captions in the order of the data, and beside it a .npy.json that
+    says what made it. The file takes its name when it is whole.
+
+    Args:
+        run: A run that `crossgraph train` or `crossgraph import` made.
+        data: The data folder.
+        features: Region features, where they lie elsewhere.
+        split: Which split.
+        out: The .npy to write.
+        device: Where to compute; auto takes the accelerator where there is one.
+        precision: bfloat16 is faster on processors that have it; scores then differ in the third digit.
+    """
+    from crossgraph.data import open_data
+    from crossgraph.runs import load_run
+    from crossgraph.scoring.engine import choose_device, split_rows
+    from crossgraph.scoring.fit import check_fits
+    from crossgraph.scoring.progress import ScoringProgress
+    from crossgraph.scoring.provenance import describe_score
+    from crossgraph.scoring.store import check_target, write_scores
+
+    check_target(out)
+    where = choose_device(device)
+    loaded = load_run(run)
+    opened = open_data(data, features, log=_say).split(split)
+    check_fits(loaded.model.inputs, loaded.vocabulary, opened, str(run))
+    info = describe_score(loaded, opened, where, precision)
+    shape = (len(opened.image_ids), len(opened.captions))
+    with ScoringProgress() as progress:
+        model = loaded.model.to(where)
+        rows = split_rows(
+            model,
+            loaded.vocabulary,
+            opened,
+            precision=precision,
+            report=progress.about(f"scoring {split}"),
+            name=str(run),
+        )
+        written = write_scores(out, rows, shape, info)
+    rate = shape[0] * shape[1] / max(written.seconds, 1e-3)
+    print(f"{shape[0]:,} images × {shape[1]:,} captions -> {out} ({written.seconds:.1f} s, {rate:,.0f} pairs/s)")
+
+
+def _say(line: str) -> None:
+    import sys
+
+    print(line, file=sys.stderr)

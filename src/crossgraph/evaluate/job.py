@@ -1,0 +1,121 @@
+"""One evaluation from paths to a card: what `crossgraph evaluate` does, for Python as well."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from crossgraph.core.errors import InputError
+from crossgraph.data import open_data
+from crossgraph.data.split import Split
+from crossgraph.evaluate.card import Circumstances, build_card
+from crossgraph.evaluate.details import check_folder, write_details
+from crossgraph.evaluate.protocol import Evaluation, Protocol, check_slices, evaluate_scores
+from crossgraph.evaluate.sources import Source, adopt_files, blame, combine, score_runs
+from crossgraph.runs import Run, load_run
+from crossgraph.scoring.encode import Precision, Report
+from crossgraph.scoring.engine import choose_device
+from crossgraph.scoring.finite import NonFiniteScore
+from crossgraph.scoring.limit import first_images
+from crossgraph.scoring.recall import Ties
+from crossgraph.scoring.store import open_scores
+
+
+@dataclass(frozen=True)
+class Job:
+    """What is to be evaluated, and how.
+
+    Attributes:
+        runs: Runs; several are an ensemble. Either these or `scores`.
+        scores: Score matrices; several are an ensemble.
+        data: The data folder.
+        features: Region features, where they lie elsewhere.
+        split: Which split.
+        slices: Consecutive slices beside the whole gallery; 1 for none.
+        dev_limit: Only the first so many images, or None.
+        ties: How equal scores count.
+        details: Folder for every query's rank and best answers, or None.
+        device: "auto", "cpu" or "cuda".
+        precision: Of the matrix products.
+    """
+
+    runs: Sequence[Path]
+    scores: Sequence[Path]
+    data: Path
+    features: Path | None = None
+    split: str = "test"
+    slices: int = 1
+    dev_limit: int | None = None
+    ties: Ties = "expected"
+    details: Path | None = None
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    precision: Precision = "float32"
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be done, before any of it is.
+
+        Raises:
+            InputError: Neither or both of runs and scores, a limit or slices below 1, or a file where
+                the folder of details should be.
+        """
+        if bool(self.runs) == bool(self.scores):
+            both = "give either runs or --scores, not both"
+            raise InputError("nothing to evaluate: give runs, or --scores" if not self.runs else both)
+        if self.dev_limit is not None and self.dev_limit < 1:
+            raise InputError(f"--dev-limit {self.dev_limit} leaves no image", "give at least 1")
+        if self.slices < 1:
+            raise InputError(f"--slices {self.slices}", "give at least 1")
+        if self.details is not None:
+            check_folder(self.details)
+
+
+def run_job(
+    job: Job, log: Callable[[str], object] = print, report: Callable[[str], Report] | None = None
+) -> dict[str, Any]:
+    """Evaluate, write the details where they are wanted, and return the card.
+
+    Args:
+        job: What and how.
+        log: Hears what the data folder turned out to be.
+        report: Makes, for a run's name, what hears how far its scoring is.
+
+    Raises:
+        InputError: Something given cannot be used; nothing has been written then.
+    """
+    files = [open_scores(path) for path in job.scores]
+    runs = [load_run(path) for path in job.runs]
+    whole = open_data(job.data, job.features, log=log).split(job.split)
+    split = whole if job.dev_limit is None else first_images(whole, job.dev_limit)
+    check_slices(job.slices, len(split.image_ids))
+    sources = adopt_files(files, whole, split) if files else _score(job, runs, split, report)
+    begun = time.monotonic()
+    protocol = Protocol(ties=job.ties, slices=job.slices)
+    evaluation = _evaluate(sources, split, protocol)
+    around = Circumstances(
+        data=job.data,
+        features=job.features,
+        whole=whole,
+        split=split,
+        dev_limit=job.dev_limit,
+        device=None if files else choose_device(job.device),
+        precision=None if files else job.precision,
+        seconds=time.monotonic() - begun,
+    )
+    card = build_card(sources, evaluation, protocol, around)
+    if job.details is not None:
+        write_details(job.details, combine(sources), split, evaluation)
+    return card
+
+
+def _score(job: Job, runs: Sequence[Run], split: Split, report: Callable[[str], Report] | None) -> list[Source]:
+    return score_runs(runs, split, choose_device(job.device), job.precision, report)
+
+
+def _evaluate(sources: Sequence[Source], split: Split, protocol: Protocol) -> Evaluation:
+    try:
+        return evaluate_scores(combine(sources), split.caption_image, protocol)
+    except NonFiniteScore as error:
+        raise blame(error, sources, split) from error

@@ -1,0 +1,59 @@
+"""What a reader must know before believing a number: said aloud, and kept in the card."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from crossgraph.data.split import Split
+from crossgraph.evaluate.protocol import Evaluation
+
+
+def warnings_about(models: Sequence[dict[str, Any]], whole: Split) -> list[str]:
+    """Return what makes the numbers too good: the split chose the weights, or trained them.
+
+    Args:
+        models: Entries of `crossgraph.scoring.provenance.describe_run`.
+        whole: The split evaluated.
+    """
+    fingerprint = whole.fingerprint()
+    found: list[str] = []
+    for model in models:
+        known = {str(name): str(value) for name, value in dict(model.get("trained_on") or {}).items()}
+        chosen = str(dict(model.get("chosen_by") or {}).get("split", ""))
+        same = [name for name, value in known.items() if value == fingerprint]
+        if chosen and (chosen in same or (chosen == whole.name and chosen not in known)):
+            found.append(
+                f"{model['run']}: its checkpoint was chosen on this split ({chosen}), so the figures flatter it"
+            )
+        if "train" in same:
+            found.append(f"{model['run']}: was trained on this split, so the figures say nothing about new pictures")
+    return found
+
+
+def notes_about(models: Sequence[dict[str, Any]], split: Split, evaluation: Evaluation) -> list[str]:
+    """Return what explains the numbers: other features, unknown choosing, ties, images left out.
+
+    Args:
+        models: Entries of `crossgraph.scoring.provenance.describe_run`.
+        split: What was evaluated.
+        evaluation: Its figures.
+    """
+    found: list[str] = []
+    for model in models:
+        encoder = model.get("region_encoder")
+        if encoder and encoder != split.features.encoder:
+            found.append(f"{model['run']}: trained on features of '{encoder}', evaluated on '{split.features.encoder}'")
+        chosen = str(dict(model.get("chosen_by") or {}).get("split", "unknown"))
+        if chosen.startswith("unknown"):
+            found.append(f"{model['run']}: which split chose its checkpoint is unknown")
+    for direction, figures in (("i2t", evaluation.whole.i2t), ("t2i", evaluation.whole.t2i)):
+        if figures.tied > 0:
+            found.append(f"{direction}: ties decide the rank of {figures.tied:.2f} % of the queries")
+    if evaluation.left_out:
+        found.append(f"the last {evaluation.left_out:,} images stand in no slice: slices are of equal size")
+    asked = evaluation.whole.i2t.queries
+    if asked < evaluation.whole.images:
+        count = evaluation.whole.images - asked
+        found.append(f"{count:,} images have no caption: no i2t query, but answers that t2i can get wrong")
+    return found

@@ -1,0 +1,139 @@
+"""Where score matrices come from, runs or files, and whether they belong to the data and together."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+
+from crossgraph.core.errors import InputError
+from crossgraph.data.split import Split
+from crossgraph.evaluate.matrices import Mean, part_of
+from crossgraph.runs import Run
+from crossgraph.scoring.encode import Precision, Report
+from crossgraph.scoring.engine import score_split
+from crossgraph.scoring.finite import NonFiniteScore
+from crossgraph.scoring.fit import check_fits
+from crossgraph.scoring.provenance import describe_run, pairs_fingerprint
+from crossgraph.scoring.recall import ScoreRows
+from crossgraph.scoring.store import ScoreFile
+
+
+@dataclass(frozen=True)
+class Source:
+    """One score matrix.
+
+    Attributes:
+        name: The run or file.
+        scores: Images × captions of the split that is evaluated.
+        models: What made it, an entry a model; one entry without anything but its name where unknown.
+        seconds: What the scoring took, 0 for a file that does not say.
+        remarks: What a reader of the numbers should know.
+    """
+
+    name: str
+    scores: ScoreRows
+    models: list[dict[str, Any]]
+    seconds: float = 0.0
+    remarks: list[str] = field(default_factory=list[str])
+
+
+def score_runs(
+    runs: Sequence[Run],
+    split: Split,
+    device: torch.device,
+    precision: Precision = "float32",
+    report: Callable[[str], Report] | None = None,
+) -> list[Source]:
+    """Score a split with every run; whether all can take it is checked before the first begins.
+
+    Raises:
+        InputError: The split does not fit a run, or its features hold NaN.
+    """
+    for run in runs:
+        check_fits(run.model.inputs, run.vocabulary, split, str(run.path))
+    sources: list[Source] = []
+    for run in runs:
+        begun = time.monotonic()
+        told = report(f"scoring with {run.path}") if report is not None else None
+        scores = score_split(
+            run.model.to(device), run.vocabulary, split, precision=precision, report=told, name=str(run.path)
+        )
+        run.model.to("cpu")
+        sources.append(Source(str(run.path), scores, [describe_run(run)], time.monotonic() - begun))
+    return sources
+
+
+def adopt_files(files: Sequence[ScoreFile], whole: Split, split: Split) -> list[Source]:
+    """Take score files for a split, having checked that they are about it.
+
+    Args:
+        files: Opened files.
+        whole: The split as the data has it.
+        split: What is evaluated: `whole` or its first images; files may cover either.
+
+    Raises:
+        InputError: A file has another shape, or was made from other pictures or captions.
+    """
+    return [_adopt(file, whole, split) for file in files]
+
+
+def _adopt(file: ScoreFile, whole: Split, split: Split) -> Source:
+    shape, info = tuple(file.scores.shape), file.info
+    covered = whole if shape == _shape(whole) else split
+    if shape != _shape(covered):
+        raise _misfit(file, whole, split)
+    remarks = [file.remark] if file.remark else []
+    if info is not None:
+        if info.pairs != pairs_fingerprint(covered):
+            raise InputError(
+                f"{file.path}: made from other pictures or captions (split '{info.split}') than {_name(whole)}",
+                "score this split again",
+            )
+        if info.features != covered.features.fingerprint():
+            remarks.append(f"{file.path.name}: made from other features ({info.region_encoder}) than the data's now")
+    scores: ScoreRows = file.scores
+    if covered is not split:
+        scores, _ = part_of(scores, whole.caption_image, slice(0, len(split.image_ids)))
+    models = info.models if info is not None else [{"run": str(file.path), "model": "unknown"}]
+    return Source(str(file.path), scores, models, info.seconds if info is not None else 0.0, remarks)
+
+
+def combine(sources: Sequence[Source]) -> ScoreRows:
+    """Return the one matrix, or the mean of several: an ensemble."""
+    return sources[0].scores if len(sources) == 1 else Mean([source.scores for source in sources])
+
+
+def blame(error: NonFiniteScore, sources: Sequence[Source], split: Split) -> InputError:
+    """Name the matrix, the image and the caption of a score that is no number."""
+    rows = slice(error.image, error.image + 1)
+    for source in sources:
+        value = float(source.scores[rows][0, error.caption])
+        if not -float("inf") < value < float("inf"):
+            return error.named(source.name, split.image_ids, split.captions)
+    return error.named("the mean of the matrices", split.image_ids, split.captions)
+
+
+def _misfit(file: ScoreFile, whole: Split, split: Split) -> InputError:
+    rows, columns = file.scores.shape
+    images, captions = _shape(split)
+    if file.scores.shape in (_shape(whole)[::-1], _shape(split)[::-1]):
+        return InputError(
+            f"{file.path}: {rows:,} × {columns:,} is captions × images",
+            "transpose it: images are rows, captions columns",
+        )
+    return InputError(
+        f"{file.path}: {rows:,} × {columns:,}, but {_name(whole)} has {images:,} images × {captions:,} captions",
+        "score this split again",
+    )
+
+
+def _shape(split: Split) -> tuple[int, int]:
+    return len(split.image_ids), len(split.captions)
+
+
+def _name(split: Split) -> str:
+    return f"split '{split.name}' of {split.source}" if split.source else f"split '{split.name}'"

@@ -1,0 +1,120 @@
+"""Markdown from cards, by a program and never by hand."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+_MAIN = [f"{direction} R@{cutoff}" for direction in ("i2t", "t2i") for cutoff in (1, 5, 10)] + ["rSum"]
+_MORE = [
+    "i2t recall@1",
+    "i2t recall@5",
+    "i2t recall@10",
+    "i2t mAP@R",
+    "i2t medR",
+    "i2t meanR",
+    "t2i mAP@R",
+    "t2i medR",
+    "t2i meanR",
+]
+
+
+def markdown(card: dict[str, Any]) -> str:
+    """Return a card as Markdown: its figures with intervals, then what they rest on.
+
+    Args:
+        card: As `crossgraph.evaluate.card.build_card` gives it, or read back from `card.json`.
+    """
+    results = card["results"]
+    galleries = [results["whole"], *results["slices"], *([results["slice_mean"]] if results["slice_mean"] else [])]
+    bounds = card["protocol"]["intervals"]
+    interval = f"{bounds['level']:.0f} % interval"
+    parts = [
+        f"# {card['title']}: {card['data']['split']} split",
+        _about(card),
+        _main_table(galleries, interval),
+        " ".join(
+            [
+                "R@K: share of queries, in %, with a right answer among the first K (a hit rate).",
+                _TIES[card["protocol"]["ties"]],
+                f"Intervals: {bounds['resamples']:,} bootstrap resamples of the images.",
+            ]
+        ),
+        _grid([["gallery", *_MORE], *([results["gallery"], *_cells(results, _MORE)] for results in galleries)]),
+        "recall@K: mean share of a query's right answers among the first K, in %; mAP@R in %.",
+        *(f"**{kind}:** {text}" for kind, text in remarks(card)),
+        _origin(card),
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def remarks(card: dict[str, Any]) -> list[tuple[str, str]]:
+    """Return ("Warning" or "Note", text) pairs of a card."""
+    return [("Warning", text) for text in card["warnings"]] + [("Note", text) for text in card["notes"]]
+
+
+def compare(cards: Sequence[dict[str, Any]], gallery: str = "whole") -> str:
+    """Return one Markdown table of several cards, a row a card.
+
+    Args:
+        cards: Read from `card.json`.
+        gallery: "whole" or "slice_mean"; cards without it are left out.
+    """
+    rows = [["model", "models", "split", "gallery", *_MAIN]]
+    for card in cards:
+        results = card["results"].get(gallery)
+        if results:
+            cells = [card["title"], str(card["models"]["count"]), card["data"]["split"], results["gallery"]]
+            rows.append([*cells, *(f"{results['figures'][name]:.1f} ({_bounds(results, name)})" for name in _MAIN)])
+    return _grid(rows, left=4) + "\n"
+
+
+_TIES = {
+    "expected": "Equal scores count with the probability of a hit in random order.",
+    "worst": "Equal scores count as if every wrong answer came first.",
+}
+
+
+def _about(card: dict[str, Any]) -> str:
+    data, count = card["data"], card["models"]["count"]
+    models = "One model." if count == 1 else f"An ensemble of {count} models: the mean of their score matrices."
+    return (
+        f"{data['source'] or data['folder']}: {data['images']:,} images, {data['captions']:,} captions, "
+        f"features {data['regions']} × {data['feature_size']:,} ({data['region_encoder']}). {models}"
+    )
+
+
+def _main_table(galleries: Sequence[dict[str, Any]], interval: str) -> str:
+    """Lay out R@K and rSum; intervals stand under the whole gallery and under the slices' mean."""
+    rows = [["gallery", *_MAIN]]
+    for number, results in enumerate(galleries):
+        rows.append([results["gallery"], *_cells(results, _MAIN)])
+        if number in (0, len(galleries) - 1):
+            rows.append([interval, *(_bounds(results, name) for name in _MAIN)])
+    return _grid(rows)
+
+
+def _origin(card: dict[str, Any]) -> str:
+    revision = f" ({card['git_revision'][:12]})" if card["git_revision"] else ""
+    versions = f"crossgraph {card['versions']['crossgraph']}{revision}, PyTorch {card['versions']['torch']}"
+    return f"`{card['command']}`\n\nData {card['data']['fingerprint'][:12]}, {versions}, {card['when']}."
+
+
+def _cells(results: dict[str, Any], names: Sequence[str]) -> list[str]:
+    return [f"{results['figures'][name]:.1f}" for name in names]
+
+
+def _bounds(results: dict[str, Any], name: str) -> str:
+    low, high = results["intervals"][name]
+    return f"{low:.1f}–{high:.1f}"
+
+
+def _grid(rows: Sequence[Sequence[str]], left: int = 1) -> str:
+    """Return a Markdown table whose columns line up in plain text too; the first `left` hold words."""
+    safe = [[cell.replace("|", "/") for cell in row] for row in rows]
+    widths = [max(map(len, column)) for column in zip(*safe, strict=True)]
+    rule = ["-" * width if i < left else "-" * (width - 1) + ":" for i, width in enumerate(widths)]
+    lines = [
+        [cell.ljust(widths[i]) if i < left else cell.rjust(widths[i]) for i, cell in enumerate(row)] for row in safe
+    ]
+    return "\n".join(f"| {' | '.join(line)} |" for line in (lines[0], rule, *lines[1:]))

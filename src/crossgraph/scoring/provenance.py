@@ -1,0 +1,125 @@
+"""Where numbers come from: what a card and a score file say of a model, of the data, of the machine."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import platform
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from crossgraph.data.split import Split
+from crossgraph.files import sha256
+from crossgraph.runs import Run, versions
+from crossgraph.scoring.store import ScoreInfo
+
+
+def describe_run(run: Run) -> dict[str, Any]:
+    """Return what is worth knowing of a run beside a number it got."""
+    info = run.info
+    return {
+        "run": str(run.path),
+        "model": info.model,
+        "config": info.config,
+        "inputs": info.inputs,
+        "region_encoder": info.region_encoder,
+        "vocabulary": {"entries": len(run.vocabulary), "fingerprint": run.vocabulary.fingerprint()},
+        "parameters": sum(parameter.numel() for parameter in run.model.parameters()),
+        "weights_sha256": sha256(run.path / "model.safetensors"),
+        "trained_on": info.data,
+        "chosen_by": info.chosen_by,
+        "seed": info.seed,
+        "origin": info.origin,
+        "command": info.command,
+        "git_revision": info.git_revision,
+        "versions": info.versions,
+        "history": info.history,
+    }
+
+
+def describe_score(run: Run, split: Split, device: torch.device, precision: str) -> ScoreInfo:
+    """Return what stands beside a score matrix that a run is about to make."""
+    return ScoreInfo(
+        models=[describe_run(run)],
+        split=split.name,
+        pairs=pairs_fingerprint(split),
+        features=split.features.fingerprint(),
+        region_encoder=split.features.encoder,
+        precision=precision,
+        device=str(hardware(device)["device"]),
+        command=typed_command(),
+        versions=all_versions(),
+        git_revision=git_revision(),
+    )
+
+
+def pairs_fingerprint(split: Split) -> str:
+    """Return a digest of a split's ids, captions and map, whatever its features: who may be averaged."""
+    digest = hashlib.sha256()
+    for part in (split.image_ids, split.captions):
+        digest.update("\0".join(part).encode("utf-8") + b"\1")
+    digest.update(np.ascontiguousarray(split.caption_image, dtype=np.int64).tobytes())
+    return digest.hexdigest()
+
+
+def all_versions() -> dict[str, str]:
+    """Return the versions of the program, Python, PyTorch and NumPy."""
+    return {**versions(), "numpy": np.__version__}
+
+
+def git_revision() -> str:
+    """Return the commit of the program's checkout, with "+changes" where files differ; "" when installed."""
+    folder = Path(__file__).resolve().parent
+    command = ["git", "-C", str(folder)]
+    try:
+        top = _output([*command, "rev-parse", "--show-toplevel"])
+        if not top or not (Path(top) / "src" / "crossgraph").samefile(folder.parent):
+            return ""
+        revision = _output([*command, "rev-parse", "HEAD"])
+        changed = _output([*command, "status", "--porcelain", "--untracked-files=no", "--", str(folder.parent)])
+    except (OSError, subprocess.SubprocessError):
+        return ""
+    return f"{revision}+changes" if changed else revision
+
+
+def hardware(device: torch.device | None = None) -> dict[str, Any]:
+    """Return what the numbers were computed on.
+
+    Args:
+        device: That of the scores; None where no model ran.
+    """
+    found: dict[str, Any] = {
+        "system": f"{platform.system()} {platform.machine()}",
+        "processor": _processor(),
+        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+    }
+    if device is not None:
+        found["device"] = torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
+    return found
+
+
+def typed_command() -> str:
+    """Return what was typed, as one line."""
+    import shlex
+
+    return shlex.join(["crossgraph", *sys.argv[1:]])
+
+
+def _output(command: list[str]) -> str:
+    done = subprocess.run(command, capture_output=True, text=True, timeout=10, check=True)
+    return done.stdout.strip()
+
+
+def _processor() -> str:
+    try:
+        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    except OSError:
+        pass
+    return platform.processor()
