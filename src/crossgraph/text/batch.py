@@ -1,0 +1,98 @@
+"""Encoded captions as padded batches, and many of them kept in a few flat arrays."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+import torch
+
+from crossgraph.core.types import Tokens
+from crossgraph.text.vocabulary import EncodedCaption, Vocabulary
+
+Edges = Sequence[Sequence[tuple[int, int]]]
+
+
+def collate(encoded: Sequence[EncodedCaption], edges: Edges | None = None) -> Tokens:
+    """Pad captions to the longest one.
+
+    Args:
+        encoded: At least one caption.
+        edges: Dependency edges of each, as token positions.
+
+    Returns:
+        Ids (n, L) padded with 0, lengths (n), offsets (n, L, 2), edges (n, E, 2) padded with -1.
+
+    Raises:
+        ValueError: There is no caption.
+    """
+    if not encoded:
+        raise ValueError("no caption to collate")
+    lengths = torch.tensor([len(caption.ids) for caption in encoded])
+    longest = int(lengths.max())
+    ids = torch.zeros(len(encoded), longest, dtype=torch.int64)
+    offsets = torch.zeros(len(encoded), longest, 2, dtype=torch.int64)
+    for row, caption in enumerate(encoded):
+        ids[row, : len(caption.ids)] = torch.tensor(caption.ids)
+        offsets[row, : len(caption.offsets)] = torch.tensor(caption.offsets)
+    return Tokens(ids, lengths, offsets, None if edges is None else _pad_edges(edges))
+
+
+class PackedCaptions:
+    """The captions of a split, encoded once: two flat int32 arrays instead of lists by the hundred thousand.
+
+    Args:
+        vocabulary: What encodes them.
+        captions: The sentences.
+        edges: Dependency edges of each, as token positions; None where unknown.
+
+    Attributes:
+        lengths: Tokens of each caption, `<start>` and `<end>` included.
+        unknown_share: Share of words that the vocabulary lacks.
+    """
+
+    def __init__(self, vocabulary: Vocabulary, captions: Iterable[str], edges: Edges | None = None) -> None:
+        ids: list[np.ndarray] = []
+        offsets: list[np.ndarray] = []
+        unknown = 0
+        for caption in captions:
+            encoded = vocabulary.encode(caption)
+            ids.append(np.array(encoded.ids, dtype=np.int32))
+            offsets.append(np.array(encoded.offsets, dtype=np.int32))
+            unknown += len(encoded.unknown)
+        self.lengths = np.array([len(row) for row in ids], dtype=np.int64)
+        self._starts = np.concatenate([[0], np.cumsum(self.lengths)])
+        self._ids = np.concatenate([np.zeros(0, np.int32), *ids])
+        self._offsets = np.concatenate([np.zeros((0, 2), np.int32), *offsets])
+        self._edges = edges
+        self.unknown_share = unknown / max(1, len(self._ids) - 2 * len(ids))
+
+    def __len__(self) -> int:
+        """Return the number of captions."""
+        return len(self.lengths)
+
+    def tokens(self, rows: Sequence[int] | np.ndarray) -> Tokens:
+        """Return some captions, in the given order, padded to the longest of them.
+
+        Raises:
+            ValueError: No row is given.
+        """
+        rows = np.asarray(rows, dtype=np.int64)
+        if not len(rows):
+            raise ValueError("no caption to collate")
+        lengths = self.lengths[rows]
+        place = self._starts[rows][:, None] + np.arange(lengths.max())
+        real = np.arange(lengths.max()) < lengths[:, None]
+        place = np.where(real, place, 0)
+        ids = np.where(real, self._ids[place], 0).astype(np.int64)
+        offsets = np.where(real[:, :, None], self._offsets[place], 0).astype(np.int64)
+        edges = None if self._edges is None else _pad_edges([self._edges[row] for row in rows])
+        return Tokens(torch.from_numpy(ids), torch.from_numpy(lengths), torch.from_numpy(offsets), edges)
+
+
+def _pad_edges(edges: Edges) -> torch.Tensor:
+    padded = torch.full((len(edges), max(map(len, edges), default=0), 2), -1, dtype=torch.int64)
+    for row, pairs in enumerate(edges):
+        if pairs:
+            padded[row, : len(pairs)] = torch.tensor(pairs)
+    return padded
