@@ -32,9 +32,9 @@ def blocks(text: str) -> list[Block]:
     for comments, language, block in BLOCK.findall(text):
         code, setup, skipped = block, "", ""
         for asked in COMMENT.findall(comments):
-            verb, _, rest = asked.strip().partition(" ")
+            verb, rest = re.split(r"\s+", asked.strip(), maxsplit=1)
             if verb == "setup":
-                setup = rest if rest else asked.strip().removeprefix("setup")
+                setup = rest
             elif verb == "skip;":
                 skipped = rest.strip()
             elif verb == "replace":
