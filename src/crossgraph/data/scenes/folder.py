@@ -260,6 +260,8 @@ def _finish(out: Path, settings: Settings, parts: int) -> None:
     files.write_text(out / "objects.json", f'{head},\n "pictures": {{\n{rows}\n }}\n}}\n')
     files.write_text(out / "ATTRIBUTION.md", ATTRIBUTION)
     files.write_json(out / "scenes.json", asdict(settings))
+    for left_by_a_killed_run in (out / "pictures").glob(".*.tmp"):
+        left_by_a_killed_run.unlink(missing_ok=True)
     shutil.rmtree(out / ".parts", ignore_errors=True)
 
 

@@ -10,15 +10,20 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from random import Random
 
+import numpy as np
+from jaxtyping import Bool
+
 from crossgraph.data.scenes.objects import Thing
 from crossgraph.data.scenes.plan import Cluster, Group, Plan
 
-Aspect = Callable[[Thing], float]
-"""Width by height of a thing's drawing, trimmed."""
+Silhouette = Callable[[Thing], Bool[np.ndarray, "row column"]]
+"""Which pixels of a thing's trimmed drawing are its own."""
 
 CROWD = {1: 1.0, 2: 0.92, 3: 0.8, 4: 0.7, 5: 0.62}
 SIZES = {"": 1.25, "big": 1.6, "small": 0.8}
 MARGIN = 0.03
+SEEN_BEHIND = (0.5, 0.8)
+"""How much is seen of what stands behind something, as near as the shapes allow."""
 
 
 @dataclass(frozen=True)
@@ -46,15 +51,15 @@ class Sprite:
     shadow: float = 1.0
 
 
-def arrange(plan: Plan, rng: Random, aspect: Aspect) -> list[Sprite]:
+def arrange(plan: Plan, rng: Random, silhouette: Silhouette) -> list[Sprite]:
     """Place every object of `plan`; the list is in drawing order, back to front.
 
     Args:
         plan: What to place.
         rng: Source of jitter.
-        aspect: Tells a thing's shape.
+        silhouette: Tells a thing's shape.
     """
-    builder = _Builder(rng, aspect)
+    builder = _Builder(rng, silhouette)
     blocks: list[list[Sprite]] = []
     first = 0
     for cluster in plan.clusters:
@@ -99,12 +104,24 @@ def _moved(sprite: Sprite, left: float, base: float) -> Sprite:
     return replace(sprite, x=sprite.x + left, bottom=base - sprite.bottom, clip=clip)
 
 
+def _seen(back: Sprite, mask: np.ndarray, front: Sprite, cover: np.ndarray) -> float:
+    """Return the share of a sprite's own pixels that another one leaves uncovered."""
+    rows, columns = np.nonzero(mask[:, ::-1] if back.mirrored else mask)
+    x = back.x + ((columns + 0.5) / mask.shape[1] - 0.5) * back.width
+    y = back.bottom + (1 - (rows + 0.5) / mask.shape[0]) * back.height
+    cover = cover[:, ::-1] if front.mirrored else cover
+    column = np.floor(((x - front.x) / front.width + 0.5) * cover.shape[1]).astype(int)
+    row = np.floor((1 - (y - front.bottom) / front.height) * cover.shape[0]).astype(int)
+    within = (column >= 0) & (column < cover.shape[1]) & (row >= 0) & (row < cover.shape[0])
+    return 1 - float(cover[row[within], column[within]].sum()) / max(1, rows.size)
+
+
 class _Builder:
     """Builds clusters around their own origin: x from 0, `bottom` counted upwards from the ground."""
 
-    def __init__(self, rng: Random, aspect: Aspect) -> None:
+    def __init__(self, rng: Random, silhouette: Silhouette) -> None:
         self.rng = rng
-        self.aspect = aspect
+        self.silhouette = silhouette
 
     def build(self, cluster: Cluster, first: int) -> list[Sprite]:
         """Return the cluster's sprites back to front, shifted so that the leftmost edge is 0."""
@@ -131,7 +148,8 @@ class _Builder:
     def _sprite(self, group: Group, number: int, most: tuple[float, float] = (1.0, 1.0)) -> Sprite:
         """One object of a group, no wider and higher than `most`, its x and bottom at 0."""
         size = group.thing.size * SIZES[group.size] * CROWD[group.count] * self.rng.uniform(0.93, 1.1)
-        shape = self.aspect(group.thing)
+        rows, columns = self.silhouette(group.thing).shape
+        shape = columns / rows
         width, height = size * shape**0.5, size / shape**0.5
         fit = min(1.0, most[0] / width, most[1] / height)
         mirrored = self.rng.random() < 0.5
@@ -192,11 +210,13 @@ class _Builder:
 
     def _behind(self, main: Group, first: int, other: Group, second: int) -> list[Sprite]:
         front, back = self._sprite(other, second), self._sprite(main, first)
-        shift = self.rng.uniform(-0.2, 0.2) * min(front.width, back.width)
-        overlap = max(0.3 * back.width, min(back.width, front.width) - abs(shift))
-        covered = min(0.6, self.rng.uniform(0.34, 0.46) * back.width / overlap) * back.height
-        raised = min(0.22, max(0.03, front.height - covered))
-        return [replace(back, x=shift, bottom=raised), front]
+        back = replace(back, x=self.rng.uniform(-0.2, 0.2) * min(front.width, back.width))
+        wanted = self.rng.uniform(*SEEN_BEHIND)
+        masks = self.silhouette(main.thing), self.silhouette(other.thing)
+        heights = [0.02 + 0.02 * k for k in range(15)]
+        shares = [_seen(replace(back, bottom=height), masks[0], front, masks[1]) for height in heights]
+        best = min(range(len(heights)), key=lambda k: abs(shares[k] - wanted))
+        return [replace(back, bottom=heights[best]), front]
 
     def _inside(self, main: Group, first: int, other: Group, second: int) -> list[Sprite]:
         container = self._sprite(other, second)

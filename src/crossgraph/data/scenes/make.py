@@ -100,7 +100,7 @@ def hard_scene(seed: int, index: int, size: int = SIZE) -> Scene:
 
 def _made(chosen: Plan, sentences: tuple[str, ...], rng: Random, size: int, factor: Factor | None) -> Scene:
     ground = background(chosen.ground, rng)
-    sprites = layout.arrange(chosen, rng, render.aspect)
+    sprites = layout.arrange(chosen, rng, render.silhouette)
     picture, owners = render.draw(chosen, sprites, ground, size)
     boxes = render.visible_boxes(owners, len(sprites))
     groups = chosen.groups

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from jaxtyping import Bool
 from PIL import Image, ImageDraw, ImageFilter
 
 from crossgraph.core.errors import InputError
@@ -44,10 +45,10 @@ def pictogram(art: str, paint: str, colour: str, size: int) -> Image.Image:
     return image.crop(box)
 
 
-def aspect(thing: Thing) -> float:
-    """Return width by height of a thing's trimmed drawing."""
-    image = pictogram(thing.art, "", "", STEPS[1])
-    return image.width / image.height
+@lru_cache(maxsize=256)
+def silhouette(thing: Thing) -> Bool[np.ndarray, "row column"]:
+    """Return which pixels of a thing's trimmed drawing are its own, coarsely."""
+    return np.asarray(pictogram(thing.art, "", "", STEPS[1]).getchannel("A")) >= SOLID
 
 
 def draw(plan: Plan, sprites: list[Sprite], background: str, size: int) -> tuple[Image.Image, np.ndarray]:
