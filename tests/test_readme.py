@@ -81,9 +81,14 @@ def test_every_link_to_a_file_leads_somewhere(root: Path):
                 assert (page.parent / target).exists(), f"{page.name}: {target}"
 
 
+def code_of(page: Path) -> str:
+    """Return what stands between backticks on a page."""
+    return "\n".join(re.findall(r"^```.*?^```|`[^`\n]+`", page.read_text(encoding="utf-8"), re.S | re.M))
+
+
 def test_commands_named_in_the_pages_exist(root: Path):
     from crossgraph.cli.main import commands
 
     for page in [root / "README.md", root / "CHANGELOG.md", *(root / "docs").rglob("*.md")]:
-        for name in re.findall(r"^\s*crossgraph ([a-z][\w-]*)", page.read_text(encoding="utf-8"), re.M):
+        for name in re.findall(r"(?:`|^)crossgraph ([a-z][\w-]*)", code_of(page), re.M):
             assert name in commands(), f"{page.name}: crossgraph {name}"

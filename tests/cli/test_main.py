@@ -46,7 +46,7 @@ def test_every_command_has_a_place_and_a_line():
     placed = {name for names in frame.GROUPS.values() for name in names}
     assert set(known) <= placed, "name the group of the new command in cli/main.py"
     for name, line in known.items():
-        assert 10 <= len(line) <= 90, f"{name}: the docstring's first line is what `crossgraph --help` shows"
+        assert 10 <= len(line) <= 100, f"{name}: the docstring's first line is what `crossgraph --help` shows"
         assert line.endswith(".")
         assert f"  {name} " in frame.overview()
 
@@ -173,3 +173,18 @@ def test_a_full_disk_behind_the_output_is_one_line():
     assert ended.returncode == 2
     assert "no room left to write" in ended.stderr
     assert "Traceback" not in ended.stderr
+
+
+def test_an_old_terminal_or_a_closed_output_is_no_error(tmp_path: Path):
+    code = (
+        "import crossgraph.cli.main as m, sys\n"
+        "def score():\n    'Print.'\n    print('3 × 4', '\\udc80')\n"
+        "m.load = lambda name: score\n"
+        "sys.exit(m.main(['score']))"
+    )
+    shown = subprocess.run(
+        [sys.executable, "-c", code], env={"PYTHONIOENCODING": "ascii"}, capture_output=True, text=True, check=True
+    )
+    assert shown.stdout == "3 \\xd7 4 \\udc80\n"
+    closed = ["bash", "-c", '"$0" "$@" >&-', sys.executable, "-c", code]
+    assert subprocess.run(closed, stderr=subprocess.PIPE, check=True).stderr == b""

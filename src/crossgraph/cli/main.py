@@ -10,6 +10,7 @@ import ast
 import errno
 import functools
 import importlib
+import io
 import os
 import sys
 import warnings
@@ -42,11 +43,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         words = [*words[1:2], "--help"]
     name = words[0] if words else "--help"
     prog = "crossgraph" if name.startswith("-") else f"crossgraph {name}"
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a file name or "×" must not fail on an old terminal
+            stream.reconfigure(errors="backslashreplace")
     with warnings.catch_warnings():
         warnings.showwarning = functools.partial(_show_warning, prog)
         try:
             _dispatch(name, words[1:])
-            sys.stdout.flush()
+            print(end="", flush=True)
         except BrokenPipeError:
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             return BROKEN_PIPE
