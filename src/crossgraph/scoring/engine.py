@@ -116,7 +116,7 @@ def score_bucket(scorer: Scorer, images: ImageCode, bucket: TextBucket) -> Float
     """Score a block of pictures with a bucket, cut so that the pair tensors keep to the budget."""
     captions = len(bucket.captions)
     scores = np.empty((len(images), captions), dtype=np.float32)
-    step_images, step_captions = block_size(images, bucket.code)
+    step_images, step_captions = block_size(images, bucket.code, PAIR_BYTES)
     for first in range(0, captions, step_captions):
         texts = slice(first, min(first + step_captions, captions))
         text_code = bucket.code.select(texts).map(lambda tensor: tensor[None])
@@ -127,7 +127,7 @@ def score_bucket(scorer: Scorer, images: ImageCode, bucket: TextBucket) -> Float
     return scores
 
 
-def block_size(images: ImageCode, texts: TextCode, budget: int = PAIR_BYTES) -> tuple[int, int]:
+def block_size(images: ImageCode, texts: TextCode, budget: int) -> tuple[int, int]:
     """Return how many pictures and captions meet in one call.
 
     A pair takes about (L + 1) × max(d, R) floats in each of a few tensors.
