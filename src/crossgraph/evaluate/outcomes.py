@@ -93,7 +93,7 @@ def outcomes(
     )
 
 
-def places(ascending: Float[np.ndarray, " answer"], right: Float[np.ndarray, " answer"]) -> Places:
+def places(ascending: Float[np.ndarray, " answer"], right: Float[np.ndarray, " right"]) -> Places:
     """Find the right answers of one query.
 
     Args:
