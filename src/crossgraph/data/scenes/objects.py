@@ -62,7 +62,7 @@ class Thing:
     surface: float = 0.0
 
 
-IRREGULAR = {"sheep": "sheep", "butterfly": "butterflies", "cactus": "cactuses", "strawberry": "strawberries"}
+IRREGULAR = {"sheep": "sheep", "butterfly": "butterflies", "cactus": "cactuses", "strawberry": "strawberries", "snowman": "snowmen", "deer": "deer"}
 
 
 def plural(name: str) -> str:
