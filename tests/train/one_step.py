@@ -1,6 +1,6 @@
 """Run as a process: one training step's loss and gradients on a share of a fixed batch, written to a file.
 
-    python one_step.py MODEL OUT          RANK, WORLD_SIZE, MASTER_ADDR and MASTER_PORT as torchrun sets them
+python one_step.py MODEL OUT          RANK, WORLD_SIZE, MASTER_ADDR and MASTER_PORT as torchrun sets them
 """
 
 from __future__ import annotations
@@ -34,9 +34,9 @@ def whole_batch() -> Batch:
 def share(batch: Batch, rank: int, ranks: int) -> Batch:
     rows = slice(rank * PAIRS // ranks, (rank + 1) * PAIRS // ranks)
     regions, tokens = batch.regions.select(rows), batch.tokens.select(rows)
-    widest, longest = int(regions.mask.sum(1).max()), int(tokens.lengths.max())
+    longest = int(tokens.lengths.max())
     if not regions.mask[:, 3:].any():  # as a loader would, pad to this process's own largest
-        regions, widest = Regions(regions.features[:, :3], regions.mask[:, :3]), 3
+        regions = Regions(regions.features[:, :3], regions.mask[:, :3])
     return Batch(regions, Tokens(tokens.ids[:, :longest], tokens.lengths), batch.image_ids[rows])
 
 

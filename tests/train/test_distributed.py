@@ -24,7 +24,12 @@ def run(model: str, ranks: int, out: Path) -> dict[str, Tensor]:
     for rank in range(ranks):
         env = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST")}
         if ranks > 1:
-            env |= {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": str(ranks), "LOCAL_WORLD_SIZE": str(ranks)}
+            env |= {
+                "RANK": str(rank),
+                "LOCAL_RANK": str(rank),
+                "WORLD_SIZE": str(ranks),
+                "LOCAL_WORLD_SIZE": str(ranks),
+            }
             env |= {"GROUP_RANK": "0", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
             env |= {"TORCHELASTIC_RUN_ID": "test"}
         command = [sys.executable, str(SCRIPT), model, str(out)]
@@ -42,5 +47,7 @@ def test_two_halves_give_the_loss_and_gradients_of_the_whole(model: str, tmp_pat
     assert whole.keys() == halves.keys()
     for name, expected in whole.items():
         largest = max(1.0, float(expected.abs().max()))
-        torch.testing.assert_close(halves[name], expected, rtol=0, atol=1e-5 * largest, msg=lambda m, n=name: f"{n}: {m}")
+        torch.testing.assert_close(
+            halves[name], expected, rtol=0, atol=1e-5 * largest, msg=lambda m, n=name: f"{n}: {m}"
+        )
     assert any(float(tensor.abs().max()) > 0 for name, tensor in whole.items() if name.startswith("grad."))

@@ -1,0 +1,1 @@
+"""Training: a recipe and captioned pictures in, a run out."""

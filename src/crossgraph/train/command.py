@@ -73,7 +73,9 @@ def run(request: Request) -> list[TrainingState]:
     if first:
         for _, out in runs:
             refuse_other(out, request.resume)
-    fabric = make_fabric(recipe.precision, request.device, request.devices, bool(MODELS[recipe.model.name].dead_parameters))
+    fabric = make_fabric(
+        recipe.precision, request.device, request.devices, bool(MODELS[recipe.model.name].dead_parameters)
+    )
     splits = open_splits(request.sources)
     fabric.launch()
     states: list[TrainingState] = []

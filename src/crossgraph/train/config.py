@@ -242,10 +242,14 @@ def check_ranges(recipe: Recipe, source: str) -> None:
             raise InputError(f"{source}: {name} is {_value(recipe, name)}", "give a number above 0")
     for name in _SHARES:
         if not 0 <= _value(recipe, name) < 1:
-            raise InputError(f"{source}: {name} is {_value(recipe, name)}", "give a share from 0 up to, not including, 1")
+            raise InputError(
+                f"{source}: {name} is {_value(recipe, name)}", "give a share from 0 up to, not including, 1"
+            )
     warm_up = recipe.loss.warm_up_epochs or recipe.loss.warm_up_steps
     if recipe.loss.name == "hinge" and recipe.loss.negatives == "warm-up" and not warm_up:
-        raise InputError(f"{source}: loss.negatives is 'warm-up' for no time", "set loss.warm_up_epochs or loss.warm_up_steps")
+        raise InputError(
+            f"{source}: loss.negatives is 'warm-up' for no time", "set loss.warm_up_epochs or loss.warm_up_steps"
+        )
 
 
 def _value(recipe: Recipe, dotted: str) -> float:

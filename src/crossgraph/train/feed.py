@@ -14,7 +14,7 @@ from torch.utils.data import DataLoader, Dataset
 from crossgraph.core.errors import InputError
 from crossgraph.data.split import Split
 from crossgraph.models.base import Batch
-from crossgraph.text.batch import collate
+from crossgraph.text.batch import PackedCaptions
 from crossgraph.text.vocabulary import Vocabulary
 from crossgraph.train.config import Recipe
 
@@ -40,7 +40,9 @@ class Feed:
         if recipe.batch % ranks:
             raise InputError(f"batch is {recipe.batch} for {ranks} processes", f"give a multiple of {ranks}")
         if len(split.captions) < 2 * ranks:
-            raise InputError(f"{split.source}: {len(split.captions)} captions to learn from", "give more captioned pictures")
+            raise InputError(
+                f"{split.source}: {len(split.captions)} captions to learn from", "give more captioned pictures"
+            )
         self._split, self._seed, self._batch, self._workers = split, recipe.seed, recipe.batch, recipe.workers
         self._rank, self._ranks = rank, ranks
         self._pairs = _Pairs(split, vocabulary)
@@ -75,11 +77,10 @@ class _Pairs(Dataset[Batch]):
     """Makes a batch from caption rows, in whichever process it is asked."""
 
     def __init__(self, split: Split, vocabulary: Vocabulary) -> None:
-        self._captions, self._edges = split.captions, split.edges
         self._caption_image, self._features = split.caption_image, split.features
-        self._vocabulary = vocabulary
         self._source = split.source
         self._ids: Sequence[str] = split.image_ids
+        self._captions = PackedCaptions(vocabulary, split.captions, split.edges)
 
     def __getitem__(self, rows: Any) -> Batch:
         images = self._caption_image[rows]
@@ -87,6 +88,9 @@ class _Pairs(Dataset[Batch]):
         if not bool(torch.isfinite(regions.features).all()):
             bad = int((~torch.isfinite(regions.features)).flatten(1).any(dim=1).nonzero()[0])
             name = self._ids[int(images[bad])]
-            raise InputError(f"{self._source}: image '{name}' holds NaN or infinite features", "make these features again")
-        tokens = collate([self._vocabulary.encode(self._captions[int(row)]) for row in rows])
-        return Batch(regions, tokens, torch.from_numpy(np.ascontiguousarray(images, dtype=np.int64)))
+            raise InputError(
+                f"{self._source}: image '{name}' holds NaN or infinite features", "make these features again"
+            )
+        return Batch(
+            regions, self._captions.tokens(rows), torch.from_numpy(np.ascontiguousarray(images, dtype=np.int64))
+        )

@@ -119,7 +119,9 @@ def open_splits(sources: Sources) -> Splits:
     splits = Splits(data.split("train"), data.split(CHOOSING_SPLIT))
     for split in (splits.train, splits.dev):
         if not split.image_ids or not len(split.captions):
-            raise InputError(f"{sources.data}: split '{split.name}' has no {'captions' if split.image_ids else 'pictures'}")
+            raise InputError(
+                f"{sources.data}: split '{split.name}' has no {'captions' if split.image_ids else 'pictures'}"
+            )
     return splits
 
 

@@ -76,12 +76,15 @@ class Training:
             self.total_steps = min(self.total_steps, self.recipe.max_steps)
         self.model = job.model
         self.step, self.optimiser = self._set_up()
-        self.average = AveragedWeights(self.model, self.recipe.regularise.average) if self.recipe.regularise.average else None
+        self.average = (
+            AveragedWeights(self.model, self.recipe.regularise.average) if self.recipe.regularise.average else None
+        )
         self.state = self._restore()
         self.collapse = CollapseDetector(self.recipe, self.steps_per_epoch)
         self.interrupt = Interrupt()
         self.log = RunLog(out, self.state.step, self.state.evaluated_step) if self.first else None
         self.shown = TrainingProgress(self.total_steps, self.state.step, self.first)
+        self.saved: tuple[int, int, str] | None = None
         self.saved_at = self.row_at = self.clock = time.monotonic()
         self.row_pairs = 0
 
@@ -89,6 +92,8 @@ class Training:
         """Run to the end; see `fit`."""
         if self.state.step == 0:
             self.save()
+        else:
+            self.saved = (self.state.step, self.state.evaluated_step, self.state.finished)
         self.settle()  # a checkpoint may have been taken just before a ranking that was due
         while not self.state.finished:
             batches = self.job.feed.batches(self.state.epoch, self.state.batch)
@@ -158,7 +163,9 @@ class Training:
         else:
             state.stale += 1
         if self.log is not None:
-            self.log.add({"event": "dev", **self._where(), **{name: round(value, 4) for name, value in figures.items()}})
+            self.log.add(
+                {"event": "dev", **self._where(), **{name: round(value, 4) for name, value in figures.items()}}
+            )
         self.shown.evaluated(figures["rsum"], best)
         self.shown.say(
             f"step {state.step}, epoch {state.epoch + state.batch / self.job.feed.batches_per_epoch:.2f}: "
@@ -169,7 +176,11 @@ class Training:
         self.row_pairs = 0
 
     def save(self) -> None:
-        """Write a checkpoint of everything; the best weights lie beside it since they were found."""
+        """Write a checkpoint of everything, unless the last one says the same; the best weights lie beside it."""
+        stands = (self.state.step, self.state.evaluated_step, self.state.finished)
+        if stands == self.saved:
+            return
+        self.saved = stands
         generators = from_all(rng.capture())
         if self.first:
             packed = pack(self.state, self.model, self.average, self.optimiser, generators, self.job.about)
@@ -231,7 +242,9 @@ class Training:
             return
         if self.log is not None:
             row = {"event": "train", **self._where(), "loss": mean, "lr": lr, "gradient_norm": norm}
-            self.log.add({**row, "pairs_per_second": round(rate, 1), **{f"term_{name}": value for name, value in terms.items()}})
+            self.log.add(
+                {**row, "pairs_per_second": round(rate, 1), **{f"term_{name}": value for name, value in terms.items()}}
+            )
         state.loss_sum, state.loss_steps = 0.0, 0
         self.row_pairs, self.row_at = 0, time.monotonic()
 

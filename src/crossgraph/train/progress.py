@@ -55,7 +55,12 @@ class TrainingProgress:
         self._done = step
         if self._live:
             self._bar.update(
-                self._task, completed=step, epoch=str(epoch + 1), loss=f"{loss:.3f}", rate=f"{rate:,.0f}", rsum=self._rsum
+                self._task,
+                completed=step,
+                epoch=str(epoch + 1),
+                loss=f"{loss:.3f}",
+                rate=f"{rate:,.0f}",
+                rsum=self._rsum,
             )
         elif self._shown and time.monotonic() - self._last >= _PLAIN_EVERY:
             self._last = time.monotonic()

@@ -39,7 +39,9 @@ def refuse_other(out: Path, resume: bool) -> None:
     except OSError as error:
         raise unwritable(out, error) from error
     if strangers and not holds_run:
-        raise InputError(f"{out}: holds other files ({strangers[0]}) and no run", "give a new or empty folder for --out")
+        raise InputError(
+            f"{out}: holds other files ({strangers[0]}) and no run", "give a new or empty folder for --out"
+        )
 
 
 @contextlib.contextmanager
@@ -66,7 +68,9 @@ def locked(out: Path) -> Iterator[None]:
         except OSError as error:
             file.seek(0)
             owner = file.read().strip() or "unknown"
-            raise InputError(f"{out}: another training writes here (process {owner})", "wait for it or stop it") from error
+            raise InputError(
+                f"{out}: another training writes here (process {owner})", "wait for it or stop it"
+            ) from error
         file.truncate(0)
         file.write(str(os.getpid()))
         file.flush()

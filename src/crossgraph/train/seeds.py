@@ -29,7 +29,13 @@ def summarise(out: Path, seeds: Sequence[int], states: Sequence[TrainingState]) 
         "format_version": 1,
         "figure": "dev rSum",
         "runs": [
-            {"run": f"seed-{seed}", "seed": seed, "rsum": round(state.best_rsum, 4), "step": state.best_step, "epoch": state.best_epoch}
+            {
+                "run": f"seed-{seed}",
+                "seed": seed,
+                "rsum": round(state.best_rsum, 4),
+                "step": state.best_step,
+                "epoch": state.best_epoch,
+            }
             for seed, state in zip(seeds, states, strict=True)
         ],
         "mean": round(statistics.fmean(rsums), 4),
@@ -43,4 +49,6 @@ def table(summary: dict[str, Any]) -> str:
     """Return a summary as lines for people."""
     lines = [f"{'seed':>6}  {'dev rSum':>8}  {'epoch':>6}"]
     lines += [f"{run['seed']:>6}  {run['rsum']:>8.1f}  {run['epoch']:>6.2f}" for run in summary["runs"]]
-    return "\n".join([*lines, f"{'mean':>6}  {summary['mean']:>8.1f} ± {summary['std']:.1f} over {len(summary['runs'])} seeds"])
+    return "\n".join(
+        [*lines, f"{'mean':>6}  {summary['mean']:>8.1f} ± {summary['std']:.1f} over {len(summary['runs'])} seeds"]
+    )

@@ -31,11 +31,11 @@ def rank_dev(model: Matcher, dev: Split, vocabulary: Vocabulary, say: Callable[[
     """
     last = time.monotonic()
 
-    def report(done: int, total: int) -> None:
+    def report(what: str, done: int, total: int) -> None:
         nonlocal last
         if time.monotonic() - last >= _SILENT:
             last = time.monotonic()
-            say(f"ranking dev: {100 * done / total:.0f} % of {total:,} pairs")
+            say(f"ranking dev: {100 * done / total:.0f} % of {total:,} {what}")
 
     scores = score_split(model, vocabulary, dev, report=report)
     found = recalls(scores, dev.caption_image)
