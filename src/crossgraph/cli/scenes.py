@@ -8,8 +8,8 @@ from pathlib import Path
 def scenes(*, out: Path, count: int = 2000, seed: int = 0, size: int = 320) -> None:
     """Make a folder of captioned pictures: things on a ground, with relations, counts and colours.
 
-    Pictures, five captions each, exact boxes, and four splits: train, dev, test, and hard, where groups of
-    four pictures differ only in a relation, the counts or the colours. The same numbers give the same
+    Pictures, five captions each, exact boxes, and four splits: train, dev, test, and hard, where two
+    pictures each differ only in a relation, the counts or the colours. The same numbers give the same
     pictures everywhere. Stopped at any moment, the same command goes on.
 
     Args:

@@ -1,7 +1,7 @@
 """Pictures with captions made by this program: pictograms on grounds, their relations, counts and colours.
 
-`scene(seed, index)` is a pure function; so is `hard_scene(seed, index)`, whose pictures come in groups of
-four that differ only in relation, count or colour. `write_scenes` makes a folder of them.
+`scene(seed, index)` is a pure function; so is `hard_scene(seed, index)`, whose pictures come in pairs that
+differ only in a relation, the counts or the colours. `write_scenes` makes a folder of them.
 """
 
 from __future__ import annotations

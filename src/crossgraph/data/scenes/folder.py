@@ -1,7 +1,7 @@
 """A folder of scenes: pictures, captions, boxes, attribution; made in parallel, taken up where it was left.
 
     pictures/000000.png ...            ordinary scenes
-    pictures/hard-0000-a.png ...       hard scenes: groups of four, a to d
+    pictures/hard-0000-a.png ...       hard scenes: pairs, a and b
     captions.jsonl                     one line a picture: image, captions, split
     objects.json                       what is where: ground, objects with boxes, relations
     ATTRIBUTION.md                     whose pictograms these are
@@ -66,13 +66,13 @@ class Settings:
                 raise InputError(f"{option} {value}", f"give a whole number from {low:,} to {high:,}")
 
     def shares(self) -> dict[str, int]:
-        """Return how many pictures each split gets: train about 80 %, test 8 %, dev 6 %, hard 6 %.
+        """Return how many pictures each split gets: train 80 %, hard 8 %, test 7 %, dev 5 %.
 
-        From 1,000 pictures on the hard split has at least 100; groups stay whole.
+        From 1,000 pictures on the hard split has at least 100; its pairs stay whole.
         """
-        hard = max(self.count * 6 // 100, 100 if self.count >= 1000 else 0, GROUP_SIZE)
+        hard = max(self.count * 8 // 100, 100 if self.count >= 1000 else 0, 2 * GROUP_SIZE)
         hard -= hard % GROUP_SIZE
-        dev, test = max(2, self.count * 6 // 100), max(2, self.count * 8 // 100)
+        dev, test = max(2, self.count * 5 // 100), max(2, self.count * 7 // 100)
         return {"train": self.count - dev - test - hard, "dev": dev, "test": test, "hard": hard}
 
 
@@ -155,7 +155,7 @@ def _jobs(settings: Settings) -> list[_Job]:
         jobs += [_Job(f"pictures/{k:06d}.png", split, k) for k in range(len(jobs), len(jobs) + shares[split])]
     for index in range(shares["hard"]):
         group, member = divmod(index, GROUP_SIZE)
-        jobs.append(_Job(f"pictures/hard-{group:04d}-{'abcd'[member]}.png", "hard", index))
+        jobs.append(_Job(f"pictures/hard-{group:04d}-{'ab'[member]}.png", "hard", index))
     return jobs
 
 
@@ -209,7 +209,7 @@ def _known(job: _Job, made: Scene) -> dict[str, Any]:
         ],
     }
     if made.factor is not None:
-        known["hard"] = {"group": job.index // GROUP_SIZE, "factor": made.factor}
+        known["hard"] = {"pair": job.index // GROUP_SIZE, "factor": made.factor}
     return known
 
 

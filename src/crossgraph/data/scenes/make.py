@@ -49,7 +49,7 @@ class Scene:
         objects: Back to front.
         relations: Between groups: (0, "left of", 1).
         owners: The number in `objects` of what is seen at each pixel, -1 for the ground.
-        factor: What tells a hard scene from the others of its group; None for an ordinary scene.
+        factor: What tells a hard scene from the other one of its pair; None for an ordinary scene.
     """
 
     picture: Image.Image
@@ -78,9 +78,9 @@ def scene(seed: int, index: int, size: int = SIZE) -> Scene:
 
 
 def hard_scene(seed: int, index: int, size: int = SIZE) -> Scene:
-    """Make hard scene number `index`: one of the group `index // 4`, which differ in one respect only.
+    """Make hard scene number `index`: one of the pair `index // 2`, which differ in one respect only.
 
-    Groups take turns: relation, count, colour.
+    Pairs take turns: relation, count, colour.
 
     Args:
         seed: Which series of scenes.

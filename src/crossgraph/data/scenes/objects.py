@@ -62,7 +62,14 @@ class Thing:
     surface: float = 0.0
 
 
-IRREGULAR = {"sheep": "sheep", "butterfly": "butterflies", "cactus": "cactuses", "strawberry": "strawberries", "snowman": "snowmen", "deer": "deer"}
+IRREGULAR = {
+    "sheep": "sheep",
+    "butterfly": "butterflies",
+    "cactus": "cactuses",
+    "strawberry": "strawberries",
+    "snowman": "snowmen",
+    "deer": "deer",
+}
 
 
 def plural(name: str) -> str:

@@ -1,11 +1,12 @@
 """What a scene is before it is drawn: a ground, clusters of things from left to right, their relations.
 
-A plan is drawn from a random generator alone. `choose` gives ordinary plans; `choose_hard` gives four
-that differ in one respect only (relation, count or colour).
+A plan is drawn from a random generator alone. `choose` gives ordinary plans; `choose_hard` gives two that
+differ in one respect only (relation, count or colour).
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from random import Random
 from typing import Literal
@@ -18,7 +19,7 @@ GROUNDS: tuple[str, ...] = ("meadow", "beach", "snow", "street", "room", "night"
 Relation = Literal["left of", "right of", "above", "below", "on", "under", "behind", "in front of", "inside"]
 Factor = Literal["relation", "count", "colour"]
 FACTORS: tuple[Factor, ...] = ("relation", "count", "colour")
-GROUP_SIZE = 4
+GROUP_SIZE = 2
 MOST_OBJECTS = 5
 
 
@@ -107,40 +108,45 @@ def choose(rng: Random) -> Plan:
 
 
 def choose_hard(rng: Random, factor: Factor) -> tuple[Plan, ...]:
-    """Draw `GROUP_SIZE` plans of the same two kinds of things that differ in `factor` only."""
+    """Draw `GROUP_SIZE` plans of the same two kinds of things that differ in `factor` only.
+
+    Counts and colours are swapped between the two kinds, so that the plans are alike but for what
+    belongs to what.
+    """
     ground = rng.choice(GROUNDS)
     if factor == "relation":
         return tuple(Plan(ground, clusters) for clusters in _relation_variants(rng))
     if factor == "count":
         a, b = rng.sample(objects.STANDING + objects.FLOATING, 2)
-        counts = rng.choice(
-            (((1, 2), (2, 1), (1, 3), (3, 1)), ((2, 3), (3, 2), (1, 2), (2, 1)), ((1, 4), (4, 1), (2, 3), (3, 2)))
-        )
-        pairs = [(Group(a, n), Group(b, m)) for n, m in counts]
+        n, m = rng.choice(((1, 2), (1, 3), (1, 4), (2, 3)))
+        pairs = [(Group(a, n), Group(b, m)), (Group(a, m), Group(b, n))]
     else:
         a, b = rng.sample(objects.PAINTED, 2)
-        one, two, three = rng.sample(tuple(COLOURS), 3)
-        colours = ((one, two), (two, one), (one, three), (three, one))
-        pairs = [(Group(a, colour=c), Group(b, colour=d)) for c, d in colours]
+        c, d = rng.sample(tuple(COLOURS), 2)
+        pairs = [(Group(a, colour=c), Group(b, colour=d)), (Group(a, colour=d), Group(b, colour=c))]
     return tuple(Plan(ground, (Cluster(first), Cluster(second))) for first, second in pairs)
 
 
-def _relation_variants(rng: Random) -> list[tuple[Cluster, ...]]:
-    form = rng.choice(("air", "support", "container", "depth"))
-    relations: tuple[Relation, Relation]
-    if form == "air":
-        a, b = (Group(thing) for thing in rng.sample(objects.FLOATING, 2))
-        relations = ("above", "below")
-    elif form == "depth":
-        a, b = (Group(thing) for thing in _alike(rng))
-        relations = ("behind", "in front of")
+def _relation_variants(rng: Random) -> tuple[tuple[Cluster, ...], ...]:
+    """Two things side by side and the other way round, or one in two relations to the other."""
+    form = rng.choice(("row", "air", "depth", "support", "container"))
+    if form in ("row", "depth"):
+        a, b = _alike(rng)
+    elif form == "air":
+        a, b = rng.sample(objects.FLOATING, 2)
     else:
-        a = Group(rng.choice(objects.SMALL))
-        b = Group(objects.BY_NAME["table"] if form == "support" else rng.choice(objects.CONTAINERS))
-        relations = ("on", "under") if form == "support" else ("inside", "in front of")
-    a, b = _painted(rng, a), _painted(rng, b)
-    stacked = [(Cluster(a, relation, b),) for relation in relations]
-    return [(Cluster(a), Cluster(b)), (Cluster(b), Cluster(a)), *stacked]
+        a = rng.choice(objects.SMALL)
+        b = objects.BY_NAME["table"] if form == "support" else rng.choice(objects.CONTAINERS)
+    first, second = _painted(rng, Group(a)), _painted(rng, Group(b))
+    if form == "row":
+        return (Cluster(first), Cluster(second)), (Cluster(second), Cluster(first))
+    relations: Mapping[str, tuple[Relation, Relation]] = {
+        "air": ("above", "below"),
+        "depth": ("behind", "in front of"),
+        "support": ("on", "under"),
+        "container": ("inside", "in front of"),
+    }
+    return tuple((Cluster(first, relation, second),) for relation in relations[form])
 
 
 def _row(rng: Random, length: int) -> tuple[Cluster, ...]:
