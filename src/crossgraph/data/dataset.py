@@ -1,0 +1,82 @@
+"""What every layout's reader is: named splits, each opened on its own, announced in one line."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+from crossgraph.core.errors import InputError, did_you_mean
+from crossgraph.data.split import Split
+
+Log = Callable[[str], object]
+_ORDER = ("train", "dev", "test", "testall")
+_ALIASES = {"val": "dev", "valid": "dev", "validation": "dev", "restval": "train", "training": "train"}
+
+
+class DataSet(ABC):
+    """A data set found on disk. Opening a split reads no other split's features or captions files.
+
+    Args:
+        layout: What kind of folder it is: "precomp", "karpathy", "coco", "folder".
+        path: What the user named.
+        log: Hears the one-line announcement of each split, and notes.
+
+    Attributes:
+        layout: As given.
+        path: As given.
+    """
+
+    def __init__(self, layout: str, path: Path, log: Log) -> None:
+        self.layout = layout
+        self.path = path
+        self._log = log
+        self._opened: dict[str, Split] = {}
+
+    @property
+    @abstractmethod
+    def splits(self) -> list[str]:
+        """The splits there are: train, dev, test first."""
+
+    def split(self, name: str) -> Split:
+        """Open a split, once; say in one line what it holds.
+
+        Raises:
+            InputError: There is no such split, or its files do not fit each other.
+        """
+        if name not in self._opened:
+            if name not in self.splits:
+                raise InputError(f"{self.path}: has no split '{name}'", did_you_mean(name, self.splits))
+            split = self._open(name)
+            self._opened[name] = split
+            self._log(f"{_counted(self.layout, [split])} ({name})")
+        return self._opened[name]
+
+    def describe(self) -> str:
+        """Say in one line what has been opened, or which splits there are; opens nothing."""
+        if self._opened:
+            return f"{_counted(self.layout, self._opened.values())} ({', '.join(self._opened)})"
+        return f"{self.layout}: splits {', '.join(self.splits)}"
+
+    @abstractmethod
+    def _open(self, name: str) -> Split:
+        """Read a split that exists."""
+
+
+def split_name(written: str) -> str:
+    """Return our name of a split that a file calls "val", "restval", "Train" ..."""
+    name = written.strip().lower()
+    return _ALIASES.get(name, name)
+
+
+def in_order(names: Iterable[str]) -> list[str]:
+    """Sort split names: train, dev, test, testall, then the others by alphabet."""
+    return sorted(set(names), key=lambda name: (_ORDER.index(name) if name in _ORDER else len(_ORDER), name))
+
+
+def _counted(layout: str, splits: Iterable[Split]) -> str:
+    splits = list(splits)
+    images = sum(len(split.image_ids) for split in splits)
+    captions = sum(len(split.captions) for split in splits)
+    _, regions, width = splits[0].features.shape
+    return f"{layout}: {images:,} image{'s' * (images != 1)} × {regions} × {width}, {captions:,} captions"
