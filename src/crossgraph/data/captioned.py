@@ -11,7 +11,7 @@ import numpy as np
 from crossgraph.core.errors import InputError
 from crossgraph.data.dataset import DataSet, Log, in_order
 from crossgraph.data.feature_folder import open_features
-from crossgraph.data.pairing import pair
+from crossgraph.data.pairing import Name, pair
 from crossgraph.data.split import Split
 from crossgraph.data.splitting import find_or_make_splits
 
@@ -55,14 +55,7 @@ class CaptionedData(DataSet):
         self._source = source
         self._pictures = _usable(pictures, source, log)
         self._folder = open_features(features)
-        names = [picture.names for picture in self._pictures]
-        self._features_of = dict(
-            zip(
-                (picture.names[0] for picture in self._pictures),
-                pair(names, self._folder.ids, str(source), str(features)),
-                strict=True,
-            )
-        )
+        self._features_of = _pair(self._pictures, self._folder.ids, source, features)
         extra = len(self._folder.ids) - len(self._pictures)
         if extra:
             log(f"note: {features}: {extra:,} of {len(self._folder.ids):,} pictures have no caption and are left out")
@@ -118,6 +111,21 @@ def _usable(pictures: Sequence[CaptionedPicture], source: Path, log: Log) -> lis
     if len(kept) < len(pictures):
         log(f"note: {source}: {len(pictures) - len(kept):,} pictures without a caption are left out")
     return kept
+
+
+def _pair(pictures: Sequence[CaptionedPicture], known: Sequence[str], source: Path, features: Path) -> dict[str, str]:
+    """Return the features' name of every picture's id; refuse pictures without features."""
+    wanted = [Name(p.names[0], next((name for name in p.names[1:] if name.isdigit()), "")) for p in pictures]
+    rows = pair(wanted, known).rows
+    missing = [name.path for name, row in zip(wanted, rows, strict=True) if row is None]
+    if missing:
+        examples = ", ".join(f"'{name}'" for name in missing[:3])
+        have = f"'{known[0]}', ..." if known else "none"
+        raise InputError(
+            f"{source}: {len(missing):,} of {len(wanted):,} pictures have no features in {features} ({examples})",
+            f"extract those pictures too, or name the right features; they hold {have}",
+        )
+    return {name.path: known[row] for name, row in zip(wanted, rows, strict=True) if row is not None}
 
 
 def _picture_paths(folder: Path, ids: Sequence[str]) -> list[Path]:
