@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import shlex
-import sys
 from pathlib import Path
 from typing import Literal
 
@@ -47,16 +45,16 @@ def train(
         devices: Processes that train as one on this machine.
         overrides: Changes to the recipe.
     """
+    from crossgraph.scoring.provenance import typed_command
     from crossgraph.train.command import Request, run
     from crossgraph.train.job import Sources
 
-    command = shlex.join(["crossgraph", *sys.argv[1:]])
     run(
         Request(
             recipe=recipe,
             overrides=overrides,
             small=small,
-            sources=Sources(data, features, vocab, init, command),
+            sources=Sources(data, features, vocab, init, typed_command()),
             out=out,
             resume=resume,
             seeds=seeds,

@@ -76,7 +76,7 @@ def run(request: Request) -> list[TrainingState]:
     fabric = make_fabric(
         recipe.precision, request.device, request.devices, bool(MODELS[recipe.model.name].dead_parameters)
     )
-    splits = open_splits(request.sources)
+    splits = open_splits(request.sources, _say if first else _silence)
     fabric.launch()
     states: list[TrainingState] = []
     for seed, out in runs:
@@ -139,6 +139,10 @@ def _settle_folder(job: Job, request: Request, out: Path) -> TrainingState | Non
 def _shown(value: object) -> str:
     text = "unset" if value is None else str(value)
     return f"{text[:16]}…" if len(text) == 64 else text
+
+
+def _silence(line: str) -> None:
+    """What processes but the first say."""
 
 
 def _say(line: str) -> None:

@@ -10,6 +10,7 @@ be multiplied, and a loss that is a sum over the batch stays one.
 from __future__ import annotations
 
 import datetime
+import logging
 import os
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -56,6 +57,8 @@ def make_fabric(precision: str, device: str, devices: int, unused_parameters: bo
         from lightning_fabric.strategies.ddp import DDPStrategy
     except ImportError as error:
         raise InputError("training needs lightning-fabric", "pip install 'crossgraph[train]'") from error
+    logging.getLogger("lightning.fabric").setLevel(logging.WARNING)  # it announces what the recipe already says
+    logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
     if device == "cuda" and not torch.cuda.is_available():
         raise InputError("--device cuda: torch sees no GPU here", "use --device cpu")
     if devices < 1:

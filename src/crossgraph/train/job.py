@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import platform
-import subprocess
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,9 +16,10 @@ from crossgraph.core.errors import InputError
 from crossgraph.data import open_data
 from crossgraph.data.split import Split
 from crossgraph.models.base import MODELS, Inputs, Matcher
-from crossgraph.runs import RunInfo, describe_model, save_run, versions
+from crossgraph.runs import RunInfo, describe_model, save_run
 from crossgraph.scoring.fit import check_fits
 from crossgraph.scoring.limit import first_images
+from crossgraph.scoring.provenance import all_versions, git_revision
 from crossgraph.text.vocabulary import Vocabulary
 from crossgraph.train import rng
 from crossgraph.train.config import FREE_ON_RESUME, Recipe
@@ -103,13 +104,17 @@ class Job:
         return command if "--resume" in command.split() else f"{command} --resume"
 
 
-def open_splits(sources: Sources) -> Splits:
+def open_splits(sources: Sources, say: Callable[[str], None] = print) -> Splits:
     """Open train and dev, and no other split.
+
+    Args:
+        sources: What was named.
+        say: Hears what was found.
 
     Raises:
         InputError: The data cannot be read, or lacks one of them.
     """
-    data = open_data(sources.data, features=sources.features)
+    data = open_data(sources.data, features=sources.features, log=say)
     for name in ("train", CHOOSING_SPLIT):
         if name not in data.splits:
             raise InputError(
@@ -150,6 +155,7 @@ def prepare(recipe: Recipe, sources: Sources, splits: Splits, rank: int = 0, ran
     for split in (train, dev):
         check_fits(model.inputs, vocabulary, split, f"model '{recipe.model.name}'")
     feed = Feed(train, vocabulary, recipe, rank, ranks)
+    described = describe_model(model)
     fingerprints = {"train": train.fingerprint(), "dev": dev.fingerprint()}
     return Job(
         recipe=recipe,
@@ -161,7 +167,8 @@ def prepare(recipe: Recipe, sources: Sources, splits: Splits, rank: int = 0, ran
         about=_about(recipe, model, vocabulary, fingerprints, start, ranks),
         info=RunInfo(
             model=recipe.model.name,
-            **describe_model(model),
+            config=described["config"],
+            inputs=described["inputs"],
             region_encoder=train.features.encoder,
             data=fingerprints,
             seed=recipe.seed,
@@ -192,21 +199,6 @@ def build_model(recipe: Recipe, train: Split, vocabulary: Vocabulary) -> Matcher
     raise InputError(f"model '{recipe.model.name}': {problem}", "change the recipe's model.config")
 
 
-def git_revision() -> str:
-    """Return the revision of the checkout the program runs from; empty for an installed one."""
-    try:
-        found = subprocess.run(
-            ["git", "-C", str(Path(__file__).parent), "rev-parse", "HEAD"],
-            capture_output=True,
-            text=True,
-            timeout=10,
-            check=False,
-        )
-    except (OSError, subprocess.TimeoutExpired):
-        return ""
-    return found.stdout.strip() if found.returncode == 0 else ""
-
-
 def _vocabulary(recipe: Recipe, sources: Sources, train: Split, start: WarmStart | None) -> Vocabulary:
     if sources.vocabulary is not None:
         given = Vocabulary.load(sources.vocabulary)
@@ -233,7 +225,7 @@ def _about(
     }
     record = {
         "chosen_by_split": CHOOSING_SPLIT,
-        "versions": {**versions(), "platform": platform.platform(), "threads": torch.get_num_threads()},
+        "versions": {**all_versions(), "platform": platform.platform(), "threads": torch.get_num_threads()},
         "git_revision": git_revision(),
     }
     return {"must_agree": must_agree, "record": record}
