@@ -153,7 +153,7 @@ def test_nan_in_features_is_refused_by_the_images_name():
 def test_a_split_without_captions_is_refused():
     model, vocabulary = tiny_model()
     empty = dataclasses.replace(tiny_split(), captions=[], caption_image=np.zeros(0, np.int64))
-    with pytest.raises(InputError, match="has no captions"):
+    with pytest.raises(InputError, match="no captions in split"):
         score_split(model, vocabulary, empty)
 
 

@@ -136,4 +136,4 @@ def _shape(split: Split) -> tuple[int, int]:
 
 
 def _name(split: Split) -> str:
-    return f"split '{split.name}' of {split.source}" if split.source else f"split '{split.name}'"
+    return split.source or f"split '{split.name}'"

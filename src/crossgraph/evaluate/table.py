@@ -95,7 +95,8 @@ def _main_table(galleries: Sequence[dict[str, Any]], interval: str) -> str:
 
 
 def _origin(card: dict[str, Any]) -> str:
-    revision = f" ({card['git_revision'][:12]})" if card["git_revision"] else ""
+    commit, plus, changes = card["git_revision"].partition("+")
+    revision = f" ({commit[:12]}{plus}{changes})" if commit else ""
     versions = f"crossgraph {card['versions']['crossgraph']}{revision}, PyTorch {card['versions']['torch']}"
     return f"`{card['command']}`\n\nData {card['data']['fingerprint'][:12]}, {versions}, {card['when']}."
 

@@ -40,4 +40,4 @@ def check_fits(inputs: Inputs, vocabulary: Vocabulary, split: Split, name: str) 
         )
     if not split.image_ids or not split.captions:
         missing = "captions" if split.image_ids else "pictures"
-        raise InputError(f"{where}: split '{split.name}' has no {missing}", "choose another split")
+        raise InputError(f"{where}: no {missing} in split '{split.name}'", "choose another split")
