@@ -10,12 +10,12 @@ import numpy as np
 
 from crossgraph.core.errors import InputError
 from crossgraph.data.dataset import DataSet, Log, in_order
-from crossgraph.data.feature_folder import open_features
+from crossgraph.data.feature_folder import FeatureFolder, open_features
 from crossgraph.data.pairing import Name, pair
 from crossgraph.data.split import Split
 from crossgraph.data.splitting import find_or_make_splits
 
-PICTURE_FOLDERS = ("", "images", "pictures")
+PICTURE_FOLDERS = ("", "images", "pictures", "photos", "Images")
 
 
 @dataclass(frozen=True)
@@ -31,6 +31,11 @@ class CaptionedPicture:
     names: tuple[str, ...]
     captions: tuple[str, ...]
     split: str | None = None
+
+    @property
+    def id(self) -> str:
+        """The first name."""
+        return self.names[0]
 
 
 class CaptionedData(DataSet):
@@ -53,12 +58,16 @@ class CaptionedData(DataSet):
     ) -> None:
         super().__init__(layout, path, log)
         self._source = source
-        self._pictures = _usable(pictures, source, log)
-        self._folder = open_features(features)
-        self._features_of = _pair(self._pictures, self._folder.ids, source, features)
-        extra = len(self._folder.ids) - len(self._pictures)
-        if extra:
-            log(f"note: {features}: {extra:,} of {len(self._folder.ids):,} pictures have no caption and are left out")
+        self._features = features
+        self._folder = open_features(features, log)
+        self._pictures = _readable(_usable(pictures, source, log), self._folder, features, log)
+        pairing = pair(_names(self._pictures), self._folder.ids)
+        self._feature_rows = pairing.rows
+        if pairing.extra:
+            extra, known = _some([self._folder.ids[row] for row in pairing.extra]), len(self._folder.ids)
+            log(f"note: {features}: {len(pairing.extra):,} of {known:,} pictures have no caption ({extra})")
+        if all(row is None for row in self._feature_rows):
+            self._refuse_missing(range(len(self._pictures)))
         self._complete_splits()
 
     @property
@@ -67,33 +76,45 @@ class CaptionedData(DataSet):
         return in_order(picture.split for picture in self._pictures if picture.split)
 
     def _open(self, name: str) -> Split:
-        pictures = [picture for picture in self._pictures if picture.split == name]
+        chosen = [place for place, picture in enumerate(self._pictures) if picture.split == name]
+        self._refuse_missing(chosen)
+        pictures = [self._pictures[place] for place in chosen]
         counts = [len(picture.captions) for picture in pictures]
-        ids = [picture.names[0] for picture in pictures]
-        paths = _picture_paths(self.path, ids)
         return Split(
             name=name,
-            image_ids=ids,
+            image_ids=[picture.id for picture in pictures],
             captions=[caption for picture in pictures for caption in picture.captions],
             caption_image=np.repeat(np.arange(len(pictures), dtype=np.int64), counts),
-            features=self._folder.source([self._features_of[name] for name in ids]),
-            picture_paths=paths,
+            features=self._folder.choose([row for place in chosen if (row := self._feature_rows[place]) is not None]),
+            picture_paths=_picture_paths(self.path, pictures),
             source=f"{self._source} ({name})",
         )
 
+    def _refuse_missing(self, chosen: Sequence[int]) -> None:
+        """Refuse pictures without features, naming some."""
+        missing = [self._pictures[place].id for place in chosen if self._feature_rows[place] is None]
+        if missing:
+            raise InputError(
+                f"{self._source}: {len(missing):,} of {len(chosen):,} pictures have no features in {self._features} "
+                f"({_some(missing)})",
+                f"extract those pictures too, or name the right features; they hold {_some(self._folder.ids)}",
+            )
+
     def _complete_splits(self) -> None:
-        unknown = sum(picture.split is None for picture in self._pictures)
+        unknown = [picture.id for picture in self._pictures if picture.split is None]
         if not unknown:
             return
-        if unknown < len(self._pictures):
-            raise InputError(
-                f"{self._source}: {unknown:,} of {len(self._pictures):,} pictures name no split",
-                "name a split for all of them, or for none",
-            )
-        ids = [picture.names[0] for picture in self._pictures]
-        source = self._folder.source([self._features_of[name] for name in ids])
-        made = find_or_make_splits(self.path, ids, _picture_paths(self.path, ids), source, self._log)
-        self._pictures = [replace(picture, split=made[picture.names[0]]) for picture in self._pictures]
+        if len(unknown) < len(self._pictures):
+            count = f"{len(unknown):,} of {len(self._pictures):,} pictures name no split"
+            raise InputError(f"{self._source}: {count} ({_some(unknown)})", "name a split for all of them, or for none")
+        made = find_or_make_splits(
+            self.path,
+            unknown,
+            _picture_paths(self.path, self._pictures),
+            lambda: self._folder.contents(self._feature_rows),
+            self._log,
+        )
+        self._pictures = [replace(picture, split=made[picture.id]) for picture in self._pictures]
 
 
 def _usable(pictures: Sequence[CaptionedPicture], source: Path, log: Log) -> list[CaptionedPicture]:
@@ -103,6 +124,11 @@ def _usable(pictures: Sequence[CaptionedPicture], source: Path, log: Log) -> lis
         if picture.names[0] in seen:
             raise InputError(f"{source}: picture '{picture.names[0]}' stands in it twice", "remove one of the two")
         seen.add(picture.names[0])
+        try:
+            "".join((picture.id, *picture.captions)).encode("utf-8")
+        except UnicodeEncodeError as error:
+            remedy = "write the file again as UTF-8"
+            raise InputError(f"{source}: half a character in the text of {picture.id!a}", remedy) from error
         if any(not caption.strip() for caption in picture.captions):
             raise InputError(f"{source}: picture '{picture.names[0]}' has an empty caption", "write or remove it")
     kept = [picture for picture in pictures if picture.captions]
@@ -113,25 +139,39 @@ def _usable(pictures: Sequence[CaptionedPicture], source: Path, log: Log) -> lis
     return kept
 
 
-def _pair(pictures: Sequence[CaptionedPicture], known: Sequence[str], source: Path, features: Path) -> dict[str, str]:
-    """Return the features' name of every picture's id; refuse pictures without features."""
-    wanted = [Name(p.names[0], next((name for name in p.names[1:] if name.isdigit()), "")) for p in pictures]
-    rows = pair(wanted, known).rows
-    missing = [name.path for name, row in zip(wanted, rows, strict=True) if row is None]
-    if missing:
-        examples = ", ".join(f"'{name}'" for name in missing[:3])
-        have = f"'{known[0]}', ..." if known else "none"
-        raise InputError(
-            f"{source}: {len(missing):,} of {len(wanted):,} pictures have no features in {features} ({examples})",
-            f"extract those pictures too, or name the right features; they hold {have}",
-        )
-    return {name.path: known[row] for name, row in zip(wanted, rows, strict=True) if row is not None}
+def _readable(
+    pictures: list[CaptionedPicture], folder: FeatureFolder, features: Path, log: Log
+) -> list[CaptionedPicture]:
+    """Drop, with a note, the pictures that extraction could not read: they will never have features."""
+    if not folder.broken:
+        return pictures
+    found = pair(_names(pictures), folder.ids).rows
+    lost = [place for place, row in enumerate(found) if row is None]
+    broken = pair(_names([pictures[place] for place in lost]), folder.broken).rows
+    gone = {place for place, row in zip(lost, broken, strict=True) if row is not None}
+    if gone:
+        names = _some([pictures[place].id for place in sorted(gone)])
+        log(f"note: {features}: {len(gone):,} pictures could not be read and are left out ({names})")
+    return [picture for place, picture in enumerate(pictures) if place not in gone]
 
 
-def _picture_paths(folder: Path, ids: Sequence[str]) -> list[Path]:
-    """Find the picture files below the folder; none of them where one cannot be found."""
-    for below in PICTURE_FOLDERS:
-        paths = [folder / below / name for name in ids]
-        if paths and paths[0].is_file() and all(path.is_file() for path in paths):
-            return paths
+def _names(pictures: Sequence[CaptionedPicture]) -> list[Name]:
+    """Return what features may be called by: the fullest path, and a number where there is one."""
+    numbers = ([name for name in picture.names if name.isdecimal()] for picture in pictures)
+    paths = (max(picture.names, key=lambda name: name.count("/")) for picture in pictures)
+    return [Name(path, (number or [""])[-1]) for path, number in zip(paths, numbers, strict=True)]
+
+
+def _picture_paths(folder: Path, pictures: Sequence[CaptionedPicture]) -> list[Path]:
+    """Find the picture files in or beside the folder; none of them where some cannot be found."""
+    roots = [folder / below for below in PICTURE_FOLDERS] + [folder.parent / below for below in PICTURE_FOLDERS[1:]]
+    for root in roots:
+        for name in range(2):
+            paths = [root / picture.names[min(name, len(picture.names) - 1)] for picture in pictures]
+            if paths and paths[0].is_file() and all(path.is_file() for path in paths):
+                return paths
     return []
+
+
+def _some(names: Sequence[str]) -> str:
+    return ", ".join(f"'{name}'" for name in names[:3]) + (", …" if len(names) > 3 else "")

@@ -7,21 +7,32 @@ from pathlib import Path
 from typing import Protocol
 
 from crossgraph.core.errors import InputError
+from crossgraph.data.bua import BottomUpFeatures, find_tables
+from crossgraph.data.dataset import Log
 from crossgraph.data.manifest import MANIFEST, read_manifest
 from crossgraph.data.shards import ShardFeatures
 from crossgraph.data.split import FeatureSource
 
 
 class FeatureFolder(Protocol):
-    """Features by picture name."""
+    """Features by picture name, of which a split chooses some."""
 
     @property
     def ids(self) -> Sequence[str]:
         """The pictures that have features."""
         ...
 
-    def source(self, ids: Sequence[str]) -> FeatureSource:
-        """Return the features of these pictures, in this order."""
+    @property
+    def broken(self) -> Sequence[str]:
+        """The pictures that could not be read when features were made."""
+        ...
+
+    def choose(self, rows: Sequence[int]) -> FeatureSource:
+        """Return the features of some pictures, in this order; opens no others."""
+        ...
+
+    def contents(self, rows: Sequence[int | None]) -> list[str]:
+        """Return for every picture something equal only where the pictures are; "" where unknown."""
         ...
 
 
@@ -31,30 +42,39 @@ class ShardFolder:
     def __init__(self, path: Path) -> None:
         self._path, self._manifest = path, read_manifest(path / MANIFEST)
         self.ids = [place.picture.id for place in self._manifest.places]
+        self.broken = [name for name, _ in self._manifest.broken]
+        if not self.ids:
+            raise InputError(f"{path}: holds the features of no picture", "extract the pictures again")
 
-    def source(self, ids: Sequence[str]) -> FeatureSource:
-        """Return the features of these pictures, in this order."""
-        return ShardFeatures(self._path, self._manifest, ids)
+    def choose(self, rows: Sequence[int]) -> ShardFeatures:
+        """Return the features of some pictures, in this order."""
+        return ShardFeatures(self._path, self._manifest, [self.ids[row] for row in rows])
+
+    def contents(self, rows: Sequence[int | None]) -> list[str]:
+        """Return the digests of the picture files."""
+        return ["" if row is None else self._manifest.places[row].picture.sha256 for row in rows]
 
 
-def open_features(path: Path) -> FeatureFolder:
-    """Open features by what lies at `path`: a folder of ours, or a TSV file (or a folder that holds one).
+def open_features(path: Path, log: Log) -> FeatureFolder:
+    """Open features by what lies at `path`: a folder of ours, a TSV file, or a folder of TSV files.
+
+    Args:
+        path: What the user named.
+        log: Hears notes.
 
     Raises:
         InputError: Nothing that holds features is there.
     """
+    make = "make them: crossgraph extract PICTURES --out FEATURES"
+    if not path.exists():
+        raise InputError(f"{path}: no such features", make)
     if (path / MANIFEST).is_file():
         return ShardFolder(path)
-    tables = [path] if path.suffix == ".tsv" and path.is_file() else sorted(path.glob("*.tsv")) if path.is_dir() else []
-    if tables:
-        from crossgraph.data.bua import BottomUpFeatures
-
-        return BottomUpFeatures(tables)
-    if not path.exists():
-        raise InputError(f"{path}: no such folder", "make it: crossgraph extract PICTURES --out FEATURES")
-    if path.is_dir() and any(path.glob("*.npy")):
+    if tables := find_tables(path):
+        return BottomUpFeatures(path, tables, log)
+    if path.is_dir() and (any(path.glob("shard-*.json")) or any(path.glob("features-*.npy"))):
         raise InputError(
             f"{path}: features without a {MANIFEST}, an extraction that was not finished",
             "run the same crossgraph extract command again, it goes on where it stopped",
         )
-    raise InputError(f"{path}: holds no features", "make them: crossgraph extract PICTURES --out FEATURES")
+    raise InputError(f"{path}: holds no features, neither {MANIFEST} nor a bottom-up-attention .tsv", make)

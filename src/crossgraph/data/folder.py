@@ -19,7 +19,8 @@ from crossgraph.data.dataset import split_name
 from crossgraph.files import read_text
 
 CAPTION_FILES = ("captions.jsonl", "captions.csv")
-_PICTURE, _CAPTION = ("image", "filename", "file_name", "picture", "path", "file"), ("caption", "captions", "text")
+_PICTURE = ("image", "filename", "file_name", "image_name", "picture", "path", "file")
+_CAPTION = ("caption", "captions", "text", "sentence", "comment")
 
 
 def read_captions(path: Path) -> list[CaptionedPicture]:
@@ -70,7 +71,7 @@ def _json_lines(text: str, path: Path) -> Iterator[tuple[int, Mapping[str, Any]]
 
 def _csv_rows(text: str, path: Path) -> Iterator[tuple[int, Mapping[str, Any]]]:
     head = text.partition("\n")[0]
-    delimiter = max(",;\t", key=head.count)
+    delimiter = max(",;\t|", key=head.count)
     reader = csv.DictReader(io.StringIO(text), delimiter=delimiter, skipinitialspace=True)
     try:
         reader.fieldnames = [str(name).strip().lower() for name in reader.fieldnames or []]

@@ -42,7 +42,7 @@ def read_karpathy(value: Mapping[str, Any], source: Path, captions: Captions = "
                 for sentence in image["sentences"]
             ]
             folder = image.get("filepath")
-            names = [image["filename"]]
+            names = [str(image["filename"])]
             names += [f"{folder}/{image['filename']}"] if folder else []
             names += [str(image["cocoid"])] if "cocoid" in image else []
             picture = CaptionedPicture(tuple(names), tuple(str(s) for s in sentences), split_name(str(image["split"])))

@@ -6,13 +6,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from crossgraph.core.errors import InputError
+from crossgraph.core.errors import InputError, did_you_mean
+from crossgraph.data.bua import find_tables
 from crossgraph.data.captioned import CaptionedData, CaptionedPicture
 from crossgraph.data.coco import is_coco, read_coco
 from crossgraph.data.dataset import DataSet, Log, split_name
 from crossgraph.data.folder import CAPTION_FILES, read_captions
 from crossgraph.data.karpathy import Captions, is_karpathy, read_karpathy
-from crossgraph.data.precomp import PrecompData
+from crossgraph.data.precomp import PrecompData, is_precomp
 from crossgraph.files import read_json
 
 _OWN_FILES = {"objects.json", "scenes.json", "splits.json", "manifest.json"}
@@ -33,19 +34,29 @@ def open_data(folder: Path, features: Path | None = None, captions: Captions = "
     """
     folder = Path(folder)
     if not folder.exists():
-        raise InputError(f"{folder}: no such folder", "check the path of --data")
-    if folder.is_dir() and any(folder.glob("*_caps.txt")):
+        raise InputError(f"{folder}: no such folder", _nearby(folder) or "check the path of --data")
+    if folder.is_dir() and is_precomp(folder):
         return PrecompData(folder, features, log)
     home = folder if folder.is_dir() else folder.parent
     layout, source, pictures = _read_pictures(folder, captions)
     return CaptionedData(layout, home, source, pictures, features or _default_features(home), log)
 
 
+def _nearby(path: Path) -> str:
+    """Suggest a sibling of nearly the same name."""
+    try:
+        siblings = [entry.name for entry in path.parent.iterdir()]
+    except OSError:
+        return ""
+    hint = did_you_mean(path.name, siblings) if siblings else ""
+    return hint if hint.startswith("did you mean") else ""
+
+
 def _default_features(folder: Path) -> Path:
     features = folder / "features"
     if features.exists():
         return features
-    if any(folder.glob("*.tsv")):
+    if find_tables(folder):
         return folder
     raise InputError(
         f"{folder}: its pictures have no features yet",
@@ -61,16 +72,35 @@ def _read_pictures(path: Path, captions: Captions) -> tuple[str, Path, list[Capt
         if found is None:
             raise InputError(f"{path}: neither Karpathy's layout nor COCO's captions", f"give {_EXPECTED}")
         return found
-    for name in CAPTION_FILES:
-        if (path / name).exists():
-            return "folder", path / name, read_captions(path / name)
-    candidates = [file for file in sorted(path.glob("*.json")) if file.name not in _OWN_FILES]
+    own = [path / name for name in CAPTION_FILES if (path / name).is_file()]
+    if len(own) > 1:
+        raise InputError(
+            f"{path}: holds both {own[0].name} and {own[1].name}", "keep one of them, or name it by --data"
+        )
+    if own:
+        return "folder", own[0], read_captions(own[0])
+    candidates = [
+        file
+        for place in (path, path / "annotations")
+        for file in sorted(place.glob("*.json"))
+        if file.name not in _OWN_FILES
+    ]
     likely = [file for file in candidates if "caption" in file.name or file.name.startswith("dataset")]
-    found = _read_json_layouts(likely or candidates, captions)
-    if found is None:
-        what = "is empty" if not any(path.iterdir()) else "holds no captions that are understood"
-        raise InputError(f"{path}: {what}", f"a data set has {_EXPECTED}")
-    return found
+    if found := _read_json_layouts(likely or candidates, captions):
+        return found
+    raise InputError(f"{path}: {_instead(path)}", f"a data set has {_EXPECTED}")
+
+
+def _instead(path: Path) -> str:
+    """Say what a folder without captions holds."""
+    if not any(path.iterdir()):
+        return "is empty"
+    for below in sorted(path.iterdir()):
+        if below.is_dir() and (is_precomp(below) or any((below / name).exists() for name in CAPTION_FILES)):
+            return f"holds no captions itself; did you mean {below}?"
+    if any(file.suffix.lower() in (".jpg", ".jpeg", ".png", ".webp") for file in path.iterdir()):
+        return f"holds pictures but neither {' nor '.join(CAPTION_FILES)}"
+    return "holds no captions that are understood"
 
 
 def _read_json_layouts(files: Sequence[Path], captions: Captions) -> tuple[str, Path, list[CaptionedPicture]] | None:

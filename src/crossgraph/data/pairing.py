@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 from crossgraph.core.errors import InputError
+
+_COCO = re.compile(r"COCO_[a-z]+\d{4}_(\d{12})")
 
 
 @dataclass(frozen=True)
@@ -13,15 +16,15 @@ class Name:
     """What a picture is called.
 
     Attributes:
-        path: Its path or file name as written, with forward slashes.
-        number: Its id in its source ("391895"), or empty.
+        path: Its path or file name as written.
+        number: Its id where names are numbers ("391895"), or empty.
     """
 
     path: str
     number: str = ""
 
 
-@dataclass
+@dataclass(frozen=True)
 class Pairing:
     """What was found.
 
@@ -31,84 +34,84 @@ class Pairing:
     """
 
     rows: list[int | None]
-    extra: list[int] = field(default_factory=list[int])
+    extra: list[int]
 
 
 def pair(wanted: Sequence[Name], available: Sequence[str]) -> Pairing:
     """Find every wanted picture among the available ones.
 
-    Tried in turn, each where the last found nothing: the same path; one path the end of the other
-    ("images/a.jpg", "a.jpg"); the same file name; the same file name but for its ending; the same number
-    ("COCO_val2014_000000391895.jpg", "391895").
+    Of four ways the one that finds most is taken for all, so that a missing picture never gets another's
+    features: the same path; one path the end of the other ("images/a.jpg", "a.jpg"); the same but for
+    the file's ending ("a.png"); the same number ("COCO_val2014_000000391895.jpg", "391895").
 
     Raises:
-        InputError: A name fits several pictures, so that no choice would be safe.
+        InputError: By the best way a name fits several pictures.
     """
-    exact = {path: row for row, path in enumerate(available)}
-    rows: list[int | None] = [exact.get(name.path) for name in wanted]
-    for key in (_ending(wanted, available), _file_name, _stem, _number):
-        missing = [place for place, row in enumerate(rows) if row is None]
-        if not missing:
+    offered = [Name(path) for path in available]
+    best: list[int | None] = [None] * len(wanted)
+    doubtful = ""
+    for way in (_clean, _ending(wanted, offered, _clean), _ending(wanted, offered, _stem), _number):
+        rows, clash = _match(wanted, offered, way)
+        if _found(rows) > _found(best):
+            best, doubtful = rows, clash
+        if _found(best) == len(wanted):
             break
-        free = set(range(len(available))) - {row for row in rows if row is not None}
-        candidates = _grouped(((row, key(Name(available[row]))) for row in sorted(free)))
-        claims = _grouped(((place, key(wanted[place])) for place in missing))
-        for what, places in claims.items():
-            found = candidates.get(what, [])
-            if found and (len(found) > 1 or len(places) > 1):
-                names = [available[row] for row in found] if len(found) > 1 else [wanted[place].path for place in places]
-                raise InputError(
-                    f"'{names[0]}' and '{names[1]}' cannot be told apart by '{what}'",
-                    "extract the features from the folder that the captions' paths start in",
-                )
-            if found:
-                rows[places[0]] = found[0]
-    taken = {row for row in rows if row is not None}
-    return Pairing(rows, [row for row in range(len(available)) if row not in taken])
+    if doubtful:
+        remedy = "extract the features from the folder that the captions' paths start in"
+        raise InputError(f"pictures and features cannot be paired: {doubtful}", remedy)
+    taken = {row for row in best if row is not None}
+    return Pairing(best, [row for row in range(len(available)) if row not in taken])
 
 
-def _grouped(entries: Iterable[tuple[int, str]]) -> dict[str, list[int]]:
+def _match(wanted: Sequence[Name], offered: Sequence[Name], way: Callable[[Name], str]) -> tuple[list[int | None], str]:
+    """Pair by one key; a key that several share on either side pairs nothing and is reported."""
     groups: dict[str, list[int]] = {}
-    for place, key in entries:
-        if key:
-            groups.setdefault(key, []).append(place)
-    return groups
+    for row, name in enumerate(offered):
+        groups.setdefault(way(name), []).append(row)
+    claims: dict[str, list[int]] = {}
+    for place, name in enumerate(wanted):
+        claims.setdefault(way(name), []).append(place)
+    rows: list[int | None] = [None] * len(wanted)
+    clash = ""
+    for key, places in claims.items():
+        found = groups.get(key, [])
+        if key and len(found) == len(places) == 1:
+            rows[places[0]] = found[0]
+        elif key and found:
+            several = [offered[row] for row in found] if len(found) > 1 else [wanted[place] for place in places]
+            clash = f"'{several[0].path}' and '{several[1].path}' are both called '{key}'"
+    return rows, clash
 
 
-def _ending(wanted: Sequence[Name], available: Sequence[str]) -> Callable[[Name], str]:
-    """Return a key equal for paths one of which is the other's end: the longest end that is a whole path."""
-    whole = {_clean(name.path) for name in wanted} | {_clean(path) for path in available}
+def _found(rows: Sequence[int | None]) -> int:
+    return sum(row is not None for row in rows)
+
+
+def _ending(wanted: Sequence[Name], offered: Sequence[Name], whole: Callable[[Name], str]) -> Callable[[Name], str]:
+    """Return a key equal for paths one of which is the other's end: the shortest end that is a whole path."""
+    known = {whole(name) for name in wanted} | {whole(name) for name in offered}
 
     def key(name: Name) -> str:
-        path = _clean(name.path)
-        shortest = path
-        place = path.find("/")
-        while place >= 0:
-            if path[place + 1 :] in whole:
-                shortest = path[place + 1 :]
-            place = path.find("/", place + 1)
-        return shortest
+        path = whole(name)
+        parts = path.split("/")
+        ends = ("/".join(parts[start:]) for start in range(len(parts) - 1, -1, -1))
+        return next(end for end in ends if end in known)
 
     return key
 
 
-def _clean(path: str) -> str:
-    return path.replace("\\", "/").removeprefix("./").lstrip("/")
-
-
-def _file_name(name: Name) -> str:
-    return _clean(name.path).rpartition("/")[2]
+def _clean(name: Name) -> str:
+    return name.path.replace("\\", "/").removeprefix("./").lstrip("/")
 
 
 def _stem(name: Name) -> str:
-    file = _file_name(name)
-    return file.rpartition(".")[0] or file
+    folder, slash, file = _clean(name).rpartition("/")
+    return f"{folder}{slash}{file.rpartition('.')[0] or file}"
 
 
 def _number(name: Name) -> str:
-    """Return the picture's number without leading zeros: its own id, or what its file name ends in."""
-    if name.number:
-        return name.number.lstrip("0") or name.number
-    stem = _stem(name)
-    digits = stem[len(stem.rstrip("0123456789")) :]
-    return (digits.lstrip("0") or digits) if stem in (digits, f"{stem[: -len(digits) or None]}{digits}") else ""
+    """Return the picture's number without leading zeros; empty where its name is none."""
+    stem = _stem(name).rpartition("/")[2]
+    coco = _COCO.fullmatch(stem)
+    digits = name.number or (coco[1] if coco else stem)
+    return (digits.lstrip("0") or "0") if digits.isdecimal() else ""

@@ -1,0 +1,91 @@
+"""Pictures that look alike: they must not stand on both sides of a split.
+
+A picture's difference hash holds, for a 9 × 9 thumbnail in grey, whether each pixel is brighter than its
+right and than its lower neighbour: 128 bits that resizing, recompressing and small edits hardly change.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import UInt8
+
+from crossgraph.data.progress import Ticker
+
+BITS = 128
+NEAR = 11
+"""Pictures are alike when at most this many bits differ; resizing and recompressing change about 4."""
+
+_BANDS = NEAR + 1  # with so many bands and at most NEAR differing bits, one band is equal
+_FLAT = 8
+
+
+def group_alike(hashes: Sequence[bytes | None], near: int = NEAR) -> list[int]:
+    """Give every picture the number of its group: the first picture that it is alike to, directly or by others.
+
+    Args:
+        hashes: `difference_hash` of every picture; None, for one that could not be read, is alike to none.
+        near: Bits that may differ, at most `NEAR`.
+    """
+    roots = list(range(len(hashes)))
+
+    def root(place: int) -> int:
+        while roots[place] != place:
+            roots[place] = roots[roots[place]]
+            place = roots[place]
+        return place
+
+    known = np.array([place for place, value in enumerate(hashes) if value is not None], dtype=np.int64)
+    codes = np.frombuffer(b"".join(value for value in hashes if value is not None), np.uint8).reshape(-1, BITS // 8)
+    for first, second in _close(codes, near):
+        low, high = sorted((root(int(known[first])), root(int(known[second]))))
+        roots[high] = low
+    return [root(place) for place in range(len(roots))]
+
+
+def difference_hashes(paths: Sequence[Path]) -> list[bytes | None]:
+    """Hash pictures; None for those that cannot be read or are too flat to be told apart."""
+    hashes: list[bytes | None] = []
+    with Ticker("comparing pictures", len(paths), "pictures") as ticker:
+        for done, path in enumerate(paths):
+            hashes.append(difference_hash(path))
+            ticker.update(done + 1)
+    return hashes
+
+
+def difference_hash(path: Path) -> bytes | None:
+    """Return 16 bytes that alike pictures share but for a few bits, or None: unreadable, or nearly one colour."""
+    import warnings
+
+    from PIL import Image
+
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            with Image.open(path) as picture:
+                picture.draft("L", (128, 128))
+                grey = picture.convert("L").resize((9, 9), Image.Resampling.BOX)
+    except Exception:  # noqa: BLE001 whatever a broken file makes the decoder raise: it has no hash
+        return None
+    values = np.asarray(grey, dtype=np.int16)
+    if values.max() - values.min() < _FLAT:
+        return None
+    right, below = values[:8, 1:] > values[:8, :8], values[1:, :8] > values[:8, :8]
+    return np.packbits(np.concatenate([right.ravel(), below.ravel()])).tobytes()
+
+
+def _close(codes: UInt8[np.ndarray, "picture byte"], near: int) -> Iterator[tuple[int, int]]:
+    """Yield pairs at most `near` bits apart; each pair meets in a band where both are equal."""
+    for band in np.array_split(codes, _BANDS, axis=1):
+        keys = np.ascontiguousarray(band).view(f"V{band.shape[1]}").ravel()
+        _, inverse = np.unique(keys, return_inverse=True)
+        order = np.argsort(inverse, kind="stable")
+        bounds = np.flatnonzero(np.diff(inverse[order])) + 1
+        for bucket in np.split(order, bounds):
+            for place in range(len(bucket) - 1):
+                rest = bucket[place + 1 :]
+                distance = np.bitwise_count(codes[rest] ^ codes[bucket[place]]).sum(axis=1)
+                for other in rest[distance <= near]:
+                    yield int(bucket[place]), int(other)
