@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -26,7 +28,7 @@ from crossgraph.data import extraction
 extraction.Settings = functools.partial(extraction.Settings, shard_rows=16)
 sys.exit(main(sys.argv[1:]))
 """
-COUNT = 240
+COUNT, SECONDS = 240, 0.016  # and a shard holds 16: a stop leaves a second or more to go
 
 
 @pytest.fixture(scope="module")
@@ -41,12 +43,37 @@ def photos(tmp_path_factory) -> Path:
     return folder
 
 
-def start(root: Path, photos: Path, out: Path) -> subprocess.Popen[str]:
-    command = [sys.executable, "-c", _PROGRAM, "extract", str(photos), "--out", str(out), "--encoder", "tiny-slow"]
-    environment = {**os.environ, "PYTHONPATH": str(root / "tests"), "OMP_NUM_THREADS": "1"}
-    return subprocess.Popen(
-        [*command, "--batch-size", "3"], env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE
-    )
+@contextlib.contextmanager
+def started(root: Path, photos: Path, out: Path, seconds: float = 0.0) -> Iterator[subprocess.Popen[str]]:
+    """Start a run that takes so many seconds for a picture; it does not outlive the block."""
+    command = [sys.executable, "-c", _PROGRAM, "extract", str(photos), "--out", str(out), "--encoder", "tiny"]
+    environment = {
+        **os.environ,
+        "PYTHONPATH": str(root / "tests"),
+        "OMP_NUM_THREADS": "1",
+        "TINY_SECONDS": str(seconds),
+    }
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    with subprocess.Popen([*command, "--batch-size", "3"], env=environment, text=True, **pipes) as run:
+        try:
+            yield run
+        finally:
+            run.kill()
+
+
+def finish(root: Path, photos: Path, out: Path) -> str:
+    with started(root, photos, out) as run:
+        said, wrong = run.communicate(timeout=120)
+    assert run.returncode == 0, wrong
+    return said
+
+
+def wait_for(out: Path, shards: int) -> None:
+    """Wait until so many shards are done."""
+    end = time.monotonic() + 120
+    while len(list(out.glob("shard-*.json"))) < shards:
+        assert time.monotonic() < end, "the run makes no progress"
+        time.sleep(0.001)
 
 
 def outcome(out: Path) -> dict[str, str]:
@@ -58,30 +85,22 @@ def outcome(out: Path) -> dict[str, str]:
 @pytest.fixture(scope="module")
 def undisturbed(root, photos, tmp_path_factory) -> dict[str, str]:
     out = tmp_path_factory.mktemp("undisturbed") / "out"
-    run = start(root, photos, out)
-    said, wrong = run.communicate(timeout=120)
-    assert run.returncode == 0, wrong
+    said = finish(root, photos, out)
     assert f"{COUNT} pictures × 4 × 6" in said
     assert said.count("not a picture") == 3
     return outcome(out)
 
 
-def stop_after(run: subprocess.Popen[str], out: Path, shards: int, signal_number: int) -> int:
-    """Stop a run once so many shards have their journal; return how many it left."""
-    end = time.monotonic() + 60
-    while len(list(out.glob("shard-*.json"))) < shards and run.poll() is None and time.monotonic() < end:
-        time.sleep(0.001)
-    run.send_signal(signal_number)
-    return run.wait(timeout=60)
-
-
 def test_killed_again_and_again_it_ends_as_if_nothing_had_happened(root, photos, undisturbed, tmp_path):
-    out, kept = tmp_path / "out", -1
-    for stop in (1, 2, 6, 11):
-        run = start(root, photos, out)
-        code = stop_after(run, out, stop, signal.SIGKILL)
-        run.communicate()
-        assert code == -signal.SIGKILL, "it was still running"
+    rng = np.random.default_rng()
+    out, kept = tmp_path / "out", 0
+    for stop in (1, 5, 10):
+        with started(root, photos, out, SECONDS) as run:
+            wait_for(out, stop)
+            time.sleep(rng.uniform(0, 16 * SECONDS))
+            run.kill()
+            run.communicate()
+        assert run.returncode == -signal.SIGKILL, "it was still running"
         assert not (out / "manifest.json").exists()
         journals = sorted(out.glob("shard-*.json"))
         assert len(journals) > kept, "what was done before the kill is still there"
@@ -89,38 +108,35 @@ def test_killed_again_and_again_it_ends_as_if_nothing_had_happened(root, photos,
         for journal in journals:
             for shard in json.loads(journal.read_text())["shards"]:
                 assert sha256(out / shard["file"]) == shard["sha256"], "what is called done is whole"
-    run = start(root, photos, out)
-    said, wrong = run.communicate(timeout=120)
-    assert run.returncode == 0, wrong
-    assert "were there already" in said
+    assert "were there already" in finish(root, photos, out)
     assert outcome(out) == undisturbed
 
 
 def test_ctrl_c_says_what_is_kept_and_the_same_command_goes_on(root, photos, undisturbed, tmp_path):
     out = tmp_path / "out"
-    run = start(root, photos, out)
-    assert stop_after(run, out, 3, signal.SIGINT) == 130
-    _, said = run.communicate()
+    with started(root, photos, out, SECONDS) as run:
+        wait_for(out, 3)
+        run.send_signal(signal.SIGINT)
+        _, said = run.communicate(timeout=60)
+    assert run.returncode == 130
     assert said.strip().splitlines()[-1].startswith("crossgraph extract: stopped: ")
     assert "Traceback" not in said
     assert len(list(out.glob("shard-*.json"))) >= 3
-    run = start(root, photos, out)
-    run.communicate(timeout=120)
-    assert run.returncode == 0
+    finish(root, photos, out)
     assert outcome(out) == undisturbed
 
 
 def test_a_second_run_into_the_same_folder_is_refused_and_the_first_goes_on(root, photos, undisturbed, tmp_path):
     out = tmp_path / "out"
-    first = start(root, photos, out)
-    end = time.monotonic() + 60
-    while not list(out.glob("shard-*.json")) and time.monotonic() < end:
-        time.sleep(0.001)
-    second = start(root, photos, out)
-    _, wrong = second.communicate(timeout=60)
-    assert second.returncode == 2
-    assert len(wrong.strip().splitlines()) == 1
-    assert "another process" in wrong
-    first.communicate(timeout=120)
+    with started(root, photos, out, SECONDS / 4) as first:
+        wait_for(out, 1)
+        first.send_signal(signal.SIGSTOP)
+        with started(root, photos, out) as second:
+            _, wrong = second.communicate(timeout=60)
+        first.send_signal(signal.SIGCONT)
+        assert second.returncode == 2
+        assert len(wrong.strip().splitlines()) == 1
+        assert "another process" in wrong
+        first.communicate(timeout=120)
     assert first.returncode == 0
     assert outcome(out) == undisturbed
