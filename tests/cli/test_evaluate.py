@@ -165,6 +165,7 @@ def test_wrong_words_are_one_line(evaluate, matrix, run, tmp_path):
     refused(evaluate("--scores", matrix, "--dev-limit", 0), "--dev-limit 0")
     refused(evaluate("--scores", matrix, "--details", tmp_path / "file"), "file where a folder")
     refused(evaluate("--scores", matrix, "--out", tmp_path / "file"), "file where a folder")
+    refused(evaluate("--scores", matrix, "--details", tmp_path / "file" / "deeper"), "file where a folder")
     refused(evaluate("--scores", matrix, "--ties", "lucky"), "lucky", "expected")
 
 

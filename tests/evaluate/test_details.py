@@ -10,8 +10,7 @@ import numpy as np
 import pytest
 from references.tiny_matcher import tiny_split
 
-from crossgraph.core.errors import InputError
-from crossgraph.evaluate.details import FILES, caption_ids, check_folder, write_details
+from crossgraph.evaluate.details import FILES, caption_ids, write_details
 from crossgraph.evaluate.protocol import Protocol, evaluate_scores
 
 
@@ -80,9 +79,3 @@ def test_an_image_without_captions_has_no_line(tmp_path: Path):
     scores = np.eye(3, 2, dtype=np.float32)
     write_details(tmp_path, scores, split, evaluate_scores(scores, split.caption_image, Protocol(resamples=2)))
     assert [line["query"] for line in lines(tmp_path, "i2t")] == ["a", "c"]
-
-
-def test_a_file_in_the_folders_place_is_refused(tmp_path: Path):
-    (tmp_path / "details").write_text("")
-    with pytest.raises(InputError, match="is a file where a folder is wanted"):
-        check_folder(tmp_path / "details")

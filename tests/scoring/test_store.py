@@ -99,8 +99,8 @@ def test_what_is_no_score_matrix_is_refused(tmp_path: Path, scores, make, messag
 @pytest.mark.parametrize(
     ("place", "message"),
     [
-        ("scores", "written as .npy"),
-        ("scores.txt", "written as .npy"),
+        ("scores", r"must end in \.npy"),
+        ("scores.txt", r"name it scores\.npy"),
         ("folder.npy", "is a folder"),
         ("file/x.npy", "is a file"),
     ],

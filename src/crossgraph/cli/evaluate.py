@@ -44,13 +44,14 @@ def evaluate(
     import sys
 
     from crossgraph.evaluate.card import write_card
-    from crossgraph.evaluate.details import check_folder
     from crossgraph.evaluate.job import Job, run_job
     from crossgraph.evaluate.table import markdown
+    from crossgraph.scoring.places import check_folder
     from crossgraph.scoring.progress import ScoringProgress
 
-    if out is not None:
-        check_folder(out)
+    place = out or (runs[0] if runs and len(runs) == 1 else None)
+    if place is not None:
+        check_folder(place)
     job = Job(
         runs=runs or [],
         scores=scores or [],
@@ -69,7 +70,6 @@ def evaluate(
     print(markdown(card), end="")
     for text in card["warnings"]:
         print(f"crossgraph evaluate: warning: {text}", file=sys.stderr)
-    place = out or (runs[0] if runs and len(runs) == 1 else None)
     if place is None:
         _say("the card is not kept; --out FOLDER keeps it")
     else:

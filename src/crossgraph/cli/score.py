@@ -34,11 +34,12 @@ def score(
     from crossgraph.runs import load_run
     from crossgraph.scoring.engine import choose_device, split_rows
     from crossgraph.scoring.fit import check_fits
+    from crossgraph.scoring.places import check_file
     from crossgraph.scoring.progress import ScoringProgress
     from crossgraph.scoring.provenance import describe_score
-    from crossgraph.scoring.store import check_target, write_scores
+    from crossgraph.scoring.store import write_scores
 
-    check_target(out)
+    check_file(out, ".npy")
     where = choose_device(device)
     loaded = load_run(run)
     opened = open_data(data, features, log=_say).split(split)

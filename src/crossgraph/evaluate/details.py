@@ -21,7 +21,6 @@ from urllib.parse import quote
 import numpy as np
 from jaxtyping import Int64
 
-from crossgraph.core.errors import InputError
 from crossgraph.data.split import Split
 from crossgraph.evaluate.outcomes import Outcomes
 from crossgraph.evaluate.protocol import Evaluation
@@ -48,16 +47,6 @@ class Detail:
     outcome: int
     answers: list[int]
     scores: list[float]
-
-
-def check_folder(folder: Path) -> None:
-    """Refuse a place for a folder of results before the work is done.
-
-    Raises:
-        InputError: A file stands there.
-    """
-    if folder.exists() and not folder.is_dir():
-        raise InputError(f"{folder}: is a file where a folder is wanted", "choose another place")
 
 
 def write_details(folder: Path, scores: ScoreRows, split: Split, evaluation: Evaluation) -> list[Path]:

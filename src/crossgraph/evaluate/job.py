@@ -12,14 +12,15 @@ from crossgraph.core.errors import InputError
 from crossgraph.data import open_data
 from crossgraph.data.split import Split
 from crossgraph.evaluate.card import Circumstances, build_card
-from crossgraph.evaluate.details import check_folder, write_details
+from crossgraph.evaluate.details import write_details
 from crossgraph.evaluate.protocol import Evaluation, Protocol, check_slices, evaluate_scores
 from crossgraph.evaluate.sources import Source, adopt_files, blame, combine, score_runs
-from crossgraph.runs import Run, load_run
+from crossgraph.runs import load_run
 from crossgraph.scoring.encode import Precision, Report
 from crossgraph.scoring.engine import choose_device
 from crossgraph.scoring.finite import NonFiniteScore
 from crossgraph.scoring.limit import first_images
+from crossgraph.scoring.places import check_folder
 from crossgraph.scoring.recall import Ties
 from crossgraph.scoring.store import open_scores
 
@@ -85,12 +86,13 @@ def run_job(
     Raises:
         InputError: Something given cannot be used; nothing has been written then.
     """
+    device = choose_device(job.device)
     files = [open_scores(path) for path in job.scores]
     runs = [load_run(path) for path in job.runs]
     whole = open_data(job.data, job.features, log=log).split(job.split)
     split = whole if job.dev_limit is None else first_images(whole, job.dev_limit)
     check_slices(job.slices, len(split.image_ids))
-    sources = adopt_files(files, whole, split) if files else _score(job, runs, split, report)
+    sources = adopt_files(files, whole, split) if files else score_runs(runs, split, device, job.precision, report)
     begun = time.monotonic()
     protocol = Protocol(ties=job.ties, slices=job.slices)
     evaluation = _evaluate(sources, split, protocol)
@@ -100,7 +102,7 @@ def run_job(
         whole=whole,
         split=split,
         dev_limit=job.dev_limit,
-        device=None if files else choose_device(job.device),
+        device=None if files else device,
         precision=None if files else job.precision,
         seconds=time.monotonic() - begun,
     )
@@ -108,10 +110,6 @@ def run_job(
     if job.details is not None:
         write_details(job.details, combine(sources), split, evaluation)
     return card
-
-
-def _score(job: Job, runs: Sequence[Run], split: Split, report: Callable[[str], Report] | None) -> list[Source]:
-    return score_runs(runs, split, choose_device(job.device), job.precision, report)
 
 
 def _evaluate(sources: Sequence[Source], split: Split, protocol: Protocol) -> Evaluation:

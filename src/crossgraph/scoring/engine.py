@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from jaxtyping import Float32
 
+from crossgraph.core.errors import InputError
 from crossgraph.core.types import ImageCode, TextCode
 from crossgraph.data.split import Split
 from crossgraph.models.base import Matcher, Scorer
@@ -148,7 +149,13 @@ def block_size(images: ImageCode, texts: TextCode, budget: int) -> tuple[int, in
 
 
 def choose_device(name: str = "auto") -> torch.device:
-    """Return the device to score on: the accelerator where there is one, unless told otherwise."""
+    """Return the device to score on: the accelerator where there is one, unless told otherwise.
+
+    Raises:
+        InputError: "cuda" where there is none.
+    """
+    if name == "cuda" and not torch.cuda.is_available():
+        raise InputError("--device cuda: PyTorch finds no such device", "leave --device out, or give cpu")
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
     return torch.device(name)

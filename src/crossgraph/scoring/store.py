@@ -26,6 +26,7 @@ from jaxtyping import Float, Float32
 from crossgraph.core.errors import InputError
 from crossgraph.data.mapped import read_header
 from crossgraph.files import atomic_write, read_json, sha256, write_json
+from crossgraph.scoring.places import check_file
 
 FORMAT_VERSION = 1
 _REMEDY = "give a float32 .npy of images × captions, as 'crossgraph score' writes it"
@@ -82,25 +83,6 @@ class ScoreFile:
     remark: str
 
 
-def check_target(path: Path) -> None:
-    """Refuse a place for scores before the work is done.
-
-    Raises:
-        InputError: It does not end in .npy, is a folder, or its folder cannot be written.
-    """
-    if path.suffix != ".npy":
-        raise InputError(f"{path}: scores are written as .npy", f"name it {path.with_suffix('.npy').name}")
-    if path.is_dir():
-        raise InputError(f"{path}: is a folder", "name a file in it")
-    for folder in path.absolute().parents:
-        if folder.is_dir():
-            if not os.access(folder, os.W_OK):
-                raise InputError(f"{folder}: cannot be written", "choose another place or change its permissions")
-            return
-        if folder.exists():
-            raise InputError(f"{folder}: is a file where a folder is wanted", "choose another place")
-
-
 def write_scores(
     path: Path, rows: Iterable[Float32[np.ndarray, "img txt"]], shape: tuple[int, int], info: ScoreInfo
 ) -> ScoreInfo:
@@ -119,7 +101,7 @@ def write_scores(
         InputError: The disk is full (told before the first row where the system can tell), or the place
             cannot be written.
     """
-    check_target(path)
+    check_file(path, ".npy")
     begun = time.monotonic()
     header = io.BytesIO()
     layout = {"descr": "<f4", "fortran_order": False, "shape": shape}
