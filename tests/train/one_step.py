@@ -41,7 +41,7 @@ def share(batch: Batch, rank: int, ranks: int) -> Batch:
 
 
 def main(name: str, out: str) -> None:
-    fabric = make_fabric("32", "cpu", 1, False)
+    fabric = make_fabric("32", "cpu", 1)
     fabric.launch()
     torch.manual_seed(0)
     family = MODELS[name]

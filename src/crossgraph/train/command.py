@@ -5,18 +5,17 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from crossgraph.core.errors import InputError
 from crossgraph.files import write_text
-from crossgraph.models.base import MODELS
 from crossgraph.train import recipes
 from crossgraph.train.checkpoint import load_checkpoint, remove_unfinished
 from crossgraph.train.config import Recipe
-from crossgraph.train.distributed import from_first, make_fabric, process_rank
+from crossgraph.train.distributed import from_first, make_fabric, process_rank, together
 from crossgraph.train.job import Job, Sources, Splits, open_splits, prepare
 from crossgraph.train.loop import fit
 from crossgraph.train.run_folder import CHECKPOINTS, first_difference, locked, refuse_other
@@ -70,18 +69,15 @@ def run(request: Request) -> list[TrainingState]:
     seeds = range(recipe.seed, recipe.seed + request.seeds)
     runs = [(seed, request.out if request.seeds == 1 else request.out / f"seed-{seed}") for seed in seeds]
     first = process_rank() == 0
-    if first:
-        for _, out in runs:
-            refuse_other(out, request.resume)
-    fabric = make_fabric(
-        recipe.precision, request.device, request.devices, bool(MODELS[recipe.model.name].dead_parameters)
-    )
+    for _, out in runs if first else []:
+        refuse_other(out, request.resume)
+    fabric = make_fabric(recipe.precision, request.device, request.devices)
     splits = open_splits(request.sources, _say if first else _silence)
-    fabric.launch()
-    states: list[TrainingState] = []
-    for seed, out in runs:
-        seeded = dataclasses.replace(recipe, seed=seed)
-        states.append(_train_one(seeded, request, splits, fabric, out))
+    with together(first):
+        fabric.launch()
+        states = [
+            _train_one(dataclasses.replace(recipe, seed=seed), request, splits, fabric, out) for seed, out in runs
+        ]
     if request.seeds > 1 and first:
         print(table(summarise(request.out, seeds, states)))
     return states
@@ -89,7 +85,8 @@ def run(request: Request) -> list[TrainingState]:
 
 def _train_one(recipe: Recipe, request: Request, splits: Splits, fabric: Fabric, out: Path) -> TrainingState:
     job = prepare(recipe, request.sources, splits, fabric.global_rank, fabric.world_size)
-    with _folder(out, fabric):
+    with contextlib.ExitStack() as held:
+        from_first(lambda: held.enter_context(locked(out)))
         state = from_first(lambda: _settle_folder(job, request, out))
         if state is None or not state.finished:
             state = fit(job, fabric, out)
@@ -99,16 +96,6 @@ def _train_one(recipe: Recipe, request: Request, splits: Splits, fabric: Fabric,
             f"(step {state.best_step}), chosen on '{job.dev.name}'"
         )
     return state
-
-
-@contextlib.contextmanager
-def _folder(out: Path, fabric: Fabric) -> Iterator[None]:
-    """Lock the run's folder in the first process."""
-    if fabric.global_rank == 0:
-        with locked(out):
-            yield
-    else:
-        yield
 
 
 def _settle_folder(job: Job, request: Request, out: Path) -> TrainingState | None:
@@ -121,7 +108,7 @@ def _settle_folder(job: Job, request: Request, out: Path) -> TrainingState | Non
             _say(f"{out}: no checkpoint yet, training starts from the beginning")
         write_text(out / "recipe.yaml", recipes.dump(job.recipe))
         return None
-    if difference := first_difference(checkpoint.values["must_agree"], job.about["must_agree"]):
+    if difference := first_difference(checkpoint.values["must_agree"], job.about["must_agree"], ignore_new=True):
         key, old, new = difference
         raise InputError(
             f"{out}: was trained with {key.removeprefix('recipe.')} {_shown(old)}, now it is {_shown(new)}",

@@ -9,10 +9,11 @@ be multiplied, and a loss that is a sum over the batch stays one.
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import logging
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+_LOST = ("Connection closed by peer", "Connection reset by peer", "Broken pipe", "Connection refused")
 # Ranking a large dev split keeps the other processes waiting at a barrier for longer than torch's half hour.
 _PATIENCE = datetime.timedelta(hours=12)
 
@@ -40,14 +42,13 @@ def process_rank() -> int:
     return int(os.environ.get("RANK", os.environ.get("LOCAL_RANK", "0")))
 
 
-def make_fabric(precision: str, device: str, devices: int, unused_parameters: bool) -> Fabric:
+def make_fabric(precision: str, device: str, devices: int) -> Fabric:
     """Set Lightning Fabric up.
 
     Args:
         precision: A recipe's `precision`.
         device: "auto", "cpu" or "cuda".
         devices: Processes on this machine; under `torchrun`, `WORLD_SIZE` decides.
-        unused_parameters: Whether some parameters never get a gradient by design.
 
     Raises:
         InputError: Fabric is not installed, or there is no such device.
@@ -70,7 +71,7 @@ def make_fabric(precision: str, device: str, devices: int, unused_parameters: bo
     nodes = max(1, world // int(os.environ.get("LOCAL_WORLD_SIZE", world)))
     devices = max(devices, world // nodes)
     several = devices > 1 or nodes > 1
-    strategy: Any = DDPStrategy(timeout=_PATIENCE, find_unused_parameters=unused_parameters) if several else "auto"
+    strategy: Any = DDPStrategy(timeout=_PATIENCE) if several else "auto"
     return Fabric(
         accelerator="cuda" if cuda else "cpu",
         devices=devices,
@@ -168,20 +169,24 @@ def from_first(compute: Callable[[], T]) -> T:
     """Compute in the first process and tell the others, who wait.
 
     Raises:
-        InputError: What the first process raised, in all of them.
+        InputError: What the first process raised; the others end quietly, its line is enough.
     """
     if processes() == 1:
         return compute()
-    found: list[Any] = [None, None]
+    result: T | None = None
+    problem: InputError | None = None
     if dist.get_rank() == 0:
         try:
-            found[0] = compute()
+            result = compute()
         except InputError as error:
-            found[1] = error
-    dist.broadcast_object_list(found, src=0)
-    if found[1] is not None:
-        raise found[1]
-    return found[0]
+            problem = error
+    told: list[Any] = [result, problem is not None]
+    dist.broadcast_object_list(told, src=0)
+    if problem is not None:
+        raise problem
+    if told[1]:
+        raise SystemExit(2)
+    return told[0]
 
 
 def from_all(value: T) -> list[T]:
@@ -191,6 +196,30 @@ def from_all(value: T) -> list[T]:
     values: list[Any] = [None] * processes()
     dist.all_gather_object(values, value)
     return values
+
+
+@contextlib.contextmanager
+def together(first: bool) -> Iterator[None]:
+    """Within the block, a lost companion is one line in the first process and silence in the others.
+
+    A process that stops for a reason of its own says so itself; the rest then find the connection closed.
+
+    Raises:
+        InputError: Another process of the training is gone.
+    """
+    try:
+        yield
+    except RuntimeError as error:
+        if not any(sign in str(error) for sign in _LOST):
+            raise
+        if not first:
+            raise SystemExit(2) from None
+        problem = "another process of this training has stopped"
+        raise InputError(problem, "see what it said, then go on with --resume") from error
+    except KeyboardInterrupt:
+        if first:
+            raise
+        raise SystemExit(130) from None
 
 
 def _group_device() -> torch.device:

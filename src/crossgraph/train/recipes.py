@@ -66,7 +66,10 @@ def load(path: Path, overrides: Sequence[str] = (), small: bool = False) -> Reci
         if not isinstance(changes, Mapping):
             raise InputError(f"{path}: has no '{SMALL}' form", "leave out --small")
         values = _merged(values, cast("Mapping[str, Any]", changes))
-    recipe = configs.build(Recipe, configs.apply_overrides(values, overrides), source)
+    values = configs.apply_overrides(values, overrides)
+    if values.get("precision") == 32:  # YAML's number for what is a name
+        values["precision"] = "32"
+    recipe = configs.build(Recipe, values, source)
     check_ranges(recipe, source)
     return with_model_config(recipe, source)
 

@@ -82,14 +82,21 @@ def locked(out: Path) -> Iterator[None]:
             raise
 
 
-def first_difference(before: Mapping[str, Any], now: Mapping[str, Any]) -> tuple[str, Any, Any] | None:
+def first_difference(
+    before: Mapping[str, Any], now: Mapping[str, Any], ignore_new: bool = False
+) -> tuple[str, Any, Any] | None:
     """Compare two nested mappings of plain values.
+
+    Args:
+        before: The one.
+        now: The other.
+        ignore_new: Skip keys that `before` lacks: fields that an older program did not have.
 
     Returns:
         The dotted key that differs first, with both values (None where absent); None when equal.
     """
     old, new = _flat(before), _flat(now)
-    for key in [*old, *(key for key in new if key not in old)]:
+    for key in [*old, *(key for key in new if key not in old and not ignore_new)]:
         if old.get(key) != new.get(key):
             return key, old.get(key), new.get(key)
     return None
