@@ -44,7 +44,7 @@ class TaskProgress:
         task = self._tasks[name]
         rate = (done - task.first) / (now - task.begun) if now > task.begun else 0.0
         shown = f"{rate:.0f}/s" if rate else ""
-        self._bar.update(task.bar, completed=done, rate=shown)
+        self._bar.update(task.bar, completed=done, rate=shown, visible=done < total)
         if not self._console.is_terminal and now - task.told >= 10:
             left = f"{(total - done) / rate:.0f} s left" if rate else ""
             self._console.print(f"{name}: {done:,} of {total:,}, {shown}, {left}", highlight=False)

@@ -1,0 +1,39 @@
+"""`crossgraph demo`: the whole way in a few minutes."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+# As in `crossgraph train`: idle threads that spin take the time of the busy ones.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+
+def demo(*, out: Path = Path("demo"), count: int = 2000, seed: int = 0, small: bool = False) -> None:
+    """Draw pictures, train two small models on them, show what they find.
+
+    Draws captioned pictures, turns them into regions, trains a small SGR and a small SAF, and measures
+    both and their mean beside chance and a bag of objects. Takes under six minutes on two cores; stopped
+    at any moment, the same command goes on, and called again it only shows the results.
+
+    Args:
+        out: Folder for all of it.
+        count: How many pictures to draw.
+        seed: Another number gives other pictures.
+        small: Train for a few steps only, to see that everything works.
+    """
+    import sys
+
+    from crossgraph.cli.progress import TaskProgress
+    from crossgraph.data.scenes import Settings
+    from crossgraph.demo.steps import Progress, run_demo
+
+    settings = Settings(count, seed)
+    with TaskProgress() as tasks:
+        progress = Progress(tasks.report, lambda line: print(line, file=sys.stderr, flush=True))
+        try:
+            run_demo(out, settings, ["--small"] if small else [], progress)
+        except KeyboardInterrupt:
+            raise KeyboardInterrupt(
+                f"what was finished in {out} is kept; the same command goes on from there"
+            ) from None
