@@ -20,7 +20,8 @@ EPSILON = 1e-8  # added outside the root, as the published code does
 def l2norm(x: Float[Tensor, "..."], axis: int = -1) -> Float[Tensor, "..."]:
     """Return x / (‖x‖₂ + 1e-8) along `axis`; a zero vector stays zero."""
     # times the reciprocal: dividing would make autograd pass over the large tensor three times more
-    return x * (torch.linalg.vector_norm(x, dim=axis, keepdim=True) + EPSILON).reciprocal()
+    # and the large tensor keeps its type where autocast widened the norm
+    return x * (torch.linalg.vector_norm(x, dim=axis, keepdim=True) + EPSILON).reciprocal().to(x.dtype)
 
 
 def l1norm(x: Float[Tensor, "..."], axis: int = -1) -> Float[Tensor, "..."]:

@@ -25,7 +25,7 @@ class SimilarityVector(nn.Module):
 
     def forward(self, x: Float[Tensor, "..."], y: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
         """Compare along the last axis; the other axes broadcast."""
-        return l2norm(self.project((x - y) ** 2))
+        return l2norm(self.project((x - y.to(x.dtype)).square()))
 
 
 class ReasoningStep(nn.Module):
