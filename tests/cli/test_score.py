@@ -128,3 +128,17 @@ def test_another_vocabulary_is_one_line(score, published, tmp_path):
     words["idx"] += 1
     (run / "vocabulary.json").write_text(json.dumps(words))
     refused(score(run=run), "vocabulary.json", "51 entries", "50")
+
+
+def test_a_stop_midway_leaves_the_place_as_it_was(score, tmp_path, monkeypatch):
+    def stopped(*_, **__):
+        raise KeyboardInterrupt
+
+    score()
+    before = (tmp_path / "scores.npy").read_bytes()
+    monkeypatch.setattr("crossgraph.scoring.engine.score_bucket", stopped)
+    code, _, err = score()
+    assert code == 130
+    assert err.splitlines()[-1].startswith("crossgraph score: stopped: ")
+    assert (tmp_path / "scores.npy").read_bytes() == before
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["scores.npy", "scores.npy.json", "tiny_precomp"]

@@ -66,7 +66,11 @@ def evaluate(
         precision=precision,
     )
     with ScoringProgress() as progress:
-        card = run_job(job, log=_say, report=progress.about)
+        try:
+            card = run_job(job, log=_say, report=progress.about)
+        except KeyboardInterrupt:
+            remedy = "for a long split, keep each run's scores with 'crossgraph score' and give --scores"
+            raise KeyboardInterrupt(f"no card was made; {remedy}") from None
     print(markdown(card), end="")
     for text in card["warnings"]:
         print(f"crossgraph evaluate: warning: {text}", file=sys.stderr)

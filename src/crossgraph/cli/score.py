@@ -47,16 +47,12 @@ def score(
     info = describe_score(loaded, opened, where, precision)
     shape = (len(opened.image_ids), len(opened.captions))
     with ScoringProgress() as progress:
-        model = loaded.model.to(where)
-        rows = split_rows(
-            model,
-            loaded.vocabulary,
-            opened,
-            precision=precision,
-            report=progress.about(f"scoring {split}"),
-            name=str(run),
-        )
-        written = write_scores(out, rows, shape, info)
+        model, report = loaded.model.to(where), progress.about(f"scoring {split}")
+        rows = split_rows(model, loaded.vocabulary, opened, precision=precision, report=report, name=str(run))
+        try:
+            written = write_scores(out, rows, shape, info)
+        except KeyboardInterrupt:
+            raise KeyboardInterrupt(f"{out} is as it was before; scoring begins anew") from None
     rate = shape[0] * shape[1] / max(written.seconds, 1e-3)
     print(f"{shape[0]:,} images × {shape[1]:,} captions -> {out} ({written.seconds:.1f} s, {rate:,.0f} pairs/s)")
 
