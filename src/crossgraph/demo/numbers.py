@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -50,7 +51,7 @@ def measure(name: str, matrices: Sequence[Mapping[str, Path]], data: Path, hard:
     for split in ("test", "hard"):
         job = Job(runs=[], scores=[paths[split] for paths in matrices], data=data, split=split)
         found[split] = run_job(job, log=lambda line: None)
-        write_card(found[split], cards, f"{name.replace(' ', '-')}-{split}")
+        write_card(found[split], cards, f"{re.sub('[^a-z]+', '-', name.lower())}-{split}")
     scores = mean_scores([paths["hard"] for paths in matrices])
     pairs = {factor: contrast(scores, hard.caption_image, rows) for factor, rows in hard_pairs(data, hard).items()}
     return Row(name, found["test"], found["hard"], pairs)

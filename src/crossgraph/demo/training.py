@@ -6,10 +6,13 @@ other. They are the very commands that a person would type.
 
 from __future__ import annotations
 
+import contextlib
 import os
+import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
@@ -37,12 +40,17 @@ def train_all(recipes: Mapping[str, str], data: Path, out: Path, options: Sequen
     environment = {**os.environ, "OMP_NUM_THREADS": threads, "PYTHONUNBUFFERED": "1"}
     running = [_Training(name, recipe, data, out / name, options, environment, say) for name, recipe in recipes.items()]
     try:
-        for training in running:
-            training.wait()
+        while any(training.runs() for training in running):
+            if any(training.failed() for training in running):
+                break
+            time.sleep(0.2)
     except KeyboardInterrupt:
         for training in running:
-            training.stop()
+            training.stop(patience=20)  # Ctrl-C on a terminal has reached them as well
         raise
+    finally:
+        for training in running:
+            training.stop()
     for training in running:
         training.check()
 
@@ -64,6 +72,7 @@ class _Training:
         if out.exists():
             words.append("--resume")
         self._name, self._say, self._last = name, say, ""
+        self._interrupted = False
         self._process = subprocess.Popen(
             [sys.executable, "-m", "crossgraph", *words],
             stdout=subprocess.DEVNULL,
@@ -77,20 +86,29 @@ class _Training:
         self._reader = threading.Thread(target=self._pass_on, daemon=True)
         self._reader.start()
 
-    def wait(self) -> None:
-        self._process.wait()
-        self._reader.join()
+    def runs(self) -> bool:
+        return self._process.poll() is None
 
-    def stop(self) -> None:
-        """Wait for a process that Ctrl-C has reached as well; it saves where it is."""
+    def failed(self) -> bool:
+        return self._process.poll() not in (None, 0)
+
+    def stop(self, patience: float = 0) -> None:
+        """End what still runs after `patience` seconds, as Ctrl-C does: it saves where it is."""
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._process.wait(timeout=patience)
+        if self.runs():
+            self._interrupted = True
+            self._process.send_signal(signal.SIGINT)
         try:
-            self._process.wait(timeout=20)
+            self._process.wait(timeout=30)
         except subprocess.TimeoutExpired:
-            self._process.terminate()
+            self._process.kill()
+            self._process.wait()
+        self._reader.join(timeout=5)
 
     def check(self) -> None:
         code = self._process.returncode
-        if code == 0:
+        if code == 0 or self._interrupted:  # stopped because of another one, which says why
             return
         if code == 2:
             raise InputError(self._last.partition(": ")[2] or self._last)
