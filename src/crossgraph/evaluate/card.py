@@ -69,6 +69,7 @@ def build_card(
         "format_version": FORMAT_VERSION,
         "title": title(models),
         "models": {"count": len(models), "ensemble": len(models) > 1, "entries": models},
+        "scores": [{"name": source.name, **source.origin} for source in sources],
         "data": _data(around),
         "protocol": _protocol(protocol, evaluation, around),
         "results": {

@@ -19,7 +19,7 @@ from crossgraph.scoring.finite import NonFiniteScore
 from crossgraph.scoring.fit import check_fits
 from crossgraph.scoring.provenance import describe_run, pairs_fingerprint
 from crossgraph.scoring.recall import ScoreRows
-from crossgraph.scoring.store import ScoreFile
+from crossgraph.scoring.store import ScoreFile, ScoreInfo
 
 
 @dataclass(frozen=True)
@@ -32,6 +32,7 @@ class Source:
         models: What made it, an entry a model; one entry without anything but its name where unknown.
         seconds: What the scoring took, 0 for a file that does not say.
         remarks: What a reader of the numbers should know.
+        origin: Of a file: its digest, and the device, precision and command behind it.
     """
 
     name: str
@@ -39,6 +40,7 @@ class Source:
     models: list[dict[str, Any]]
     seconds: float = 0.0
     remarks: list[str] = field(default_factory=list[str])
+    origin: dict[str, Any] = field(default_factory=dict[str, Any])
 
 
 def score_runs(
@@ -99,7 +101,14 @@ def _adopt(file: ScoreFile, whole: Split, split: Split) -> Source:
     if covered is not split:
         scores, _ = part_of(scores, whole.caption_image, slice(0, len(split.image_ids)))
     models = info.models if info is not None else [{"run": str(file.path), "model": "unknown"}]
-    return Source(str(file.path), scores, models, info.seconds if info is not None else 0.0, remarks)
+    return Source(str(file.path), scores, models, info.seconds if info is not None else 0.0, remarks, _origin(info))
+
+
+def _origin(info: ScoreInfo | None) -> dict[str, Any]:
+    if info is None:
+        return {}
+    kept = ("sha256", "split", "device", "precision", "command", "versions", "git_revision")
+    return {name: getattr(info, name) for name in kept}
 
 
 def combine(sources: Sequence[Source]) -> ScoreRows:

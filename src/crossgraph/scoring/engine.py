@@ -6,7 +6,7 @@ The pair tensors of an interaction model are far larger than its codes (a pictur
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import torch
@@ -21,6 +21,7 @@ from crossgraph.scoring.fit import check_fits
 from crossgraph.text.vocabulary import Vocabulary
 
 PAIR_BYTES = 1 << 29  # what one block's pair tensors may take together: 512 MB
+ACCELERATOR_PAIR_BYTES = 1 << 31  # the same on an accelerator: 2 GB
 PAIR_TENSORS = 4  # of the size words × width that live at the same time, roughly
 
 
@@ -100,24 +101,38 @@ def score_rows(
     """
     captions = sum(len(bucket.captions) for bucket in codes.texts)
     total, done = len(codes.images) * captions, 0
+
+    def tick(pairs: int) -> None:
+        nonlocal done
+        done += pairs
+        if report is not None:
+            report("pairs", done, total)
+
     with inference(model, precision):
         scorer = model.fold()
     for images in codes.images:
         rows = np.empty((len(images), captions), dtype=np.float32)
         for bucket in codes.texts:
             with inference(model, precision):
-                rows[:, bucket.captions] = score_bucket(scorer, images, bucket)
-            done += len(images) * len(bucket.captions)
-            if report is not None:
-                report("pairs", done, total)
+                rows[:, bucket.captions] = score_bucket(scorer, images, bucket, tick)
         yield rows
 
 
-def score_bucket(scorer: Scorer, images: ImageCode, bucket: TextBucket) -> Float32[np.ndarray, "img txt"]:
-    """Score a block of pictures with a bucket, cut so that the pair tensors keep to the budget."""
+def score_bucket(
+    scorer: Scorer, images: ImageCode, bucket: TextBucket, tick: Callable[[int], None]
+) -> Float32[np.ndarray, "img txt"]:
+    """Score a block of pictures with a bucket, cut so that the pair tensors keep to the budget.
+
+    Args:
+        scorer: A model or its folded form.
+        images: Codes of some pictures.
+        bucket: Codes of some captions.
+        tick: Hears how many more pairs are done.
+    """
     captions = len(bucket.captions)
     scores = np.empty((len(images), captions), dtype=np.float32)
-    step_images, step_captions = block_size(images, bucket.code, PAIR_BYTES)
+    budget = PAIR_BYTES if images.local.device.type == "cpu" else ACCELERATOR_PAIR_BYTES
+    step_images, step_captions = block_size(images, bucket.code, budget)
     for first in range(0, captions, step_captions):
         texts = slice(first, min(first + step_captions, captions))
         text_code = bucket.code.select(texts).map(lambda tensor: tensor[None])
@@ -125,6 +140,7 @@ def score_bucket(scorer: Scorer, images: ImageCode, bucket: TextBucket) -> Float
             some = slice(start, min(start + step_images, len(images)))
             block = scorer.score(images.select(some).map(lambda tensor: tensor[None]), text_code)[0]
             scores[some, texts] = block.float().cpu().numpy()
+            tick(block.numel())
     return scores
 
 
