@@ -79,4 +79,5 @@ def _counted(layout: str, splits: Iterable[Split]) -> str:
     images = sum(len(split.image_ids) for split in splits)
     captions = sum(len(split.captions) for split in splits)
     _, regions, width = splits[0].features.shape
-    return f"{layout}: {images:,} image{'s' * (images != 1)} × {regions} × {width}, {captions:,} captions"
+    said = f"{captions:,} caption{'s' * (captions != 1)}"
+    return f"{layout}: {images:,} image{'s' * (images != 1)} × {regions} × {width}, {said}"

@@ -67,14 +67,19 @@ class MappedArray:
             IndexError: A row is beyond the file.
         """
         rows = np.asarray(rows, dtype=np.int64)
-        with np.errstate(over="ignore", invalid="ignore"):
-            values = np.asarray(self._open()[rows], dtype=np.float32)
+        values = self.unchecked(rows)
+        with np.errstate(invalid="ignore"):
             total = values.sum(dtype=np.float64)  # NaN and infinity survive a sum; 64 bits cannot overflow here
         if not np.isfinite(total):
             bad = int(np.flatnonzero(~np.isfinite(values.reshape(len(rows), -1)).all(axis=1))[0])
             what = name(bad) if name else f"row {rows[bad]}"
             raise InputError(f"{self.path}: {what} holds NaN or infinite values", "make these features again")
         return values
+
+    def unchecked(self, rows: Sequence[int] | np.ndarray) -> np.ndarray:
+        """Read rows in the given order, as float32, whatever they hold."""
+        with np.errstate(over="ignore"):
+            return np.asarray(self._open()[np.asarray(rows, dtype=np.int64)], dtype=np.float32)
 
     def fingerprint(self) -> str:
         """Return a digest of size, header, ends and 64 samples spread over the file: cheap at any size."""

@@ -48,11 +48,13 @@ def pair(wanted: Sequence[Name], available: Sequence[str]) -> Pairing:
         InputError: By the best way a name fits several pictures.
     """
     offered = [Name(path) for path in available]
+    by_ending, by_stem = (_ending(wanted, offered, whole) for whole in (_clean, _stem))
+    ways = ((_clean, _clean), (by_ending, by_ending), (by_stem, by_stem), (_number, _offered_number(wanted)))
     best: list[int | None] = [None] * len(wanted)
     doubtful = ""
-    for way in (_clean, _ending(wanted, offered, _clean), _ending(wanted, offered, _stem), _number):
-        rows, clash = _match(wanted, offered, way)
-        if _found(rows) > _found(best):
+    for wanted_key, offered_key in ways:
+        rows, clash = _match(list(map(wanted_key, wanted)), list(map(offered_key, offered)), wanted, offered)
+        if _found(rows) > _found(best) or (clash and not doubtful and not _found(best)):
             best, doubtful = rows, clash
         if _found(best) == len(wanted):
             break
@@ -63,24 +65,30 @@ def pair(wanted: Sequence[Name], available: Sequence[str]) -> Pairing:
     return Pairing(best, [row for row in range(len(available)) if row not in taken])
 
 
-def _match(wanted: Sequence[Name], offered: Sequence[Name], way: Callable[[Name], str]) -> tuple[list[int | None], str]:
-    """Pair by one key; a key that several share on either side pairs nothing and is reported."""
-    groups: dict[str, list[int]] = {}
-    for row, name in enumerate(offered):
-        groups.setdefault(way(name), []).append(row)
-    claims: dict[str, list[int]] = {}
-    for place, name in enumerate(wanted):
-        claims.setdefault(way(name), []).append(place)
+def _match(
+    wanted_keys: Sequence[str], offered_keys: Sequence[str], wanted: Sequence[Name], offered: Sequence[Name]
+) -> tuple[list[int | None], str]:
+    """Pair by equal keys; a key that several share on either side pairs nothing and is reported."""
+    groups, claims = _places(offered_keys), _places(wanted_keys)
     rows: list[int | None] = [None] * len(wanted)
     clash = ""
     for key, places in claims.items():
         found = groups.get(key, [])
-        if key and len(found) == len(places) == 1:
+        if len(found) == len(places) == 1:
             rows[places[0]] = found[0]
-        elif key and found:
+        elif found and not clash:
             several = [offered[row] for row in found] if len(found) > 1 else [wanted[place] for place in places]
             clash = f"'{several[0].path}' and '{several[1].path}' are both called '{key}'"
     return rows, clash
+
+
+def _places(keys: Sequence[str]) -> dict[str, list[int]]:
+    """Return where each key stands; an empty one is none."""
+    places: dict[str, list[int]] = {}
+    for place, key in enumerate(keys):
+        if key:
+            places.setdefault(key, []).append(place)
+    return places
 
 
 def _found(rows: Sequence[int | None]) -> int:
@@ -115,3 +123,10 @@ def _number(name: Name) -> str:
     coco = _COCO.fullmatch(stem)
     digits = name.number or (coco[1] if coco else stem)
     return (digits.lstrip("0") or "0") if digits.isdecimal() else ""
+
+
+def _offered_number(wanted: Sequence[Name]) -> Callable[[Name], str]:
+    """Return the key of the available: in folders, plain numbers say nothing unless pictures are wanted by number."""
+    if all(name.number for name in wanted):
+        return _number
+    return lambda name: _number(name) if "/" not in _clean(name) or _COCO.search(name.path) else ""
