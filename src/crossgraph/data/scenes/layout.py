@@ -121,6 +121,7 @@ class _Builder:
 
     def __init__(self, rng: Random, silhouette: Silhouette) -> None:
         self.rng = rng
+        self.look = rng.random()  # a thing looks the same wherever a hard pair puts it
         self.silhouette = silhouette
 
     def build(self, cluster: Cluster, first: int) -> list[Sprite]:
@@ -147,12 +148,13 @@ class _Builder:
 
     def _sprite(self, group: Group, number: int, most: tuple[float, float] = (1.0, 1.0)) -> Sprite:
         """One object of a group, no wider and higher than `most`, its x and bottom at 0."""
-        size = group.thing.size * SIZES[group.size] * CROWD[group.count] * self.rng.uniform(0.93, 1.1)
+        own = Random(f"{self.look}/{group.thing.name}")
+        size = group.thing.size * SIZES[group.size] * CROWD[group.count] * own.uniform(0.93, 1.1)
         rows, columns = self.silhouette(group.thing).shape
         shape = columns / rows
         width, height = size * shape**0.5, size / shape**0.5
         fit = min(1.0, most[0] / width, most[1] / height)
-        mirrored = self.rng.random() < 0.5
+        mirrored = own.random() < 0.5
         return Sprite(number, 0.0, 0.0, width * fit, height * fit, mirrored, shadow=0.0 if group.thing.air else 1.0)
 
     def _line(
