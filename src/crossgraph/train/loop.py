@@ -90,9 +90,7 @@ class Training:
 
     def run(self) -> None:
         """Run to the end; see `fit`."""
-        if self.state.step == 0:
-            self.save()
-        else:
+        if self.state.step > 0:
             self.saved = (self.state.step, self.state.evaluated_step, self.state.finished)
         self.settle()  # a checkpoint may have been taken just before a ranking that was due
         while not self.state.finished:
