@@ -171,9 +171,8 @@ def test_every_parameter_learns_but_those_said_to_be_dead(name):
 
 
 def test_state_survives_saving(name, tmp_path):
-    from crossgraph.text.vocabulary import Vocabulary
-
     from crossgraph.runs import RunInfo, describe_model, load_run, save_run
+    from crossgraph.text.vocabulary import Vocabulary
 
     words = [f"w{i}" for i in range(INPUTS.vocabulary_size - 4)]
     vocabulary = Vocabulary.build([" ".join(words)], minimum=1)

@@ -34,9 +34,11 @@ def import_(model: str, checkpoint: Path, *, vocab: Path, out: Path) -> None:
         )
     matcher = published.build(str(checkpoint))
     chosen_by = {"split": "unknown (published)", "epoch": file.epoch, "rsum": file.best_rsum}
+    described = describe_model(matcher)
     info = RunInfo(
         published.name,
-        **describe_model(matcher),
+        config=described["config"],
+        inputs=described["inputs"],
         chosen_by=chosen_by,
         origin=checkpoint.name,
         command=" ".join(["crossgraph", *sys.argv[1:]]),

@@ -223,6 +223,7 @@ class SGR(SGRAF):
         nodes, edges = pairs.nodes, torch.zeros_like(pairs.nodes[..., 0])
         edges[..., 0] = 1
         for step in self.reasoning:
+            assert isinstance(step, ReasoningStep)
             edges = step.edges(nodes[..., :1, :], nodes, pairs.mask).squeeze(-2)
             nodes = step(nodes, nodes, pairs.mask)
         return edges
