@@ -8,7 +8,9 @@ from __future__ import annotations
 import sys
 
 import torch
+from lightning_fabric import Fabric
 from safetensors.torch import save_file
+from torch import Tensor
 
 from crossgraph.core import config as configs
 from crossgraph.core.types import Regions, Tokens
@@ -40,9 +42,7 @@ def share(batch: Batch, rank: int, ranks: int) -> Batch:
     return Batch(regions, Tokens(tokens.ids[:, :longest], tokens.lengths), batch.image_ids[rows])
 
 
-def main(name: str, out: str) -> None:
-    fabric = make_fabric("32", "cpu", 1)
-    fabric.launch()
+def measure(name: str, fabric: Fabric) -> dict[str, Tensor]:
     torch.manual_seed(0)
     family = MODELS[name]
     values = {"embed_size": 8, "word_size": 6, "sim_size": 5, "dropout": 0.0}
@@ -51,12 +51,20 @@ def main(name: str, out: str) -> None:
     step.train()
     found = step(StepInput(share(whole_batch(), fabric.global_rank, fabric.world_size), Progress()))
     fabric.backward(found["ranking"])
+    tensors = {f"grad.{key}": p.grad for key, p in model.named_parameters() if p.grad is not None}
+    tensors |= {f"buffer.{key}": b.float() for key, b in model.named_buffers()}
+    tensors |= {"loss": found["ranking"].detach(), "spread": found["spread"]}
+    return {f"{name}.{key}": tensor for key, tensor in tensors.items()}
+
+
+def main(out: str) -> None:
+    fabric = make_fabric("32", "cpu", 1)
+    fabric.launch()
+    tensors = {**measure("sgr", fabric), **measure("saf", fabric)}
     if fabric.global_rank == 0:
-        tensors = {f"grad.{key}": p.grad for key, p in model.named_parameters() if p.grad is not None}
-        tensors |= {f"buffer.{key}": b.float() for key, b in model.named_buffers()}
-        save_file({**tensors, "loss": found["ranking"].detach(), "spread": found["spread"]}, out)
+        save_file(tensors, out)
     fabric.barrier()
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    main(sys.argv[1])

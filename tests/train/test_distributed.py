@@ -16,7 +16,7 @@ from torch import Tensor
 SCRIPT = Path(__file__).with_name("one_step.py")
 
 
-def run(model: str, ranks: int, out: Path) -> dict[str, Tensor]:
+def run(ranks: int, out: Path) -> dict[str, Tensor]:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -32,7 +32,7 @@ def run(model: str, ranks: int, out: Path) -> dict[str, Tensor]:
             }
             env |= {"GROUP_RANK": "0", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
             env |= {"TORCHELASTIC_RUN_ID": "test"}
-        command = [sys.executable, str(SCRIPT), model, str(out)]
+        command = [sys.executable, str(SCRIPT), str(out)]
         processes.append(subprocess.Popen(command, env=env, stderr=subprocess.PIPE, text=True))
     for process in processes:
         _, errors = process.communicate(timeout=100)
@@ -40,14 +40,24 @@ def run(model: str, ranks: int, out: Path) -> dict[str, Tensor]:
     return load_file(out)
 
 
+@pytest.fixture(scope="module")
+def measured(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    """Loss, gradients and running statistics of one process, and of two with half the batch each."""
+    folder = tmp_path_factory.mktemp("steps")
+    return run(1, folder / "whole"), run(2, folder / "halves")
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("model", ["sgr", "saf"])
-def test_two_halves_give_the_loss_and_gradients_of_the_whole(model: str, tmp_path: Path) -> None:
-    whole, halves = run(model, 1, tmp_path / "whole"), run(model, 2, tmp_path / "halves")
+def test_two_halves_give_the_loss_and_gradients_of_the_whole(
+    model: str, measured: tuple[dict[str, Tensor], dict[str, Tensor]]
+) -> None:
+    whole, halves = ({k: v for k, v in side.items() if k.startswith(f"{model}.")} for side in measured)
     assert whole.keys() == halves.keys()
     for name, expected in whole.items():
-        largest = max(1.0, float(expected.abs().max()))
+        largest = max(0.1, float(expected.abs().max()))  # gradients that are zero by construction are rounding
         torch.testing.assert_close(
             halves[name], expected, rtol=0, atol=1e-5 * largest, msg=lambda m, n=name: f"{n}: {m}"
         )
-    assert any(float(tensor.abs().max()) > 0 for name, tensor in whole.items() if name.startswith("grad."))
+    gradients = [float(tensor.abs().max()) for name, tensor in whole.items() if ".grad." in name]
+    assert sum(largest > 1e-2 for largest in gradients) > 0.5 * len(gradients)
