@@ -30,7 +30,11 @@ class FeatureSource(Protocol):
         ...
 
     def read(self, rows: Sequence[int] | Int64[np.ndarray, " row"]) -> Regions:
-        """Read pictures by row as float32, in the given order."""
+        """Read pictures by row as float32, in the given order.
+
+        Raises:
+            InputError: A value is NaN or infinite; the picture is named.
+        """
         ...
 
     def fingerprint(self) -> str:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Iterable, Sequence
+from itertools import chain
 
 import numpy as np
 import torch
@@ -52,20 +54,20 @@ class PackedCaptions:
     """
 
     def __init__(self, vocabulary: Vocabulary, captions: Iterable[str], edges: Edges | None = None) -> None:
-        ids: list[np.ndarray] = []
-        offsets: list[np.ndarray] = []
+        ids, offsets, lengths = array("i"), array("i"), array("q")
         unknown = 0
         for caption in captions:
             encoded = vocabulary.encode(caption)
-            ids.append(np.array(encoded.ids, dtype=np.int32))
-            offsets.append(np.array(encoded.offsets, dtype=np.int32))
+            ids.extend(encoded.ids)
+            offsets.extend(chain.from_iterable(encoded.offsets))
+            lengths.append(len(encoded.ids))
             unknown += len(encoded.unknown)
-        self.lengths = np.array([len(row) for row in ids], dtype=np.int64)
+        self.lengths = np.array(lengths, dtype=np.int64)
         self._starts = np.concatenate([[0], np.cumsum(self.lengths)])
-        self._ids = np.concatenate([np.zeros(0, np.int32), *ids])
-        self._offsets = np.concatenate([np.zeros((0, 2), np.int32), *offsets])
+        self._ids = np.array(ids, dtype=np.int32)
+        self._offsets = np.array(offsets, dtype=np.int32).reshape(-1, 2)
         self._edges = edges
-        self.unknown_share = unknown / max(1, len(self._ids) - 2 * len(ids))
+        self.unknown_share = unknown / max(1, len(ids) - 2 * len(lengths))
 
     def __len__(self) -> int:
         """Return the number of captions."""
