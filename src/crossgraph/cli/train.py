@@ -46,9 +46,11 @@ def train(
         overrides: Changes to the recipe.
     """
     from crossgraph.scoring.provenance import typed_command
+    from crossgraph.train.allocator import keep_freed_memory
     from crossgraph.train.command import Request, run
     from crossgraph.train.job import Sources
 
+    keep_freed_memory()
     run(
         Request(
             recipe=recipe,
