@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
@@ -14,10 +15,8 @@ from rich.table import Table
 from crossgraph.demo.found import Found
 from crossgraph.demo.numbers import Row
 
-_WIDTH = 108
-_RECALLS = ("i2t R@1", "i2t R@5", "t2i R@1", "t2i R@5")
-_HEADS = {"i2t R@1": "image→text\nR@1", "i2t R@5": "\nR@5", "t2i R@1": "text→image\nR@1", "t2i R@5": "\nR@5"}
-_ALONE = ("chance", "bag of objects")
+_WIDTH = 80
+_FIGURES = {"i2t R@1": "image→text R@1", "t2i R@1": "text→image R@1", "rSum": "rSum"}
 
 
 class Reporter:
@@ -28,34 +27,40 @@ class Reporter:
         self._console = Console(width=None if is_terminal else _WIDTH, highlight=False)
 
     def tables(self, rows: Sequence[Row]) -> None:
-        """Print both splits' tables, with 95 % intervals."""
-        test, hard = rows[0].test["results"]["whole"], rows[0].hard["results"]["whole"]
-        ordinary = self._table(f"Ordinary test pictures: {test['images']} pictures, {test['captions']} sentences")
-        for name in (*_RECALLS, "rSum"):
-            ordinary.add_column(_HEADS.get(name, f"\n{name}"), justify="right")
+        """Print retrieval on both splits and the pairs told apart, with 95 % intervals."""
+        self._retrieval("Ordinary pictures", [(row.name, row.test) for row in rows])
+        self._retrieval("Hard pictures, each with a twin", [(row.name, row.hard) for row in rows])
+        first = rows[0].pairs
+        self._title("Hard pictures told apart from their twins, by what differs (number of pairs)")
+        table = _table()
+        for factor, found in first.items():
+            table.add_column(f"{factor} ({found.groups})", justify="right")
         for row in rows:
-            ordinary.add_row(row.name, *(_figure(row.test, name) for name in (*_RECALLS, "rSum")))
-        self._console.print(ordinary)
-        groups = {factor: found.groups for factor, found in rows[0].pairs.items()}
-        pairs = sum(groups.values())
-        difficult = self._table(
-            f"Hard pictures: {hard['images']} in {pairs} pairs that differ only in a relation, counts or colours"
-        )
-        for name in ("i2t R@1", "t2i R@1"):
-            difficult.add_column(_HEADS[name], justify="right")
-        for factor, count in groups.items():
-            difficult.add_column(f"told apart by\n{factor} ({count})", justify="right")
-        for row in rows:
-            told = [_told(found.accuracy, found.interval) for found in row.pairs.values()]
-            difficult.add_row(row.name, _figure(row.hard, "i2t R@1"), _figure(row.hard, "t2i R@1"), *told)
-        self._console.print(difficult)
+            table.add_row(row.name, *(_told(found.accuracy, found.interval) for found in row.pairs.values()))
+        self._console.print(table)
         self._console.print(
-            "R@K: share of queries, in percent, with a right answer among the first K; 95 % intervals in brackets.\n"
-            "Told apart: how often the right one of two wins, asked both ways; guessing gets 50.\n"
-            "The bag of objects knows which words a picture suggests, not what belongs to what. SGR and SAF see\n"
-            "each region by itself, but not where it lies: 'left of' stays hard for them.",
+            "\nR@1: share of queries, in percent, whose best answer is right; rSum: of R@1, R@5 and\n"
+            "R@10 both ways, at most 600. Told apart: how often the right one of two wins, asked\n"
+            "both ways. In brackets: 95 % intervals.\n"
+            "The bag of objects knows which words a picture suggests, not what belongs to what.\n"
+            "SGR and SAF compare words with regions, so they know which thing is red; where a\n"
+            "region lies they are not told, so 'left of' stays a guess.",
             markup=False,
+            soft_wrap=True,
         )
+
+    def _title(self, title: str) -> None:
+        self._console.print(f"\n[bold]{escape(title)}[/]", soft_wrap=True)
+
+    def _retrieval(self, title: str, cards: Sequence[tuple[str, Mapping[str, Any]]]) -> None:
+        whole = cards[0][1]["results"]["whole"]
+        self._title(f"{title}: {whole['images']} pictures, {whole['captions']} sentences")
+        table = _table()
+        for head in _FIGURES.values():
+            table.add_column(head, justify="right")
+        for name, card in cards:
+            table.add_row(name, *(_figure(card, figure) for figure in _FIGURES))
+        self._console.print(table)
 
     def findings(self, found: Sequence[Found], sheet: Path) -> None:
         """Print the best pictures for a few sentences."""
@@ -88,10 +93,11 @@ The demo's files: {out / "scenes"} (pictures, captions, boxes), {out / "runs"} (
             soft_wrap=True,
         )
 
-    def _table(self, title: str) -> Table:
-        table = Table(title=title, title_justify="left", title_style="bold")
-        table.add_column("\n", justify="left", no_wrap=True)
-        return table
+
+def _table() -> Table:
+    table = Table(box=SIMPLE_HEAD, show_edge=False)
+    table.add_column("", min_width=14, no_wrap=True)
+    return table
 
 
 def _figure(card: Mapping[str, Any], name: str) -> str:
