@@ -68,6 +68,8 @@ def _read_pictures(path: Path, captions: Captions) -> tuple[str, Path, list[Capt
     if path.is_file():
         if path.suffix in (".csv", ".jsonl"):
             return "folder", path, read_captions(path)
+        if path.suffix != ".json":
+            raise InputError(f"{path}: a file that holds no captions", "give the data set's folder")
         found = _read_json_layouts([path], captions)
         if found is None:
             raise InputError(f"{path}: neither Karpathy's layout nor COCO's captions", f"give {_EXPECTED}")
