@@ -3,7 +3,8 @@ PYTHON ?= python3
 VENV ?= .venv
 # Passed on to pip, for example PIP_ARGS="--extra-index-url https://download.pytorch.org/whl/cpu"
 PIP_ARGS ?=
-# Passed on to pytest and to `crossgraph demo`
+# Tests that run beside each other; what else pytest and `crossgraph demo` get
+WORKERS ?= 2
 PYTEST_ARGS ?=
 DEMO_ARGS ?=
 
@@ -40,10 +41,10 @@ imports: $(VENV)/.dev ## check that imports go one way
 	$(BIN)/lint-imports --no-cache
 
 tests: $(VENV)/.dev ## run all tests
-	$(BIN)/python -m pytest $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal $(PYTEST_ARGS)
 
 quick: $(VENV)/.dev ## run the fast tests only
-	$(BIN)/python -m pytest -m "not slow" $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -m "not slow" $(PYTEST_ARGS)
 
 wheel: $(VENV)/.dev ## build the wheel into dist/
 	$(BIN)/python -m build --wheel --outdir dist .
