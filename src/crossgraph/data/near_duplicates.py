@@ -19,7 +19,8 @@ NEAR = 11
 """Pictures are alike when at most this many bits differ; resizing and recompressing change about 4."""
 
 _BANDS = NEAR + 1  # with so many bands and at most NEAR differing bits, one band is equal
-_FLAT = 8
+_FLAT = 8  # of 256 shades
+_ONES = np.array([byte.bit_count() for byte in range(256)], dtype=np.uint8)
 
 
 def group_alike(hashes: Sequence[bytes | None], near: int = NEAR) -> list[int]:
@@ -39,9 +40,10 @@ def group_alike(hashes: Sequence[bytes | None], near: int = NEAR) -> list[int]:
 
     known = np.array([place for place, value in enumerate(hashes) if value is not None], dtype=np.int64)
     codes = np.frombuffer(b"".join(value for value in hashes if value is not None), np.uint8).reshape(-1, BITS // 8)
-    for first, second in _close(codes, near):
-        low, high = sorted((root(int(known[first])), root(int(known[second]))))
-        roots[high] = low
+    with Ticker("finding near-duplicates", len(codes) * _BANDS, "comparisons") as ticker:
+        for first, second in _close(codes, near, ticker):
+            low, high = sorted((root(int(known[first])), root(int(known[second]))))
+            roots[high] = low
     return [root(place) for place in range(len(roots))]
 
 
@@ -76,16 +78,19 @@ def difference_hash(path: Path) -> bytes | None:
     return np.packbits(np.concatenate([right.ravel(), below.ravel()])).tobytes()
 
 
-def _close(codes: UInt8[np.ndarray, "picture byte"], near: int) -> Iterator[tuple[int, int]]:
+def _close(codes: UInt8[np.ndarray, "picture byte"], near: int, ticker: Ticker) -> Iterator[tuple[int, int]]:
     """Yield pairs at most `near` bits apart; each pair meets in a band where both are equal."""
+    seen = 0
     for band in np.array_split(codes, _BANDS, axis=1):
         keys = np.ascontiguousarray(band).view(f"V{band.shape[1]}").ravel()
         _, inverse = np.unique(keys, return_inverse=True)
         order = np.argsort(inverse, kind="stable")
         bounds = np.flatnonzero(np.diff(inverse[order])) + 1
         for bucket in np.split(order, bounds):
+            seen += len(bucket)
+            ticker.update(seen)
             for place in range(len(bucket) - 1):
                 rest = bucket[place + 1 :]
-                distance = np.bitwise_count(codes[rest] ^ codes[bucket[place]]).sum(axis=1)
+                distance = _ONES[codes[rest] ^ codes[bucket[place]]].sum(axis=1, dtype=np.int64)
                 for other in rest[distance <= near]:
                     yield int(bucket[place]), int(other)
