@@ -23,6 +23,7 @@ help: ## list what can be made
 
 demo: $(VENV)/.demo ## make pictures, train two small models on them, show what they find
 	$(BIN)/crossgraph demo $(DEMO_ARGS)
+	@command -v crossgraph > /dev/null || printf '\nThe command lives in %s. Before the rest, type:  . %s/bin/activate\n' $(VENV) $(VENV)
 
 test: lint types imports tests ## everything that must hold before a change lands
 
