@@ -100,10 +100,17 @@ def test_a_recipe_that_is_not_there(data, tmp_path, capsys):
         ("--seeds=0", "--seeds is 0"),
         ("--devices=0", "--devices is 0"),
         ("--batch=1", "batch is 1"),
+        ("--vocabulary=x", "unknown key 'vocabulary'"),
     ],
 )
 def test_options_that_cannot_be(data, tmp_path, capsys, word, expected):
     assert expected in refused(capsys, tmp_path / "run", "--data", str(data), word)
+
+
+def test_a_gpu_that_is_not_there(data, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    line = refused(capsys, tmp_path / "run", "--data", str(data), "--device", "cuda")
+    assert "torch sees no GPU here: use --device cpu" in line
 
 
 def test_a_vocabulary_that_is_none(data, tmp_path, capsys):

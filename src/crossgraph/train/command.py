@@ -84,7 +84,12 @@ def run(request: Request) -> list[TrainingState]:
 
 
 def _train_one(recipe: Recipe, request: Request, splits: Splits, fabric: Fabric, out: Path) -> TrainingState:
-    job = prepare(recipe, request.sources, splits, fabric.global_rank, fabric.world_size)
+    try:
+        job = prepare(recipe, request.sources, splits, fabric.global_rank, fabric.world_size)
+    except InputError:
+        if fabric.global_rank == 0:
+            raise
+        raise SystemExit(2) from None  # the first process finds the same and says so
     with contextlib.ExitStack() as held:
         from_first(lambda: held.enter_context(locked(out)))
         state = from_first(lambda: _settle_folder(job, request, out))

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+import signal
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import numpy as np
@@ -41,7 +42,8 @@ class Feed:
             raise InputError(f"batch is {recipe.batch} for {ranks} processes", f"give a multiple of {ranks}")
         if len(split.captions) < 2 * ranks:
             raise InputError(
-                f"{split.source}: {len(split.captions)} captions to learn from", "give more captioned pictures"
+                f"{split.source}: too few captions to learn from ({len(split.captions)})",
+                "give more captioned pictures",
             )
         self._split, self._seed, self._batch, self._workers = split, recipe.seed, recipe.batch, recipe.workers
         self._rank, self._ranks = rank, ranks
@@ -55,17 +57,18 @@ class Feed:
         rows = [self._share(order, number) for number in range(start, self.batches_per_epoch)]
         if self._workers == 0:
             for some in rows:
-                yield self._pairs[some]
+                yield _given(self._pairs[some])
             return
-        yield from DataLoader(
+        loader: Iterable[Batch | InputError] = DataLoader(
             self._pairs,
             batch_size=None,
             sampler=rows,
             num_workers=min(self._workers, max(1, len(rows))),
             prefetch_factor=2,
+            worker_init_fn=_leave_interrupts,
             generator=torch.Generator(),  # or the loader draws from the generator that training resumes
-            pin_memory=torch.cuda.is_available(),
         )
+        yield from map(_given, loader)
 
     def _share(self, order: Int64[np.ndarray, " caption"], number: int) -> Int64[np.ndarray, " pair"]:
         whole = order[number * self._batch : (number + 1) * self._batch]
@@ -73,16 +76,33 @@ class Feed:
         return whole[self._rank * each : (self._rank + 1) * each]
 
 
-class _Pairs(Dataset[Batch]):
-    """Makes a batch from caption rows, in whichever process it is asked."""
+class _Pairs(Dataset[Batch | InputError]):
+    """Makes a batch from caption rows, in whichever process it is asked.
+
+    What cannot be read is returned rather than raised: a loader would turn its line into a traceback.
+    """
 
     def __init__(self, split: Split, vocabulary: Vocabulary) -> None:
         self._caption_image, self._features = split.caption_image, split.features
         self._captions = PackedCaptions(vocabulary, split.captions, split.edges)
 
-    def __getitem__(self, rows: Any) -> Batch:
+    def __getitem__(self, rows: Any) -> Batch | InputError:
         images = self._caption_image[rows]
-        regions = self._features.read(images)  # refuses NaN; a second look here would fragment the workers' memory
+        try:
+            regions = self._features.read(images)  # refuses NaN; a second look here would fragment memory
+        except InputError as error:
+            return error
         return Batch(
             regions, self._captions.tokens(rows), torch.from_numpy(np.ascontiguousarray(images, dtype=np.int64))
         )
+
+
+def _given(batch: Batch | InputError) -> Batch:
+    if isinstance(batch, InputError):
+        raise batch
+    return batch
+
+
+def _leave_interrupts(worker: int) -> None:
+    """Ctrl-C reaches all processes of a terminal; the first decides when the loader ends."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)

@@ -48,8 +48,8 @@ def refuse_other(out: Path, resume: bool) -> None:
 def locked(out: Path) -> Iterator[None]:
     """Make the folder and keep other trainings out of it while the block runs.
 
-    The lock is the operating system's, so a kill releases it. A folder made here in which nothing was
-    finished goes away again when the block raises.
+    The lock is the operating system's and this process's own, so a kill releases it at once. A folder made
+    here in which nothing was finished goes away again when the block raises.
 
     Raises:
         InputError: Another process trains there, or the folder cannot be written.
@@ -64,7 +64,7 @@ def locked(out: Path) -> Iterator[None]:
         raise unwritable(out, error) from error
     with file:
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)  # unlike flock's, not kept alive by a loader's worker
         except OSError as error:
             file.seek(0)
             owner = file.read().strip() or "unknown"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -45,15 +45,13 @@ class WarmStart:
                 f"{path}: is a run of '{run.info.model}', the recipe trains '{recipe.model.name}'",
                 f"give a recipe of '{run.info.model}' or a run of '{recipe.model.name}'",
             )
-        stored = configs.to_dict(run.model.config)
-        if difference := first_difference(stored, recipe.model.config):
+        stored = _decisive(configs.to_dict(run.model.config))
+        if difference := first_difference(stored, _decisive(recipe.model.config)):
             key, old, new = difference
-            shapes = "dropout" not in key  # what changes no tensor may change
-            if shapes:
-                raise InputError(
-                    f"{path}: was trained with model.config.{key} {old}, the recipe says {new}",
-                    f"add --model.config.{key}={old}",
-                )
+            raise InputError(
+                f"{path}: was trained with model.config.{key} {old}, the recipe says {new}",
+                f"add --model.config.{key}={old}",
+            )
         return cls(run, sha256(path / "model.safetensors"))
 
     @property
@@ -106,6 +104,11 @@ class WarmStart:
                     tensor.copy_(have[name])
                 else:
                     tensor[: len(have[name])] = have[name]
+
+
+def _decisive(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Leave out what changes no weight and no score: fine-tuning may drop out more or less."""
+    return {key: value for key, value in config.items() if "dropout" not in key}
 
 
 def _grows(old: torch.Tensor, new: torch.Tensor, words: int) -> bool:

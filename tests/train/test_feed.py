@@ -1,0 +1,110 @@
+"""Batches: every caption once an epoch, the same whoever reads them and from wherever they begin."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from references.tiny_pairs import MemoryFeatures, tiny_split, write_precomp
+
+from crossgraph.core.errors import InputError
+from crossgraph.data import open_data
+from crossgraph.models.base import Batch
+from crossgraph.text.vocabulary import Vocabulary
+from crossgraph.train.config import ModelChoice, Recipe
+from crossgraph.train.feed import Feed
+
+SPLIT = tiny_split("train", 20)  # 40 captions
+VOCABULARY = Vocabulary.build(SPLIT.captions, 1)
+
+
+def feed(batch: int = 8, seed: int = 0, workers: int = 0, rank: int = 0, ranks: int = 1) -> Feed:
+    recipe = Recipe(ModelChoice("saf"), batch=batch, seed=seed, workers=workers)
+    return Feed(SPLIT, VOCABULARY, recipe, rank, ranks)
+
+
+def captions(batch: Batch) -> list[tuple[int, ...]]:
+    return [(int(image), *ids.tolist()) for image, ids in zip(batch.image_ids, batch.tokens.ids, strict=True)]
+
+
+def flat(batches: list[Batch]) -> list[tuple[int, ...]]:
+    return [tuple(i for i in caption if i) for batch in batches for caption in captions(batch)]
+
+
+def same(first: list[Batch], second: list[Batch]) -> bool:
+    pairs = zip(first, second, strict=True)
+    return all(
+        torch.equal(a.regions.features, b.regions.features) and torch.equal(a.tokens.ids, b.tokens.ids)
+        for a, b in pairs
+    )
+
+
+def test_every_caption_comes_once_with_its_own_picture() -> None:
+    batches = list(feed().batches(0))
+    assert len(batches) == feed().batches_per_epoch == 5
+    seen = sorted(flat(batches))
+    rows = [VOCABULARY.encode(caption).ids for caption in SPLIT.captions]
+    wanted = [
+        tuple(i for i in (image, *ids) if i) for image, ids in zip(SPLIT.caption_image.tolist(), rows, strict=True)
+    ]
+    assert seen == sorted(wanted)
+    assert isinstance(SPLIT.features, MemoryFeatures)
+    for batch in batches:
+        assert np.array_equal(batch.regions.features.numpy(), SPLIT.features.array[batch.image_ids.numpy()])
+
+
+@given(epoch=st.integers(0, 3), start=st.integers(0, 5), seed=st.integers(0, 2**31))
+def test_any_place_of_any_epoch_can_be_gone_to(epoch: int, start: int, seed: int) -> None:
+    whole = list(feed(seed=seed).batches(epoch))
+    assert same(list(feed(seed=seed).batches(epoch, start)), whole[start:])
+
+
+def test_the_order_changes_with_epoch_and_seed() -> None:
+    orders = [flat(list(feed(seed=seed).batches(epoch))) for seed, epoch in ((0, 0), (0, 1), (1, 0))]
+    assert orders[0] != orders[1] != orders[2] != orders[0]
+
+
+@given(batch=st.integers(1, 12), ranks=st.integers(1, 3))
+def test_shares_of_several_processes_make_the_batches_of_one(batch: int, ranks: int) -> None:
+    size = max(2, batch) * ranks
+    whole = list(feed(size).batches(0))
+    shares = [list(feed(size, rank=rank, ranks=ranks).batches(0)) for rank in range(ranks)]
+    assert all(len(share) == feed(size, ranks=ranks).batches_per_epoch for share in shares)
+    for number, parts in enumerate(zip(*shares, strict=True)):
+        assert len({len(part.tokens) for part in parts}) == 1
+        joined = flat(list(parts))
+        assert joined == flat([whole[number]])[: len(joined)]
+        assert len(whole[number].tokens) - len(joined) < ranks  # the last batch may not divide
+
+
+def test_workers_bring_the_same_batches_and_draw_no_random_numbers() -> None:
+    torch.manual_seed(5)
+    state = torch.get_rng_state()
+    assert same(list(feed(workers=2).batches(1, 2)), list(feed().batches(1, 2)))
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_what_a_worker_cannot_read_is_still_one_line(tmp_path: Path, workers: int) -> None:
+    data = write_precomp(tmp_path / "tiny_precomp", {"train": 20})
+    features = np.load(data / "train_ims.npy")
+    features[3] = np.inf
+    np.save(data / "train_ims.npy", features)
+    split = open_data(data, log=lambda line: None).split("train")
+    recipe = Recipe(ModelChoice("saf"), batch=8, workers=workers)
+    with pytest.raises(InputError, match=r"^\S+train_ims\.npy: picture '3' \(row 3\) holds NaN or infinite") as caught:
+        list(Feed(split, VOCABULARY, recipe).batches(0))
+    assert "\n" not in str(caught.value)
+
+
+def test_batches_that_cannot_be_are_refused() -> None:
+    with pytest.raises(InputError, match="batch is 9 for 2 processes: give a multiple of 2"):
+        feed(9, ranks=2)
+    lonely = dataclasses.replace(SPLIT, captions=SPLIT.captions[:1], caption_image=SPLIT.caption_image[:1])
+    with pytest.raises(InputError, match=r"too few captions to learn from \(1\)"):
+        Feed(lonely, VOCABULARY, Recipe(ModelChoice("saf"), batch=8))
