@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from contextlib import suppress
+from dataclasses import fields
 from pathlib import Path
 from typing import Any, Literal
 
@@ -139,3 +142,14 @@ def test_help_comes_from_the_docstring(capsys: pytest.CaptureFixture[str]):
     for words in ("Probe the frame. Longer words.", "Where the runs lie, 50% of them.", "(required)", "(default: 3)"):
         assert words in shown
     assert "<function" not in shown
+
+
+def test_the_example_in_the_help_of_train_is_a_key_that_recipes_have(capsys: pytest.CaptureFixture[str]) -> None:
+    from crossgraph.cli.main import main
+    from crossgraph.models.sgraf import SGR
+
+    with suppress(SystemExit):
+        main(["train", "--help"])
+    example = re.search(r"for\s+example\s+--model\.config\.(\w+)=", capsys.readouterr().out)
+    assert example
+    assert example[1] in {field.name for field in fields(SGR.Config)}

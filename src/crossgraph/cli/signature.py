@@ -228,7 +228,9 @@ def _parser(parameters: Sequence[Parameter], prog: str, doc: str, collects: bool
     parser = ArgumentParser(
         prog=prog,
         description=re.split(r"\n\s*(?:Args|Raises|Returns|Attributes|Yields):\s*\n", doc)[0].strip(),
-        epilog="Any key of the recipe can be set by --a.b=VALUE, for example --model.dim=64." if collects else None,
+        epilog="Any key of the recipe can be set by --a.b=VALUE, for example --model.config.dropout=0.2."
+        if collects
+        else None,
         exit_on_error=False,
         allow_abbrev=False,
         add_help=True,
