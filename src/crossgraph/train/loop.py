@@ -235,7 +235,7 @@ class Training:
         self.row_pairs += pairs * self.fabric.world_size
         rate = self.row_pairs / max(1e-9, time.monotonic() - self.row_at)
         mean = state.loss_sum / state.loss_steps
-        self.shown.step(state.step, state.epoch, mean, rate)
+        self.shown.step(state.step, (state.step - 1) // self.steps_per_epoch, mean, rate)
         if state.step % self.recipe.log_every:
             return
         if self.log is not None:
