@@ -97,6 +97,12 @@ def test_another_data_sets_split_of_the_same_name_is_no_reason_to_warn():
     assert card({**MODEL, "chosen_by": {"split": "test"}, "trained_on": {"test": "x" * 64}})["warnings"] == []
 
 
+def test_the_same_weights_twice_are_warned_of():
+    again = {**MODEL, "weights_sha256": "a" * 64}
+    assert "named more than once" in card(again, again)["warnings"][0]
+    assert card(again, {**MODEL, "weights_sha256": "b" * 64})["warnings"] == []
+
+
 def test_training_pictures_are_warned_of():
     assert "was trained on this split" in card({**MODEL, "trained_on": {"train": SPLIT.fingerprint()}})["warnings"][0]
 

@@ -146,3 +146,14 @@ def test_a_full_disk_is_one_line_and_the_same_command_goes_on(photos, tmp_path, 
     assert "no room left" in limited.stderr
     assert not (tmp_path / "out").exists()
     assert run(1_000_000).stdout.startswith("3 pictures")
+
+
+def test_a_folder_that_holds_something_else_is_left_alone(photos, tmp_path, capsys):
+    for out in (photos, tmp_path / "run"):
+        out.mkdir(exist_ok=True)
+        (out / "run.json").write_text("{}")
+        before = sorted(path.name for path in out.iterdir())
+        code, _, line = extract(capsys, photos, "--out", out)
+        assert code == 2
+        assert "holds other files" in line
+        assert sorted(path.name for path in out.iterdir()) == before

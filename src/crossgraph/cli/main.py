@@ -38,6 +38,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns:
         The exit code: 0, 2 for what a person can mend, 130 after Ctrl-C, 141 where nobody reads on.
     """
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # or idle threads spin, and starve other programs
     words = list(sys.argv[1:] if arguments is None else arguments)
     if words and words[0] == "help":
         words = [*words[1:2], "--help"]

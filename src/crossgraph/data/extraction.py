@@ -21,7 +21,7 @@ import torch
 
 from crossgraph import files
 from crossgraph.core.errors import InputError
-from crossgraph.data.manifest import EncoderInfo, Picture
+from crossgraph.data.manifest import MANIFEST, EncoderInfo, Picture
 from crossgraph.data.shards import ShardWriter
 from crossgraph.vision.pictures import DEFAULT_MEGAPIXELS, BrokenPicture, LoadedPicture, PictureLoader
 from crossgraph.vision.region_encoder import RegionEncoder
@@ -107,6 +107,7 @@ def extract_features(
     scan = find_pictures(pictures)
     info = EncoderInfo(encoder.name, encoder.sha256, encoder.feature_size, encoder.regions, encoder.grid)
     is_new = not out.exists()
+    _check_own(out)
     start = time.monotonic()
     writer = ShardWriter(out, info, settings.shard_rows)
     try:
@@ -137,6 +138,18 @@ def extract_features(
         bytes=sum(file.stat().st_size for file in out.glob("*.npy")),
         seconds=time.monotonic() - start,
     )
+
+
+def _check_own(out: Path) -> None:
+    """Refuse a folder that is used for something else: a run, the pictures themselves."""
+    if not out.is_dir():
+        if out.exists():
+            raise InputError(f"{out}: is a file", "give a folder for --out")
+        return
+    names = [entry.name for entry in out.iterdir() if not entry.name.startswith(".")]
+    ours = [name for name in names if name == MANIFEST or name.startswith(("shard-", "features-", "boxes-"))]
+    if names and not ours:
+        raise InputError(f"{out}: holds other files ({min(names)}) and no features", "give a new folder for --out")
 
 
 def _check_same_pictures(pictures: Path, scan: Scan, out: Path, before: Mapping[str, str]) -> None:

@@ -10,7 +10,7 @@ from crossgraph.evaluate.protocol import Evaluation
 
 
 def warnings_about(models: Sequence[dict[str, Any]], whole: Split) -> list[str]:
-    """Return what makes the numbers too good: the split chose the weights, or trained them.
+    """Return what makes the numbers too good: the split chose the weights or trained them, a model stands for two.
 
     Args:
         models: Entries of `crossgraph.scoring.provenance.describe_run`.
@@ -18,6 +18,9 @@ def warnings_about(models: Sequence[dict[str, Any]], whole: Split) -> list[str]:
     """
     fingerprint = whole.fingerprint()
     found: list[str] = []
+    weights = [model["weights_sha256"] for model in models if model.get("weights_sha256")]
+    if len(set(weights)) < len(weights):
+        found.append("the same weights are named more than once: this is no ensemble of different models")
     for model in models:
         known = {str(name): str(value) for name, value in dict(model.get("trained_on") or {}).items()}
         chosen = str(dict(model.get("chosen_by") or {}).get("split", ""))

@@ -62,9 +62,9 @@ class SGRAFConfig:
         """
         for name in ("embed_size", "word_size", "sim_size"):
             if getattr(self, name) < 1:
-                raise InputError(f"model.{name} is {getattr(self, name)}", "give a size of at least 1")
+                raise InputError(f"model.config.{name} is {getattr(self, name)}", "give a size of at least 1")
         if not 0 <= self.dropout < 1:
-            raise InputError(f"model.dropout is {self.dropout}", "give a probability from 0 to below 1")
+            raise InputError(f"model.config.dropout is {self.dropout}", "give a probability from 0 to below 1")
 
 
 @dataclass(frozen=True)
@@ -77,7 +77,7 @@ class SGRConfig(SGRAFConfig):
         """Refuse what makes no model; see `SGRAFConfig`."""
         super().__post_init__()
         if self.steps < 0:
-            raise InputError(f"model.steps is {self.steps}", "give 0 or more reasoning steps")
+            raise InputError(f"model.config.steps is {self.steps}", "give 0 or more reasoning steps")
 
 
 @dataclass(frozen=True)
