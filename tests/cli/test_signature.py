@@ -134,6 +134,10 @@ def test_an_override_without_a_value_is_refused():
     assert "did you mean '--resume'?" in refusal("x.yaml --resum", recipe)
 
 
+def test_a_mistyped_option_taken_for_an_override_is_blamed_when_another_mistake_follows():
+    assert "no option --seds: did you mean '--seeds'?" in refusal("x.yaml y.yaml --seds 3", recipe)
+
+
 def test_help_comes_from_the_docstring(capsys: pytest.CaptureFixture[str]):
     with pytest.raises(SystemExit) as stop:
         run("--help")

@@ -77,6 +77,7 @@ def call(function: Callable[..., None], prog: str, arguments: Sequence[str]) -> 
     try:
         values = vars(parser.parse_args(words))
     except argparse.ArgumentError as error:
+        _suspect(overrides, parameters)
         raise InputError(_explain(str(error), parameters), f"see {prog} --help") from error
     given: dict[str, Any] = {p.name: values[p.name] for p in parameters if p.option}
     if collects:
@@ -220,6 +221,18 @@ def _override_value(name: str, queue: list[str]) -> str:
     if not queue or queue[0].startswith("--"):
         raise InputError(f"--{name} has no value", f"write --{name}=VALUE")
     return queue.pop(0)
+
+
+def _suspect(overrides: Sequence[str], parameters: Sequence[Parameter]) -> None:
+    """Blame a mistyped option that was taken for a key of the recipe, once something else is missing.
+
+    Raises:
+        InputError: An override without a dot is close to an option.
+    """
+    for name in (override.partition("=")[0] for override in overrides):
+        hint = did_you_mean(f"--{name}", [p.spelled for p in parameters if p.option])
+        if "." not in name and hint.startswith("did you mean"):
+            raise InputError(f"no option --{name}", hint)
 
 
 def _parser(parameters: Sequence[Parameter], prog: str, doc: str, collects: bool) -> Any:
