@@ -143,7 +143,7 @@ def test_a_folder_inside_a_file(data, tmp_path, capsys):
 @pytest.mark.parametrize(
     ("words", "expected"),
     [
-        (["--optimiser.lr=0.5"], "was trained with optimiser.lr 0.001, now it is 0.5"),
+        (["--optimiser.clip=0.5"], "was trained with optimiser.clip 2.0, now it is 0.5"),
         (["--model.config.sim_size=9"], "model.config.sim_size 8, now it is 9"),
         (["--seed=3"], "was trained with seed 0, now it is 3"),
     ],
