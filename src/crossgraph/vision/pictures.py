@@ -105,6 +105,21 @@ class PictureLoader:
         except Exception as error:  # a damaged file makes decoders raise nearly anything
             raise BrokenPicture(self._reason(error)) from error
 
+    def convert(self, image: Image.Image) -> UInt8[np.ndarray, "size size 3"]:
+        """Bring an open picture into the same form as `load` does.
+
+        Raises:
+            BrokenPicture: It cannot be decoded; the message says why.
+        """
+        try:
+            turn = _UPRIGHT.get(_orientation(image))
+            square = self._square(_eight_bits(image))
+            return np.array(square if turn is None else square.transpose(turn))
+        except BrokenPicture:
+            raise
+        except Exception as error:  # as in `load`
+            raise BrokenPicture(self._reason(error)) from error
+
     def _read(self, file: io.BufferedReader) -> tuple[UInt8[np.ndarray, "size size 3"], int, int]:
         with Image.open(file, formats=FORMATS) as image:
             width, height = image.size

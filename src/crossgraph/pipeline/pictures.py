@@ -1,0 +1,162 @@
+"""Pictures in any form that people have them in, to regions: paths, open images, or features of their own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+
+from crossgraph.core.errors import InputError
+from crossgraph.core.types import Regions
+from crossgraph.models.base import Inputs
+from crossgraph.vision.pictures import BrokenPicture, PictureLoader
+from crossgraph.vision.region_encoder import RegionEncoder
+
+PictureLike = str | Path | Image.Image | np.ndarray | Regions
+"""A path, an open image, features (regions, D) of one's own, or `Regions` of one picture."""
+Pictures = Sequence[PictureLike] | np.ndarray | Regions
+"""Several: a sequence of these, an array (pictures, regions, D), or `Regions`."""
+
+BATCH = 8
+
+
+def as_list(pictures: Pictures) -> list[PictureLike]:
+    """Return one entry a picture.
+
+    Raises:
+        InputError: An array has neither two nor three axes, or there is no picture.
+    """
+    if isinstance(pictures, (str, Path, Image.Image)):  # one picture is a common slip, and clear enough
+        return [pictures]
+    if isinstance(pictures, Regions):
+        return [pictures.select(slice(row, row + 1)) for row in range(len(pictures))]
+    if isinstance(pictures, np.ndarray):
+        if pictures.ndim == 2:
+            return [pictures]
+        if pictures.ndim != 3:
+            raise InputError(
+                f"features of shape {pictures.shape}", "give an array of (regions, D), or (pictures, regions, D)"
+            )
+        return list(pictures)
+    return list(pictures)
+
+
+def name_of(picture: PictureLike, row: int) -> str:
+    """Return what a picture is called in answers and messages."""
+    if isinstance(picture, (str, Path)):
+        return str(picture)
+    file = getattr(picture, "filename", "")
+    return str(file) if file else f"picture {row}"
+
+
+def region_batches(
+    pictures: Sequence[PictureLike], inputs: Inputs, encoder: Callable[[], RegionEncoder], name: str
+) -> Iterator[Regions]:
+    """Turn pictures into regions, some at a time, in order.
+
+    Args:
+        pictures: At least one.
+        inputs: What the model takes.
+        encoder: Gives the region encoder; asked only when a picture has to be encoded.
+        name: What the model is called in messages.
+
+    Raises:
+        InputError: A picture cannot be read, or features do not fit the model.
+    """
+    for start in range(0, len(pictures), BATCH):
+        rows = range(start, min(start + BATCH, len(pictures)))
+        some = [pictures[row] for row in rows]
+        own = [isinstance(picture, (np.ndarray, Regions)) for picture in some]
+        if not any(own):
+            yield _encode(some, encoder(), start)
+            continue
+        parts = [
+            own_regions(picture, inputs, name, row)
+            if isinstance(picture, (np.ndarray, Regions))
+            else _encode([picture], encoder(), row)
+            for row, picture in zip(rows, some, strict=True)
+        ]
+        yield join(parts)
+
+
+def own_regions(features: np.ndarray | Regions, inputs: Inputs, name: str, row: int = 0) -> Regions:
+    """Check features of one's own and return them as regions of one picture.
+
+    Raises:
+        InputError: They are not numbers (regions, D) of the width and count that the model takes, or not finite.
+    """
+    regions = features if isinstance(features, Regions) else _as_regions(features, row)
+    if len(regions) != 1:
+        raise InputError(f"picture {row}: regions of {len(regions)} pictures", "give one picture at a time")
+    _, count, width = regions.features.shape
+    if width != inputs.feature_size:
+        raise InputError(
+            f"picture {row}: features are {width:,} wide, {name} takes {inputs.feature_size:,}",
+            "use features of the region encoder that the model was trained with",
+        )
+    if inputs.regions is not None and count != inputs.regions:
+        raise InputError(
+            f"picture {row}: {count} regions, {name} takes exactly {inputs.regions}",
+            "use features with that many regions, or a model with region_norm: feature",
+        )
+    if not bool(regions.mask.any()):
+        raise InputError(f"picture {row}: has no region", "give at least one")
+    if not bool(torch.isfinite(regions.features).all()):
+        raise InputError(f"picture {row}: holds NaN or infinite features", "make these features again")
+    return regions
+
+
+def join(parts: Sequence[Regions]) -> Regions:
+    """Return several blocks of regions as one; fewer regions are padded and masked out."""
+    most = max(part.features.shape[1] for part in parts)
+    boxed = all(part.boxes is not None for part in parts)
+
+    def padded(tensor: torch.Tensor) -> torch.Tensor:
+        missing = most - tensor.shape[1]
+        return torch.cat([tensor, tensor.new_zeros(len(tensor), missing, *tensor.shape[2:])], dim=1)
+
+    return Regions(
+        torch.cat([padded(part.features) for part in parts]),
+        torch.cat([padded(part.mask) for part in parts]),
+        torch.cat([padded(part.boxes) for part in parts if part.boxes is not None]) if boxed else None,
+    )
+
+
+def _as_regions(features: np.ndarray, row: int) -> Regions:
+    if features.ndim != 2 or not np.issubdtype(features.dtype, np.number) or np.iscomplexobj(features):
+        raise InputError(
+            f"picture {row}: features of shape {features.shape} and type {features.dtype}",
+            "give real numbers of shape (regions, D)",
+        )
+    tensor = torch.from_numpy(np.ascontiguousarray(features, dtype=np.float32))[None]
+    return Regions(tensor, torch.ones(1, tensor.shape[1], dtype=torch.bool))
+
+
+def _encode(pictures: Sequence[PictureLike], encoder: RegionEncoder, first: int) -> Regions:
+    with PictureLoader(encoder.image_size) as loader:
+        pixels = [_pixels(loader, picture, row) for row, picture in enumerate(pictures, start=first)]
+    return encoder.encode(torch.from_numpy(np.stack(pixels)))
+
+
+def _pixels(loader: PictureLoader, picture: PictureLike, row: int) -> np.ndarray:
+    if isinstance(picture, Image.Image):
+        try:
+            return loader.convert(picture)
+        except BrokenPicture as reason:
+            raise InputError(f"{name_of(picture, row)}: {reason}", "give a picture that opens") from reason
+    if not isinstance(picture, (str, Path)):
+        raise InputError(
+            f"picture {row}: is {type(picture).__name__}", "give a path, a PIL image, or an array of (regions, D)"
+        )
+    path = Path(picture)
+    if not path.exists():
+        raise InputError(f"{path}: no such file", "check the path")
+    if path.is_dir():
+        raise InputError(f"{path}: is a folder", "give a picture")
+    try:
+        return loader.load(path).pixels
+    except BrokenPicture as reason:
+        raise InputError(f"{path}: {reason}", "give a picture that opens") from reason
