@@ -7,7 +7,7 @@ import sys
 import types
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Self, get_args
+from typing import Any, Literal, Self, get_args, get_origin
 
 import pytest
 
@@ -36,6 +36,8 @@ def _uncheckable(hint: Any, function: Any) -> bool:
             hint = eval(hint, function.__globals__)
         except NameError:  # a class still being defined: beartype looks it up at the first call
             return False
+    if get_origin(hint) is Literal:  # its arguments are values: "global" is no expression
+        return False
     protocol = getattr(hint, "_is_protocol", False) and not getattr(hint, "_is_runtime_protocol", False)
     return hint is Self or protocol or any(_uncheckable(part, function) for part in get_args(hint))
 

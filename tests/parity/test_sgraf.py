@@ -148,7 +148,7 @@ def test_one_training_step(goldens, head, negatives, suffix):
     close(scores, golden["sims"])
     assert float(loss.detach()) == pytest.approx(float(golden["loss"]), rel=1e-5)
 
-    from crossgraph.models.sgraf import _our_key
+    from crossgraph.models.sgraf_published import our_key
 
     places = {"img": 0, "txt": 1, "sim": 2}
     parameters, buffers = dict(model.named_parameters()), dict(model.named_buffers())
@@ -158,7 +158,7 @@ def test_one_training_step(goldens, head, negatives, suffix):
         if kind not in ("grad", "buf") or not rest:
             continue
         side, _, theirs = rest.partition(".")
-        name = _our_key(f"{places[side]}.{theirs}")
+        name = our_key(f"{places[side]}.{theirs}")
         assert name is not None, key
         if kind == "buf":
             np.testing.assert_allclose(buffers[name].numpy(), golden[key], rtol=1e-5, atol=1e-6, err_msg=key)

@@ -1,12 +1,19 @@
-"""Cross attention: every word looks at every region of every picture (SGRAF Eq. 3-4, after SCAN)."""
+"""Cross attention: the items of one side look at the items of the other (SGRAF Eq. 3-4, after SCAN).
+
+Whoever looks is the *query*, what is looked at the *context*. Affinities are normalised over the queries
+and softmaxed over the contexts; "t2i": words look at regions, "i2t": regions look at words.
+"""
 
 from __future__ import annotations
 
+import torch
 import torch.nn.functional as F
 from jaxtyping import Bool, Float
 from torch import Tensor
 
 from crossgraph.graphs.normalization import l2norm, masked_softmax
+
+_REGIONS, _WORDS = 2, 4  # axes of an affinity (group, img, region, txt, word)
 
 
 def words_attend_to_regions(
@@ -31,13 +38,36 @@ def words_attend_to_regions(
     Returns:
         α; every row sums to 1 over the regions. Rows of padding words are finite and mean nothing.
     """
-    g, a, r, d = regions.shape
-    b, n = words.shape[1:3]
-    affinity = regions.reshape(g, a * r, d) @ words.reshape(g, b * n, d).transpose(1, 2)
-    affinity = F.leaky_relu(affinity.view(g, a, r, b, n), 0.1) * word_mask[:, None, None]
-    logits = smooth * l2norm(affinity, axis=-1)
-    weights = masked_softmax(logits, region_mask[:, :, :, None, None], axis=2)
-    return weights.permute(0, 1, 3, 4, 2)
+    affinity = _affinity(regions, words) * word_mask[:, None, None]
+    logits = smooth * l2norm(affinity, axis=_WORDS)
+    return masked_softmax(logits, region_mask[:, :, :, None, None], axis=_REGIONS).permute(0, 1, 3, 4, 2)
+
+
+def regions_attend_to_words(
+    regions: Float[Tensor, "group img region dim"],
+    region_mask: Bool[Tensor, "group img region"],
+    words: Float[Tensor, "group txt word dim"],
+    word_mask: Bool[Tensor, "group txt word"],
+    smooth: float,
+) -> Float[Tensor, "group img txt region word"]:
+    """Return each region's share of attention for each word: the mirror image of `words_attend_to_regions`.
+
+    Â = l2norm of A over the real *regions* i, for each word j; β_ij = softmax over the real *words* j of
+    smooth · Â_ij.
+
+    Args:
+        regions: v_i of the pictures.
+        region_mask: True where a region is real; padding takes no part in the norm.
+        words: w_j of the captions.
+        word_mask: True where a word is real.
+        smooth: λ, the inverse temperature of the softmax.
+
+    Returns:
+        β; every row sums to 1 over the words. Rows of padding regions are finite and mean nothing.
+    """
+    affinity = _affinity(regions, words) * region_mask[..., None, None]
+    logits = smooth * l2norm(affinity, axis=_REGIONS)
+    return masked_softmax(logits, word_mask[:, None, None], axis=_WORDS).permute(0, 1, 3, 2, 4)
 
 
 def contexts_of_words(
@@ -47,3 +77,36 @@ def contexts_of_words(
     g, a, b, n, r = weights.shape
     flat = weights.reshape(g * a, b * n, r) @ regions.reshape(g * a, r, -1)
     return l2norm(flat.view(g, a, b, n, -1))
+
+
+def contexts_of_regions(
+    weights: Float[Tensor, "group img txt region word"], words: Float[Tensor, "group txt word dim"]
+) -> Float[Tensor, "group img txt region dim"]:
+    """Return c_i = l2norm(Σ_j β_ij w_j): what each region saw in each caption."""
+    g, a, b, r, n = weights.shape
+    flat = weights.permute(0, 2, 1, 3, 4).reshape(g * b, a * r, n) @ words.reshape(g * b, n, -1)
+    return l2norm(flat.view(g, b, a, r, -1)).transpose(1, 2)
+
+
+def shares_of_regions(
+    weights: Float[Tensor, "region word"], region_mask: Bool[Tensor, " region"]
+) -> Float[Tensor, "word region"]:
+    """Read i2t attention from the words' side: of all the attention a word got, each region's share.
+
+    β_ij / Σ_i β_ij over the real regions, from logarithms, so that a word that got next to none keeps a row.
+
+    Returns:
+        Rows that sum to 1; regions that are padding get 0.
+    """
+    logarithms = weights.clamp(min=torch.finfo(weights.dtype).tiny).log().T
+    return masked_softmax(logarithms, region_mask)
+
+
+def _affinity(
+    regions: Float[Tensor, "group img region dim"], words: Float[Tensor, "group txt word dim"]
+) -> Float[Tensor, "group img region txt word"]:
+    """Return LeakyReLU₀.₁(v_i · w_j) of all pairs."""
+    g, a, r, d = regions.shape
+    b, n = words.shape[1:3]
+    products = regions.reshape(g, a * r, d) @ words.reshape(g, b * n, d).transpose(1, 2)
+    return F.leaky_relu(products.view(g, a, r, b, n), 0.1)

@@ -140,7 +140,7 @@ class PerCaptionBatchNorm(_RunningStatistics):
         super().__init__(1)
 
     def forward(
-        self, x: Float[Tensor, "group img txt node"], mask: Bool[Tensor, "group #img txt node"]
+        self, x: Float[Tensor, "group img txt node"], mask: Bool[Tensor, "group #img #txt node"]
     ) -> Float[Tensor, "group img txt node"]:
         """Normalise over images and real nodes, for each caption alone."""
         if self.training:
