@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
@@ -19,6 +20,9 @@ PictureLike = str | Path | Image.Image | np.ndarray | Regions
 """A path, an open image, features (regions, D) of one's own, or `Regions` of one picture."""
 Pictures = Sequence[PictureLike] | np.ndarray | Regions
 """Several: a sequence of these, an array (pictures, regions, D), or `Regions`."""
+
+Broken = Callable[[str, str], None]
+"""Called with a picture's name and what is wrong with it."""
 
 BATCH = 8
 
@@ -53,8 +57,12 @@ def name_of(picture: PictureLike, row: int) -> str:
 
 
 def region_batches(
-    pictures: Sequence[PictureLike], inputs: Inputs, encoder: Callable[[], RegionEncoder], name: str
-) -> Iterator[Regions]:
+    pictures: Sequence[PictureLike],
+    inputs: Inputs,
+    encoder: Callable[[], RegionEncoder],
+    name: str,
+    broken: Broken | None = None,
+) -> Iterator[tuple[list[int], Regions]]:
     """Turn pictures into regions, some at a time, in order.
 
     Args:
@@ -62,32 +70,40 @@ def region_batches(
         inputs: What the model takes.
         encoder: Gives the region encoder; asked only when a picture has to be encoded.
         name: What the model is called in messages.
+        broken: Told of a picture that cannot be read, which is then left out; without it that is an error.
+
+    Yields:
+        Rows of `pictures`, and their regions; rows are missing where pictures are broken.
 
     Raises:
         InputError: A picture cannot be read, or features do not fit the model.
     """
     for start in range(0, len(pictures), BATCH):
-        rows = range(start, min(start + BATCH, len(pictures)))
-        some = [pictures[row] for row in rows]
-        own = [isinstance(picture, (np.ndarray, Regions)) for picture in some]
-        if not any(own):
-            yield _encode(some, encoder(), start)
-            continue
-        parts = [
-            own_regions(picture, inputs, name, row)
-            if isinstance(picture, (np.ndarray, Regions))
-            else _encode([picture], encoder(), row)
-            for row, picture in zip(rows, some, strict=True)
-        ]
-        yield join(parts)
+        rows: list[int] = []
+        read: list[np.ndarray | Regions] = []
+        for row in range(start, min(start + BATCH, len(pictures))):
+            picture = pictures[row]
+            try:
+                is_own = isinstance(picture, (np.ndarray, Regions))
+                read.append(
+                    own_regions(picture, inputs, name, row) if is_own else _pixels(picture, row, encoder().image_size)
+                )
+                rows.append(row)
+            except BrokenPicture as reason:
+                if broken is None:
+                    raise InputError(f"{name_of(picture, row)}: {reason}", "give a picture that opens") from reason
+                broken(name_of(picture, row), str(reason))
+        if read:
+            yield rows, join(list(_encoded(read, encoder)))
 
 
-def own_regions(features: np.ndarray | Regions, inputs: Inputs, name: str, row: int = 0) -> Regions:
+def own_regions(features: PictureLike, inputs: Inputs, name: str, row: int = 0) -> Regions:
     """Check features of one's own and return them as regions of one picture.
 
     Raises:
         InputError: They are not numbers (regions, D) of the width and count that the model takes, or not finite.
     """
+    assert isinstance(features, (np.ndarray, Regions))
     regions = features if isinstance(features, Regions) else _as_regions(features, row)
     if len(regions) != 1:
         raise InputError(f"picture {row}: regions of {len(regions)} pictures", "give one picture at a time")
@@ -131,32 +147,31 @@ def _as_regions(features: np.ndarray, row: int) -> Regions:
             f"picture {row}: features of shape {features.shape} and type {features.dtype}",
             "give real numbers of shape (regions, D)",
         )
-    tensor = torch.from_numpy(np.ascontiguousarray(features, dtype=np.float32))[None]
+    tensor = torch.from_numpy(np.array(features, dtype=np.float32))[None]
     return Regions(tensor, torch.ones(1, tensor.shape[1], dtype=torch.bool))
 
 
-def _encode(pictures: Sequence[PictureLike], encoder: RegionEncoder, first: int) -> Regions:
-    with PictureLoader(encoder.image_size) as loader:
-        pixels = [_pixels(loader, picture, row) for row, picture in enumerate(pictures, start=first)]
-    return encoder.encode(torch.from_numpy(np.stack(pixels)))
-
-
-def _pixels(loader: PictureLoader, picture: PictureLike, row: int) -> np.ndarray:
-    if isinstance(picture, Image.Image):
-        try:
-            return loader.convert(picture)
-        except BrokenPicture as reason:
-            raise InputError(f"{name_of(picture, row)}: {reason}", "give a picture that opens") from reason
-    if not isinstance(picture, (str, Path)):
+def _pixels(picture: PictureLike, row: int, size: int) -> np.ndarray:
+    """Return a picture as the region encoder takes it."""
+    if not isinstance(picture, (str, Path, Image.Image)):
         raise InputError(
             f"picture {row}: is {type(picture).__name__}", "give a path, a PIL image, or an array of (regions, D)"
         )
-    path = Path(picture)
-    if not path.exists():
-        raise InputError(f"{path}: no such file", "check the path")
-    if path.is_dir():
-        raise InputError(f"{path}: is a folder", "give a picture")
-    try:
-        return loader.load(path).pixels
-    except BrokenPicture as reason:
-        raise InputError(f"{path}: {reason}", "give a picture that opens") from reason
+    with PictureLoader(size) as loader:
+        if isinstance(picture, Image.Image):
+            return loader.convert(picture)
+        if not Path(picture).exists():
+            raise InputError(f"{picture}: no such file", "check the path")
+        if Path(picture).is_dir():
+            raise InputError(f"{picture}: is a folder", "give a picture")
+        return loader.load(Path(picture)).pixels
+
+
+def _encoded(read: Sequence[np.ndarray | Regions], encoder: Callable[[], RegionEncoder]) -> Iterator[Regions]:
+    """Encode neighbours that are pixels together; pass regions on."""
+    for is_regions, group in itertools.groupby(read, key=lambda entry: isinstance(entry, Regions)):
+        if is_regions:
+            yield from (entry for entry in group if isinstance(entry, Regions))
+        else:
+            pixels = [entry for entry in group if isinstance(entry, np.ndarray)]
+            yield encoder().encode(torch.from_numpy(np.stack(pixels)))

@@ -19,7 +19,7 @@ from crossgraph.core.types import ImageCode, Regions, TextCode
 from crossgraph.models.base import Matcher
 from crossgraph.pipeline.alignment import Alignment, alignment_of, encode_sentence
 from crossgraph.pipeline.codes import PictureCodes, Ranking, TextCodes, pad_together
-from crossgraph.pipeline.pictures import PictureLike, Pictures, as_list, join, name_of, region_batches
+from crossgraph.pipeline.pictures import Broken, PictureLike, Pictures, as_list, join, name_of, region_batches
 from crossgraph.runs import Run, load_run
 from crossgraph.scoring.encode import TextBucket, encode_captions, inference, plan_buckets
 from crossgraph.scoring.engine import choose_device, score_bucket
@@ -119,12 +119,16 @@ class Pipeline:
         """
         return join([regions for _, regions in self._batches(pictures, report)])
 
-    def encode_pictures(self, pictures: Pictures, report: Report | None = None) -> PictureCodes:
+    def encode_pictures(
+        self, pictures: Pictures, report: Report | None = None, broken: Broken | None = None
+    ) -> PictureCodes:
         """Encode pictures alone, without any sentence.
 
         Args:
             pictures: At least one.
             report: Hears how many are done.
+            broken: Told (name, reason) of a picture that cannot be read, which is then left out; without
+                it such a picture is an error.
 
         Returns:
             float32 arrays in the order given: `local` (n, R, d) and what else the model's score needs.
@@ -135,11 +139,13 @@ class Pipeline:
         names: list[str] = []
         codes: list[ImageCode] = []
         boxes: list[np.ndarray | None] = []
-        for some, regions in self._batches(pictures, report):
+        for some, regions in self._batches(pictures, report, broken):
             names += some
             with inference(self.model):
                 codes.append(self.model.encode_images(regions.to(self.device)))
             boxes.append(None if regions.boxes is None else regions.boxes.numpy().astype(np.float32))
+        if not codes:
+            raise InputError("none of the pictures can be read", "give pictures that open")
         known = [box for box in boxes if box is not None]
         return PictureCodes(
             ids=names,
@@ -223,16 +229,16 @@ class Pipeline:
         shown = Path(picture) if isinstance(picture, (str, Path)) else shown
         return alignment_of(self.run, regions, sentence, shown)
 
-    def _batches(self, pictures: Pictures, report: Report | None) -> Iterator[tuple[list[str], Regions]]:
+    def _batches(
+        self, pictures: Pictures, report: Report | None, broken: Broken | None = None
+    ) -> Iterator[tuple[list[str], Regions]]:
         entries = as_list(pictures)
         if not entries:
             raise InputError("no picture is given", "give at least one")
-        done = 0
-        for regions in region_batches(entries, self.model.inputs, lambda: self.region_encoder, self.name):
-            yield [name_of(entries[row], row) for row in range(done, done + len(regions))], regions
-            done += len(regions)
+        for rows, regions in region_batches(entries, self.model.inputs, lambda: self.region_encoder, self.name, broken):
+            yield [name_of(entries[row], row) for row in rows], regions
             if report is not None:
-                report("pictures", done, len(entries))
+                report("pictures", rows[-1] + 1, len(entries))
 
     def _checked(self, texts: Sequence[str]) -> list[str]:
         sentences = [texts] if isinstance(texts, str) else list(texts)

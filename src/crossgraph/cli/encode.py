@@ -1,0 +1,139 @@
+"""`crossgraph encode`: pictures and sentences to a run's codes, for other programs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    import numpy as np
+
+
+def encode(
+    run: Path,
+    pictures: list[Path] | None = None,
+    *,
+    texts: Path | None = None,
+    features: Path | None = None,
+    out: Path,
+    part: str | None = None,
+    dtype: Literal["float32", "float16"] = "float32",
+    device: Literal["auto", "cpu", "cuda"] = "auto",
+) -> None:
+    """Write the codes of pictures and sentences, each side encoded alone.
+
+    A .safetensors file holds all arrays of both sides (pictures.local, texts.local, ...); a .npy file one
+    array of one side, with a .npy.json beside it that names its rows. Broken pictures inside a folder
+    are listed and left out.
+
+    Args:
+        run: A run that `crossgraph train` or `crossgraph import` made.
+        pictures: Pictures, or folders of them.
+        texts: A text file, one sentence a line.
+        features: In place of pictures, region features of your own: a .npy of (pictures, regions, D).
+        out: The .safetensors or .npy to write.
+        part: For .npy, which array: local, index, global ... (index where the model has one, else local).
+        dtype: Of the numbers.
+        device: Where to compute; auto takes the accelerator where there is one.
+    """
+    from crossgraph.core.errors import InputError
+    from crossgraph.pipeline import PictureCodes, TextCodes, load
+    from crossgraph.pipeline.export import SUFFIXES, choose_part, write_npy, write_safetensors
+    from crossgraph.scoring.places import check_file
+    from crossgraph.scoring.progress import ScoringProgress
+    from crossgraph.scoring.provenance import describe_run
+
+    if out.suffix not in SUFFIXES:
+        raise InputError(f"{out}: must end in .safetensors or .npy", f"name it {out.stem or 'codes'}.safetensors")
+    check_file(out, out.suffix)
+    if pictures and features:
+        raise InputError("both pictures and --features are given", "give one of them")
+    if not (pictures or features or texts):
+        raise InputError("nothing to encode", "name pictures or folders, --features FILE.npy, or --texts FILE")
+    both = bool(texts) and bool(pictures or features)
+    if out.suffix == ".npy" and both:
+        raise InputError(f"{out}: holds one side's codes only", "name it .safetensors, or encode each side by itself")
+    if part and out.suffix != ".npy":
+        raise InputError(f"--part {part}: a .safetensors file holds all parts", "name a .npy file, or leave --part out")
+    pipe = load(run, device=device)
+    sentences = _sentences(texts) if texts else []
+    sides: dict[str, PictureCodes | TextCodes] = {}
+    with ScoringProgress() as progress:
+        report = progress.about("encoding")
+        if texts:
+            sides["texts"] = pipe.encode_texts(sentences, report)
+        if features:
+            sides["pictures"] = pipe.encode_pictures(_features(features), report)
+        elif pictures:
+            named, found = {str(path) for path in pictures}, _found(pictures)
+            sides["pictures"] = pipe.encode_pictures(found, report, lambda name, why: _broken(name, why, named))
+    made_by = describe_run(pipe.run)
+    if out.suffix == ".npy":
+        ((side, codes),) = sides.items()
+        chosen = choose_part(codes, part, str(run))
+        shapes = {f"{side}.{chosen}": write_npy(out, side, codes, chosen, made_by, dtype)}
+    else:
+        shapes = write_safetensors(out, sides, made_by, dtype)
+    told = ", ".join(f"{name} {' × '.join(map(str, shape))}" for name, shape in shapes.items())
+    print(f"{out}: {told}")
+
+
+def _sentences(path: Path) -> list[str]:
+    from crossgraph.core.errors import InputError
+    from crossgraph.files import read_text
+
+    lines = [line.strip() for line in read_text(path).splitlines()]
+    while lines and not lines[-1]:
+        lines.pop()
+    if not lines:
+        raise InputError(f"{path}: holds no sentence", "write one sentence a line")
+    for number, line in enumerate(lines, start=1):
+        if not line:
+            raise InputError(f"{path}: line {number} is empty", "write one sentence a line")
+    return lines
+
+
+def _features(path: Path) -> np.ndarray:
+    import numpy as np
+
+    from crossgraph.core.errors import InputError
+
+    remedy = "give a .npy of numbers of shape (pictures, regions, D)"
+    try:
+        array = np.load(path, mmap_mode="r", allow_pickle=False)
+    except FileNotFoundError as error:
+        raise InputError(f"{path}: no such file", "check the path") from error
+    except (OSError, ValueError, EOFError) as error:
+        raise InputError(f"{path}: not a whole .npy file ({' '.join(str(error).split())[:80]})", remedy) from error
+    if not isinstance(array, np.ndarray) or array.ndim != 3 or not len(array):
+        raise InputError(f"{path}: shape {getattr(array, 'shape', '?')}", remedy)
+    return array
+
+
+def _found(paths: list[Path]) -> list[str]:
+    """Return the pictures named, and those in the folders named."""
+    import sys
+
+    from crossgraph.vision.scan import find_pictures
+
+    found: list[str] = []
+    for root in paths:
+        if not root.is_dir():
+            found.append(str(root))
+            continue
+        scan = find_pictures(root)
+        found += [str(path) for path in scan.pictures.values()]
+        for name, reason in scan.broken:
+            print(f"crossgraph encode: left out {root / name}: {reason}", file=sys.stderr)
+    return found
+
+
+def _broken(name: str, reason: str, named: set[str]) -> None:
+    """Refuse a broken picture that was named itself; list one that a folder held."""
+    import sys
+
+    from crossgraph.core.errors import InputError
+
+    if name in named:
+        raise InputError(f"{name}: {reason}", "give a picture that opens")
+    print(f"crossgraph encode: left out {name}: {reason}", file=sys.stderr)
