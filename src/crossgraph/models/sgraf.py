@@ -288,8 +288,12 @@ class SGR(SGRAF):
         self.to_score = nn.Linear(sim, 1)
 
     def dead_parameters(self) -> dict[str, str]:
-        """Add the key biases: they shift all edges of a node alike."""
-        return super().dead_parameters() | dead_keys(self.config.steps)
+        """Add the key biases, which shift all edges of a node alike; without steps, nodes that nobody reads."""
+        dead = super().dead_parameters() | dead_keys(self.config.steps)
+        if self.config.nodes == "both" and not self.config.steps:
+            unread = "no step takes local nodes into the global one, which is read"
+            dead |= {f"local_similarity.project.{part}": unread for part in ("weight", "bias")}
+        return dead
 
     def reason(self, pairs: PairNodes) -> Float[Tensor, "group img txt node sim"]:
         """Run all steps on all nodes; `aggregate` skips what its reading does not need."""

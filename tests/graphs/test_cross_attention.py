@@ -1,0 +1,46 @@
+"""Attention is the same both ways round: padding takes no part, rows are shares of the real contexts."""
+
+from __future__ import annotations
+
+import torch
+
+from crossgraph.graphs.cross_attention import (
+    contexts_of_regions,
+    contexts_of_words,
+    regions_attend_to_words,
+    shares_of_regions,
+    words_attend_to_regions,
+)
+
+
+def sides(regions=5, words=4, pad=0):
+    generator = torch.Generator().manual_seed(0)
+    local = torch.randn(2, 3, regions, 8, generator=generator), torch.randn(2, 6, words, 8, generator=generator)
+    masks = [torch.ones(x.shape[:-1], dtype=torch.bool) for x in local]
+    padded = [torch.cat([x, torch.full((*x.shape[:2], pad, 8), 3.0)], dim=2) for x in local]
+    masks = [torch.cat([m, torch.zeros(*m.shape[:2], pad, dtype=torch.bool)], dim=2) for m in masks]
+    return padded[0], masks[0], padded[1], masks[1]
+
+
+def test_each_direction_is_the_other_with_the_sides_exchanged():
+    regions, region_mask, words, word_mask = sides()
+    ours = regions_attend_to_words(regions, region_mask, words, word_mask, 9.0)
+    mirrored = words_attend_to_regions(words, word_mask, regions, region_mask, 9.0)
+    torch.testing.assert_close(ours, mirrored.transpose(1, 2))
+    torch.testing.assert_close(contexts_of_regions(ours, words), contexts_of_words(mirrored, words).transpose(1, 2))
+
+
+def test_rows_sum_to_one_over_real_contexts_and_padding_changes_nothing():
+    for attend in (words_attend_to_regions, regions_attend_to_words):
+        plain, padded = attend(*sides(), 9.0), attend(*sides(pad=2), 9.0)
+        torch.testing.assert_close(plain.sum(dim=-1), torch.ones(plain.shape[:-1]))
+        queries, contexts = plain.shape[-2:]
+        torch.testing.assert_close(padded[..., :queries, :contexts], plain)
+        assert padded[..., :queries, contexts:].abs().max() == 0
+        assert torch.isfinite(padded).all()
+
+
+def test_a_word_that_no_region_looked_at_still_has_a_row_of_shares():
+    looks = torch.tensor([[1.0, 0.0], [1.0, 0.0], [0.5, 0.5]])
+    mask = torch.tensor([True, True, False])
+    torch.testing.assert_close(shares_of_regions(looks, mask), torch.tensor([[0.5, 0.5, 0.0], [0.5, 0.5, 0.0]]))
