@@ -1,0 +1,201 @@
+"""Which words of a caption name which boxed thing.
+
+A *lexicon* maps phrases (tokens as `crossgraph.text.tokenizer` gives them) to things, or to None where a
+phrase only looks like one: the mouse of "mouse pad", the stars of "under the stars". The longest phrase wins
+and its last word, the head of the noun phrase, is the word that is asked where it looked.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from crossgraph.data.scenes.captions import PLACES, VIEWS
+from crossgraph.data.scenes.objects import BY_NAME
+from crossgraph.data.scenes.objects import plural as scene_plural
+from crossgraph.text.tokenizer import tokenize
+
+Lexicon = Mapping[tuple[str, ...], str | None]
+
+COCO_SYNONYMS: Mapping[str, str] = {
+    "person": """man woman boy girl child kid baby toddler guy lady gentleman people men women children player
+        skier surfer skateboarder snowboarder rider cyclist biker motorcyclist pedestrian batter catcher umpire
+        officer policeman worker chef tourist passenger crowd""",
+    "bicycle": "bike cycle",
+    "car": "suv sedan taxi cab automobile minivan",
+    "motorcycle": "motorbike motor_bike motor_cycle moped scooter motor_scooter",
+    "airplane": "plane aeroplane jet airliner aircraft",
+    "bus": "double_decker",
+    "train": "locomotive",
+    "truck": "lorry pickup pickup_truck",
+    "boat": "ship sailboat canoe kayak ferry rowboat yacht",
+    "traffic light": "traffic_signal stoplight stop_light",
+    "fire hydrant": "hydrant",
+    "stop sign": "stopsign",
+    "bird": "seagull gull duck goose geese pigeon parrot owl swan",
+    "cat": "kitten kitty",
+    "dog": "puppy pup",
+    "horse": "pony",
+    "sheep": "lamb",
+    "cow": "cattle bull calf calves",
+    "bear": "polar_bear grizzly",
+    "backpack": "rucksack",
+    "umbrella": "parasol",
+    "handbag": "purse hand_bag",
+    "tie": "necktie",
+    "suitcase": "luggage baggage",
+    "skis": "ski",
+    "sports ball": "ball soccer_ball tennis_ball baseball basketball football volleyball",
+    "baseball bat": "bat",
+    "baseball glove": "glove mitt",
+    "skateboard": "skate_board",
+    "surfboard": "surf_board",
+    "snowboard": "snow_board",
+    "tennis racket": "racket racquet tennis_racquet",
+    "bottle": "wine_bottle beer_bottle water_bottle",
+    "wine glass": "wineglass",
+    "cup": "mug coffee_cup teacup",
+    "hot dog": "hotdog",
+    "donut": "doughnut",
+    "couch": "sofa",
+    "potted plant": "plant houseplant",
+    "dining table": "table",
+    "toilet": "commode",
+    "tv": "television t.v monitor flat_screen",
+    "laptop": "laptop_computer notebook_computer",
+    "mouse": "computer_mouse",
+    "remote": "remote_control controller",
+    "cell phone": "phone cellphone smartphone mobile_phone iphone",
+    "oven": "stove",
+    "refrigerator": "fridge",
+    "teddy bear": "teddy stuffed_bear",
+    "hair drier": "hair_dryer blow_dryer",
+    "toothbrush": "tooth_brush",
+}
+"""How captions call COCO's 80 categories beside their own names; `_` joins the words of a phrase."""
+
+COCO_MISLEADING = ["mouse_pad", "hot_plate", "horse_shoe", "sea_horse", "bus_stop", "bus_station", "train_station", "train_track", "train_tracks", "boat_house", "car_park", "car_port", "book_shelf", "book_case", "bed_spread", "bed_room", "chair_lift", "ski_lift", "ski_slope", "ski_resort", "cat_food", "dog_food", "dog_house", "bird_house", "bird_cage", "toilet_paper", "sink_hole", "clock_tower", "truck_stop", "fork_in_the_road", "bear_claw", "apple_computer", "table_cloth", "table_top", "table_tennis", "pool_table", "coffee_table", "end_table", "side_table", "football_field", "football_game", "baseball_field", "baseball_game", "baseball_uniform", "baseball_player", "basketball_court", "orange", "computer_monitor_stand", "phone_booth", "bottle_opener", "cake_stand"]
+"""Phrases that hold a category's word and mean something else; "orange" alone is a colour far more often."""
+
+_IRREGULAR = {
+    "person": ("people", "persons"),
+    "man": ("men",),
+    "woman": ("women",),
+    "child": ("children",),
+    "gentleman": ("gentlemen",),
+    "policeman": ("policemen",),
+    "mouse": ("mice", "mouses"),
+    "knife": ("knives",),
+    "calf": ("calves",),
+    "goose": ("geese",),
+    "sheep": ("sheep",),
+    "cattle": ("cattle",),
+    "scissors": ("scissors",),
+    "skis": ("skis",),
+    "broccoli": ("broccoli",),
+    "luggage": ("luggage",),
+    "baggage": ("baggage",),
+    "aircraft": ("aircraft",),
+}
+_COUNTED_ONCE = frozenset(["people", "men", "women", "children", "geese", "calves"])
+
+
+@dataclass(frozen=True)
+class Named:
+    """A word that names a thing.
+
+    Attributes:
+        start: Where it begins in the caption, in characters.
+        end: Where it ends, exclusive.
+        thing: What it names.
+    """
+
+    start: int
+    end: int
+    thing: str
+
+
+def find_named(caption: str, lexicon: Lexicon) -> list[Named]:
+    """Find the words of a caption that name things; of phrases that overlap the longest counts."""
+    words = tokenize(caption)
+    longest = max(map(len, lexicon), default=0)
+    found: list[Named] = []
+    place = 0
+    while place < len(words):
+        for length in range(min(longest, len(words) - place), 0, -1):
+            phrase = tuple(word.text for word in words[place : place + length])
+            if phrase in lexicon:
+                thing = lexicon[phrase]
+                if thing is not None:
+                    head = words[place + length - 1]
+                    found.append(Named(head.start, head.end, thing))
+                place += length
+                break
+        else:
+            place += 1
+    return found
+
+
+def category_lexicon(categories: Iterable[str]) -> Lexicon:
+    """Return the phrases that name categories of a COCO file: their names, COCO's synonyms, plurals of both.
+
+    Args:
+        categories: As the file writes them; those that are not COCO's 80 have their names alone.
+    """
+    known = list(categories)
+    lexicon: dict[tuple[str, ...], str | None] = {}
+    for category in known:
+        synonyms = COCO_SYNONYMS.get(category.lower(), "").split()
+        for phrase in _numbers(word.replace("_", " ").lower() for word in synonyms):
+            lexicon.setdefault(phrase, category)
+    for category in known:  # a category's own name wins over another's synonym
+        lexicon |= dict.fromkeys(_numbers([category.lower()]), category)
+    for phrase in COCO_MISLEADING:
+        lexicon[tuple(phrase.split("_"))] = None
+    return lexicon
+
+
+def scene_lexicon() -> Lexicon:
+    """Return the phrases that name things of scenes: each by its name and plural, and by what kind it is."""
+    lexicon: dict[tuple[str, ...], str | None] = {}
+    for thing in BY_NAME.values():
+        kind = "object" if thing.kind == "thing" else thing.kind
+        lexicon |= dict.fromkeys([(kind,), (scene_plural(kind),)], kind)
+    for thing in BY_NAME.values():
+        lexicon |= dict.fromkeys([_words(thing.name), _words(thing.plural)], thing.name)
+    for ground in [*PLACES.values(), *VIEWS.values()]:
+        lexicon |= {_words(phrase): None for phrase in ground if len(_words(phrase)) > 1}
+    return lexicon
+
+
+def scene_names(name: str) -> tuple[str, ...]:
+    """Return by which things of `scene_lexicon` an object of this name is meant: itself, and its kind."""
+    thing = BY_NAME.get(name)
+    if thing is None:
+        return (name,)
+    return name, "object" if thing.kind == "thing" else thing.kind
+
+
+def _numbers(phrases: Iterable[str]) -> Iterator[tuple[str, ...]]:
+    """Give each phrase in singular and plural."""
+    for phrase in phrases:
+        words = _words(phrase)
+        yield words
+        for plural in _plurals(words[-1]):
+            yield (*words[:-1], plural)
+
+
+def _plurals(word: str) -> Sequence[str]:
+    if word in _IRREGULAR:
+        return _IRREGULAR[word]
+    if word in _COUNTED_ONCE or word.endswith("'s"):
+        return ()
+    if word.endswith(("s", "sh", "ch", "x")):
+        return (f"{word}es",)
+    if word.endswith("y") and word[-2:-1] not in "aeiou":
+        return (f"{word[:-1]}ies",)
+    return (f"{word}s",)
+
+
+def _words(phrase: str) -> tuple[str, ...]:
+    return tuple(word.text for word in tokenize(phrase))
