@@ -1,0 +1,98 @@
+"""How much each word counted in a score, as bars: every token, and the global node."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from crossgraph.explain.sheet import Sheet
+from crossgraph.explain.theme import Theme
+from crossgraph.explain.wording import GLOBAL_NODE, percent, shown_token
+from crossgraph.pipeline import AlignedToken, Alignment
+
+ROW = 0.235  # inches a bar takes
+MOST = 90
+_LABEL, _VALUE, _BETWEEN = 1.25, 0.62, 0.3
+
+
+@dataclass(frozen=True)
+class Bar:
+    """One bar.
+
+    Attributes:
+        label: Beside it.
+        share: Its length.
+        color: Of it.
+        hatch: Pattern, so that colour alone tells nothing.
+        strong: Whether its label is read first.
+    """
+
+    label: str
+    share: float
+    color: str
+    hatch: str
+    strong: bool
+
+
+def bars_of(alignment: Alignment, theme: Theme, most: int = MOST) -> list[Bar]:
+    """Return the bars in the sentence's order, the global node's last; of more than `most` the longest."""
+    rows = range(len(alignment.tokens))
+    if len(rows) > most:
+        rows = sorted(sorted(rows, key=lambda row: -alignment.significance[row])[:most])
+    bars = [_bar(alignment.tokens[row], float(alignment.significance[row]), theme) for row in rows]
+    return [*bars, Bar(GLOBAL_NODE, alignment.global_significance, theme.whole, "....", True)]
+
+
+def columns_for(count: int, room: float) -> int:
+    """Return in how many columns so many bars stand best: 18 a column, as many columns as the room has."""
+    fitting = max(1, int((room + _BETWEEN) / (_LABEL + _VALUE + 0.7 + _BETWEEN)))
+    return min(fitting, max(1, math.ceil(count / 18)))
+
+
+def bars_height(count: int, columns: int) -> float:
+    """Return the inches that bars take downwards."""
+    return math.ceil(count / columns) * ROW
+
+
+def draw_bars(
+    sheet: Sheet, bars: list[Bar], x: float, y: float, room: float, columns: int, longest: float, even: float
+) -> None:
+    """Draw bars downwards from (x, y), column by column.
+
+    Args:
+        sheet: To draw on.
+        bars: At least one.
+        x: Left edge, in inches.
+        y: Top edge, in inches.
+        room: Width, in inches.
+        columns: Of bars.
+        longest: The share whose bar takes all its room.
+        even: The share each would have if all counted alike; marked by a line.
+    """
+    rows = math.ceil(len(bars) / columns)
+    width = (room - _BETWEEN * (columns - 1)) / columns
+    longest = max(longest, 1e-9)
+    for column in range(columns):
+        some = bars[column * rows : (column + 1) * rows]
+        if not some:
+            continue
+        left = x + column * (width + _BETWEEN)
+        axes = sheet.axes(left + _LABEL, y, width - _LABEL - _VALUE, len(some) * ROW)
+        axes.set_xlim(0, longest)
+        axes.set_ylim(len(some), 0)
+        for row, bar in enumerate(some):
+            axes.barh(row + 0.5, bar.share, height=0.66, color=bar.color, hatch=bar.hatch, edgecolor=sheet.theme.paper)
+            base = y + (row + 0.5) * ROW + 0.05
+            ink = sheet.theme.ink if bar.strong else sheet.theme.faint
+            sheet.write(left + _LABEL - 0.08, base, bar.label, 10, color=ink, align="right", room=_LABEL - 0.08)
+            end = left + _LABEL + (width - _LABEL - _VALUE) * min(1.0, bar.share / longest)
+            sheet.write(end + 0.06, base, percent(bar.share), 9.5, color=ink)
+        if even < longest:
+            axes.axvline(even, color=sheet.theme.ink, linewidth=0.9, linestyle=(0, (2, 2)), alpha=0.75)
+
+
+def _bar(token: AlignedToken, share: float, theme: Theme) -> Bar:
+    label = shown_token(token)
+    if not token.known:
+        return Bar(label, share, theme.unknown, "////", True)
+    return Bar(label, share, theme.content if token.content else theme.other, "", token.content)

@@ -1,0 +1,164 @@
+"""A figure as a sheet of paper: inches from the top left corner, text of any script, saved whole or not at all."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, Literal
+
+from crossgraph.core.errors import InputError
+from crossgraph.explain.lettering import Lettering, shorten, wrap
+from crossgraph.explain.theme import Theme
+from crossgraph.files import atomic_write
+from crossgraph.scoring.places import check_file
+
+WIDTH = 12.0  # inches; shown 1,200 pixels wide, a point of type is 1.4 pixels
+DOTS = 150  # per inch in PNG: sharp where a pixel of the page is more than one of the screen
+SUFFIXES = (".png", ".svg", ".pdf")
+POINT = 1 / 72
+
+
+def require_matplotlib() -> None:
+    """Refuse to go on without what draws.
+
+    Raises:
+        InputError: Matplotlib is not installed.
+    """
+    try:
+        importlib.import_module("matplotlib")
+    except ImportError as error:
+        raise InputError("figures need Matplotlib", "pip install 'crossgraph[explain]'") from error
+
+
+def check_place(out: Path) -> None:
+    """Refuse a place for a figure before the work that makes it.
+
+    Raises:
+        InputError: Not a suffix of a figure, a folder of that name or none to hold it, or no way to write there.
+    """
+    suffix = out.suffix.lower()
+    if suffix not in SUFFIXES:
+        raise InputError(f"{out}: a figure is {', '.join(SUFFIXES)}", f"name it {out.stem or 'why'}.png")
+    if not out.parent.exists():
+        raise InputError(f"{out.parent}: no such folder", "make it, or write the figure elsewhere")
+    check_file(out, out.suffix)
+
+
+class Sheet:
+    """A page that grows downwards: its height is set when it is done.
+
+    Args:
+        theme: Its colours.
+        texts: Whatever is written on it that was not written by us.
+    """
+
+    def __init__(self, theme: Theme, texts: Iterable[str]) -> None:
+        require_matplotlib()
+        from matplotlib.backends.backend_agg import FigureCanvasAgg
+        from matplotlib.figure import Figure
+
+        self.theme = theme
+        self.lettering = Lettering(texts)
+        self._figure: Any = Figure(figsize=(WIDTH, 1), dpi=DOTS, facecolor=theme.paper)
+        self._renderer = FigureCanvasAgg(self._figure).get_renderer()
+        self._axes: list[tuple[Any, tuple[float, float, float, float]]] = []
+        self._texts: list[tuple[Any, float, float]] = []
+
+    def axes(self, x: float, y: float, width: float, height: float) -> Any:
+        """Add empty Matplotlib axes, without ticks; inches from the top left corner."""
+        axes = self._figure.add_axes((0, 0, 1, 1))
+        axes.set_axis_off()
+        self._axes.append((axes, (x, y, width, height)))
+        return axes
+
+    def width_of(self, text: str, size: float, weight: str = "normal") -> float:
+        """Return how wide a text is, in inches."""
+        width, _, _ = self._renderer.get_text_width_height_descent(text, self._font(size, weight), ismath=False)
+        return width / DOTS
+
+    def write(
+        self,
+        x: float,
+        y: float,
+        text: str,
+        size: float = 10.5,
+        *,
+        color: str | None = None,
+        weight: Literal["normal", "bold"] = "normal",
+        align: Literal["left", "right", "center"] = "left",
+        room: float | None = None,
+    ) -> float:
+        """Write one line.
+
+        Args:
+            x: Of its start, end or middle, by `align`.
+            y: Of its baseline.
+            text: Of any script.
+            size: In points.
+            color: The theme's ink by default.
+            weight: Of the letters.
+            align: Where `x` is.
+            room: Inches it may take; what is longer ends in an ellipsis.
+
+        Returns:
+            Inches it takes.
+        """
+        from matplotlib.patheffects import withStroke
+
+        shown = self.lettering.clean(text)
+        if room is not None:
+            shown = shorten(shown, lambda some: self.width_of(some, size, weight) <= room)
+        if shown:
+            written = self._figure.text(0, 0, shown, color=color or self.theme.ink, ha=align, va="baseline")
+            written.set_parse_math(False)
+            written.set_fontproperties(self._font(size, weight))
+            written.set_path_effects([withStroke(linewidth=2.5, foreground=self.theme.paper)])
+            self._texts.append((written, x, y))
+        return self.width_of(shown, size, weight)
+
+    def paragraph(
+        self,
+        x: float,
+        y: float,
+        text: str,
+        room: float,
+        size: float = 10.5,
+        *,
+        color: str | None = None,
+        weight: Literal["normal", "bold"] = "normal",
+        most: int = 4,
+    ) -> float:
+        """Write a text in lines no wider than `room`, `most` at most; return the last one's baseline."""
+        step = size * 1.35 * POINT
+        lines = wrap(self.lettering.clean(text), lambda some: self.width_of(some, size, weight) <= room, most)
+        for number, line in enumerate(lines):
+            self.write(x, y + number * step, line, size, color=color, weight=weight)
+        return y + (len(lines) - 1) * step
+
+    def rule(self, y: float, x: float, width: float) -> None:
+        """Draw a thin line across."""
+        axes = self.axes(x, y, width, 0.01)
+        axes.axhline(0.5, color=self.theme.line, linewidth=0.8)
+
+    def save(self, out: Path, height: float) -> None:
+        """Write the sheet, cut at `height` inches.
+
+        Raises:
+            InputError: The place cannot be written.
+        """
+        self._figure.set_size_inches(WIDTH, height)
+        for axes, (x, y, across, down) in self._axes:
+            axes.set_position((x / WIDTH, 1 - (y + down) / height, across / WIDTH, down / height))
+        for text, x, y in self._texts:
+            text.set_position((x / WIDTH, 1 - y / height))
+        kind = out.suffix.lower().removeprefix(".")
+        undated = {"png": {}, "svg": {"Date": None}, "pdf": {"CreationDate": None}}[kind]
+        matplotlib: Any = importlib.import_module("matplotlib")
+        with matplotlib.rc_context({"svg.hashsalt": "crossgraph"}), atomic_write(out) as file:  # equal bytes each time
+            self._figure.savefig(file, format=kind, dpi=DOTS, facecolor=self.theme.paper, metadata=undated)
+
+    def _font(self, size: float, weight: str) -> Any:
+        from matplotlib.font_manager import FontProperties
+
+        return FontProperties(family=self.lettering.families, size=size, weight=weight)
