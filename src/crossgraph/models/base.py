@@ -105,10 +105,13 @@ class Matcher(nn.Module, ABC):
         inputs: The sizes of the data it was built for.
         kind: "independent" (the score is a dot product of `index`) or "interaction".
         paper: Authors, title, venue, for lists and cards.
+        status: "implemented" where it is held to the authors' own code or equations; else what it is:
+            "re-interpretation" (built from an abstract), "unverified" (built from a description).
     """
 
     kind: ClassVar[Literal["independent", "interaction"]]
     paper: ClassVar[str]
+    status: ClassVar[Literal["implemented", "re-interpretation", "unverified"]] = "implemented"
     Config: ClassVar[type[Any]]
     config: Any
     inputs: Inputs
