@@ -32,7 +32,8 @@ def extract(
     Args:
         pictures: A folder of JPEG, PNG, WebP, GIF, TIFF and BMP files, subfolders included, or one picture.
         out: The feature folder to make or to bring up to date.
-        encoder: The region encoder.
+        encoder: The region encoder: efficientnet-lite0, efficientnet-lite0-multiscale, or transformers:FOLDER for
+            the patches of a CLIP, SigLIP or DINOv2 model that lies in FOLDER.
         precision: bfloat16 is faster on processors that have it; features differ by about 6 %.
         batch_size: Pictures a forward pass.
         workers: Threads that read pictures.
@@ -43,7 +44,7 @@ def extract(
     from crossgraph.vision.region_encoder import load_region_encoder
 
     settings = Settings(batch_size, workers, max_megapixels)
-    network = load_region_encoder(encoder, None if "+" in encoder else precision)
+    network = load_region_encoder(encoder, None if encoder.endswith("+bfloat16") else precision)
     with TaskProgress() as progress:
         try:
             outcome = extract_features(pictures, out, network, settings, progress.report)

@@ -24,7 +24,7 @@ from crossgraph.core.errors import InputError
 from crossgraph.data.manifest import MANIFEST, EncoderInfo, Picture
 from crossgraph.data.shards import ShardWriter
 from crossgraph.vision.pictures import DEFAULT_MEGAPIXELS, BrokenPicture, LoadedPicture, PictureLoader
-from crossgraph.vision.region_encoder import RegionEncoder
+from crossgraph.vision.region_encoder import RegionEncoder, picture_loader
 from crossgraph.vision.scan import Scan, find_pictures
 
 Report = Callable[[str, int, int], None]
@@ -207,7 +207,7 @@ def _encode_all(
         filled -= len(bad)
         batch.clear()
 
-    with PictureLoader(encoder.image_size, settings.max_megapixels) as loader:
+    with picture_loader(encoder, settings.max_megapixels) as loader:
         with contextlib.closing(_load_ahead(todo, loader, settings)) as loaded:
             for done, (name, picture) in enumerate(loaded, start=1):
                 if isinstance(picture, BrokenPicture):

@@ -57,17 +57,24 @@ class PictureLoader:
 
     The first frame is taken, EXIF orientation applied, transparency laid on white. 16-bit grey keeps its
     range (the high byte); 32-bit and float grey is stretched from its least to its greatest value. Colour
-    profiles are not applied. The square is made by Pillow's bicubic filter (antialiased); a large JPEG is
+    profiles are not applied. The square is made by Pillow's bicubic filter (antialiased) or another; a large JPEG is
     first decoded at a half, a quarter or an eighth, never below twice the square.
     Threads may share a loader.
 
     Args:
         size: Width and height of the square.
         max_megapixels: Larger pictures are refused before they are decoded.
+        resampling: The filter that makes the square.
     """
 
-    def __init__(self, size: int, max_megapixels: float = DEFAULT_MEGAPIXELS) -> None:
+    def __init__(
+        self,
+        size: int,
+        max_megapixels: float = DEFAULT_MEGAPIXELS,
+        resampling: Image.Resampling = Image.Resampling.BICUBIC,
+    ) -> None:
         self._size = size
+        self._resampling = resampling
         self._limit = int(max_megapixels * 1e6)
         self._cap = f"{max_megapixels:g}"
         self._leave = contextlib.ExitStack()
@@ -140,8 +147,8 @@ class PictureLoader:
         """Squeeze the whole picture to the square, in RGB."""
         size = (self._size, self._size)
         if not image.has_transparency_data:
-            return image.convert("RGB").resize(size, Image.Resampling.BICUBIC, reducing_gap=3.0)
-        over = image.convert("RGBA").resize(size, Image.Resampling.BICUBIC)
+            return image.convert("RGB").resize(size, self._resampling, reducing_gap=3.0)
+        over = image.convert("RGBA").resize(size, self._resampling)
         return Image.alpha_composite(Image.new("RGBA", size, "white"), over).convert("RGB")
 
     def _too_large(self, size: str) -> str:
