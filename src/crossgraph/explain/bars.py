@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from crossgraph.explain.sheet import Sheet
 from crossgraph.explain.theme import Theme
-from crossgraph.explain.wording import GLOBAL_NODE, percent, shown_token
+from crossgraph.explain.wording import GLOBAL_NODE, percent
 from crossgraph.pipeline import AlignedToken, Alignment
 
 ROW = 0.235  # inches a bar takes
@@ -25,6 +25,7 @@ class Bar:
         color: Of it.
         hatch: Pattern, so that colour alone tells nothing.
         strong: Whether its label is read first.
+        unknown: Whether the vocabulary lacks the word; its label is followed by a question mark.
     """
 
     label: str
@@ -32,6 +33,7 @@ class Bar:
     color: str
     hatch: str
     strong: bool
+    unknown: bool = False
 
 
 def bars_of(alignment: Alignment, theme: Theme, most: int = MOST) -> list[Bar]:
@@ -52,6 +54,30 @@ def columns_for(count: int, room: float) -> int:
 def bars_height(count: int, columns: int) -> float:
     """Return the inches that bars take downwards."""
     return math.ceil(count / columns) * ROW
+
+
+def hardly_differ(bars: list[Bar]) -> bool:
+    """Tell whether the shares are so alike that they say nothing about single words."""
+    shares = [bar.share for bar in bars]
+    return max(shares) < 1.1 * min(shares)
+
+
+def draw_keys(sheet: Sheet, x: float, y: float, room: float, unknown: bool) -> float:
+    """Say what the bars' colours mean, in as many lines as the room asks for; return the last one's baseline."""
+    theme = sheet.theme
+    keys = [("content word", theme.content, ""), ("other token", theme.other, "")]
+    keys += [("? unknown word, read as <unk>", theme.unknown, "////")] if unknown else []
+    keys += [("global node: whole picture with whole sentence", theme.whole, "....")]
+    at = x
+    for label, color, hatch in keys:
+        width = 0.2 + sheet.width_of(label, 9) + 0.22
+        if at > x and at + width - 0.22 > x + room:
+            at, y = x, y + 0.2
+        box = sheet.axes(at, y - 0.11, 0.13, 0.13)
+        box.axhspan(0, 1, facecolor=color, hatch=hatch, edgecolor=theme.paper, linewidth=0)
+        sheet.write(at + 0.2, y, label, 9, color=theme.faint)
+        at += width
+    return y
 
 
 def draw_bars(
@@ -84,7 +110,11 @@ def draw_bars(
             axes.barh(row + 0.5, bar.share, height=0.66, color=bar.color, hatch=bar.hatch, edgecolor=sheet.theme.paper)
             base = y + (row + 0.5) * ROW + 0.05
             ink = sheet.theme.ink if bar.strong else sheet.theme.faint
-            sheet.write(left + _LABEL - 0.08, base, bar.label, 10, color=ink, align="right", room=_LABEL - 0.08)
+            mark = 0.0
+            if bar.unknown:
+                mark = 0.06 + sheet.write(left + _LABEL - 0.08, base, "?", 10, weight="bold", align="right")
+            room_left = _LABEL - 0.08 - mark
+            sheet.write(left + room_left, base, bar.label, 10, color=ink, align="right", room=room_left)
             end = left + _LABEL + (width - _LABEL - _VALUE) * min(1.0, bar.share / longest)
             sheet.write(end + 0.06, base, percent(bar.share), 9.5, color=ink)
         if even < longest:
@@ -92,7 +122,6 @@ def draw_bars(
 
 
 def _bar(token: AlignedToken, share: float, theme: Theme) -> Bar:
-    label = shown_token(token)
     if not token.known:
-        return Bar(label, share, theme.unknown, "////", True)
-    return Bar(label, share, theme.content if token.content else theme.other, "", token.content)
+        return Bar(token.text, share, theme.unknown, "////", True, unknown=True)
+    return Bar(token.text, share, theme.content if token.content else theme.other, "", token.content)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from crossgraph.explain.bars import bars_height, bars_of, columns_for, draw_bars
+from crossgraph.explain.bars import bars_height, bars_of, columns_for, draw_bars, draw_keys, hardly_differ
 from crossgraph.explain.panels import OUTLINED, draw_panels, draw_scale, plan_panels, scale_top
 from crossgraph.explain.sheet import DOTS, WIDTH, Sheet
 from crossgraph.explain.shown import ShownPicture, read_shown
@@ -83,19 +83,15 @@ def _draw_bars(sheet: Sheet, alignment: Alignment, x: float, y: float, room: flo
     left_out = len(alignment.tokens) + 1 - len(bars)
     even = 1 / (len(alignment.tokens) + 1)
     said = f"{significance_of(alignment.model)}. All sum to 100 %; the dashed line is an even share."
+    if hardly_differ(bars):
+        said += " They hardly differ: this model weighs the sentence's words nearly alike."
     if left_out:
         said += f" The {left_out} tokens that counted least are left out of {len(alignment.tokens)}."
     base = sheet.paragraph(x, y + 0.4, said, room, 10, color=theme.faint) + 0.12
     columns = columns_for(len(bars), room)
     draw_bars(sheet, bars, x, base, room, columns, max(bar.share for bar in bars), even)
     base += bars_height(len(bars), columns) + 0.24
-    keys = [("content word", theme.content), ("other token", theme.other)]
-    keys += [("unknown word", theme.unknown)] if alignment.unknown else []
-    keys += [("global node: whole picture with whole sentence", theme.whole)]
-    for label, color in keys:
-        sheet.axes(x, base - 0.11, 0.13, 0.13).axhspan(0, 1, color=color)
-        x += 0.2 + sheet.write(x + 0.2, base, label, 9, color=theme.faint) + 0.22
-    return base
+    return draw_keys(sheet, x, base, room, bool(alignment.unknown))
 
 
 def _draw_words(sheet: Sheet, alignment: Alignment, picture: ShownPicture | None, y: float) -> float:

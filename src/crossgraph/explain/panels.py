@@ -11,7 +11,7 @@ import numpy as np
 from crossgraph.explain.heat import density_map
 from crossgraph.explain.sheet import DOTS, Sheet
 from crossgraph.explain.shown import ShownPicture, cover_of, overlaid
-from crossgraph.explain.wording import percent, shown_token, strongest_region
+from crossgraph.explain.wording import percent, strongest_region
 from crossgraph.pipeline import Alignment
 from crossgraph.vision.boxes import find_grids
 
@@ -93,9 +93,9 @@ def draw_panels(
     for number, row in enumerate(plan.rows):
         left, upper = x + number % plan.columns * step[0], y + number // plan.columns * step[1]
         found = strongest_region(alignment, row)
-        label, peak = shown_token(alignment.tokens[row]), percent(found.share)
-        wide = plan.width > 1.9
-        told = f"{found.place}, {peak}" if wide else peak
+        token, peak = alignment.tokens[row], percent(found.share)
+        label = token.text if token.known else f"? {token.text}"
+        told = f"{found.place}, {peak}" if plan.width > 1.9 else peak
         taken = sheet.width_of(told, 9.5)
         sheet.write(left, upper + 0.22, label, 11, weight="bold", room=max(0.3, plan.width - taken - 0.1))
         sheet.write(left + plan.width, upper + 0.22, told, 9.5, color=sheet.theme.faint, align="right")

@@ -1,0 +1,85 @@
+"""`crossgraph explain`: which word of a sentence met which region of a picture, as a table, JSON or a figure."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from crossgraph.pipeline import Alignment, Pipeline
+
+
+def explain(
+    run: Path,
+    picture: Path,
+    sentence: str,
+    *,
+    out: Path | None = None,
+    json: bool = False,
+    theme: Literal["light", "dark"] = "light",
+    features: Path | None = None,
+    row: int = 0,
+    boxes: Path | None = None,
+    device: Literal["auto", "cpu", "cuda"] = "auto",
+) -> None:
+    """Look inside one pair: where each word looked, how much it counted, and the score.
+
+    Args:
+        run: A run that `crossgraph train` or `crossgraph import` made.
+        picture: The picture.
+        sentence: What is said about it, in quotes.
+        out: A figure to draw: .png, .svg or .pdf.
+        json: Print everything as JSON (weights, boxes, tokens, significance, score) in place of the table.
+        theme: Of the figure, for a light or a dark page.
+        features: The picture's regions as .npy (regions × D), for runs made on published features.
+        row: Which picture of --features, where it holds several (pictures × regions × D).
+        boxes: Boxes of these regions as .npy (regions × 4: left, top, right, bottom, from 0 to 1).
+        device: Where to compute; auto takes the accelerator where there is one.
+    """
+    import dataclasses
+    import sys
+    from json import dumps
+    from math import isfinite
+
+    from crossgraph.core.errors import InputError
+    from crossgraph.explain.figure import draw_explanation
+    from crossgraph.explain.sheet import check_place, require_matplotlib
+    from crossgraph.explain.shown import read_shown
+    from crossgraph.explain.wording import table
+    from crossgraph.pipeline import load
+
+    if out is not None:
+        check_place(out)
+        require_matplotlib()
+    read_shown(picture, longest=64)  # a picture that does not open is told before the model is loaded
+    alignment = _align(load(run, device=device), picture, sentence, features, row, boxes)
+    if not (isfinite(alignment.score) and bool((alignment.weights >= 0).all())):
+        raise InputError(f"{run}: the score is no number", "its weights or these features are broken; make them again")
+    alignment = dataclasses.replace(alignment, picture=picture)
+    if out is not None:
+        draw_explanation(alignment, out, theme)
+    if json:
+        print(dumps(alignment.as_json(), ensure_ascii=False, allow_nan=False))
+    else:
+        print("\n".join(table(alignment)))
+    if out is not None:
+        print(f"figure: {out}", file=sys.stderr)
+
+
+def _align(
+    pipe: Pipeline, picture: Path, sentence: str, features: Path | None, row: int, boxes: Path | None
+) -> Alignment:
+    from crossgraph.core.errors import InputError
+    from crossgraph.explain.own_features import read_boxes, read_features
+
+    if features is None:
+        if boxes is not None:
+            raise InputError("--boxes without --features", "give the features that these boxes belong to")
+        if pipe.run.info.region_encoder == "published":
+            raise InputError(
+                f"{pipe.run.path}: trained on published features, which nothing here makes from a picture",
+                "give this picture's with --features FILE.npy (regions × D), and their boxes with --boxes FILE.npy",
+            )
+        return pipe.explain(picture, sentence)
+    regions = read_features(features, row)
+    return pipe.explain(regions, sentence, None if boxes is None else read_boxes(boxes, row, len(regions)))
