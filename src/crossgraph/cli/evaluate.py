@@ -17,6 +17,8 @@ def evaluate(
     dev_limit: int | None = None,
     ties: Literal["expected", "worst"] = "expected",
     details: Path | None = None,
+    explanations: bool = False,
+    boxes: Path | None = None,
     out: Path | None = None,
     device: Literal["auto", "cpu", "cuda"] = "auto",
     precision: Literal["float32", "bfloat16"] = "float32",
@@ -37,6 +39,8 @@ def evaluate(
         dev_limit: Only the first so many images, as published loaders cut dev (1000).
         ties: Equal scores count with the probability of a hit, or as if every wrong answer came first.
         details: Folder for every query's rank and best ten answers (JSONL, TREC).
+        explanations: Measure thoroughly whether the runs' explanations are right; a card always has a small sample.
+        boxes: Boxes of named things (objects.json, or COCO's instances JSON), where not beside the captions.
         out: Folder for card.json and card.md.
         device: Where to compute; auto takes the accelerator where there is one.
         precision: bfloat16 is faster on processors that have it; scores then differ in the third digit.
@@ -64,6 +68,8 @@ def evaluate(
         details=details,
         device=device,
         precision=precision,
+        explanations=explanations,
+        boxes=boxes,
     )
     with ScoringProgress() as progress:
         try:

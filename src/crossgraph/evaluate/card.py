@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import datetime
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,7 @@ from crossgraph.scoring.provenance import all_versions, git_revision, hardware, 
 from crossgraph.scoring.recall import CUTOFFS
 
 FORMAT_VERSION = 1
+NO_ATTENTION = "score files hold no attention"
 
 
 @dataclass(frozen=True)
@@ -40,6 +41,7 @@ class Circumstances:
         device: Where models ran; None for score files.
         precision: Of the matrix products; None for score files.
         seconds: Of the evaluation without the scoring.
+        explanations: What `crossgraph.explain.measures.measure` found, or why it was not asked.
     """
 
     data: Path
@@ -50,6 +52,7 @@ class Circumstances:
     device: torch.device | None
     precision: str | None
     seconds: float
+    explanations: dict[str, Any] = field(default_factory=lambda: {"absent": NO_ATTENTION})
 
 
 def build_card(
@@ -77,6 +80,7 @@ def build_card(
             "slices": [figures.as_json() for figures in evaluation.slices],
             "slice_mean": evaluation.slice_mean.as_json() if evaluation.slice_mean else None,
         },
+        "explanations": around.explanations,
         "warnings": warnings_about(models, around.whole),
         "notes": remarks + notes_about(models, around.split, evaluation) + _limit_notes(around),
         "chosen_by": [model.get("chosen_by") or {"split": "unknown"} for model in models],

@@ -11,10 +11,12 @@ from typing import Any, Literal
 from crossgraph.core.errors import InputError
 from crossgraph.data import open_data
 from crossgraph.data.split import Split
-from crossgraph.evaluate.card import Circumstances, build_card
+from crossgraph.evaluate.card import NO_ATTENTION, Circumstances, build_card
 from crossgraph.evaluate.details import write_details
 from crossgraph.evaluate.protocol import Evaluation, Protocol, check_slices, evaluate_scores
 from crossgraph.evaluate.sources import Source, adopt_files, blame, combine, score_runs
+from crossgraph.explain.boxes import BoxedThings, find_boxes
+from crossgraph.explain.measures import NO_BOXES, SAMPLE, THOROUGH, measure
 from crossgraph.runs import load_run
 from crossgraph.scoring.encode import Precision, Report
 from crossgraph.scoring.engine import choose_device
@@ -41,6 +43,8 @@ class Job:
         details: Folder for every query's rank and best answers, or None.
         device: "auto", "cpu" or "cuda".
         precision: Of the matrix products.
+        explanations: Measure the runs' explanations thoroughly, not on a card's small sample.
+        boxes: Boxes of named things, where they do not lie beside the captions.
     """
 
     runs: Sequence[Path]
@@ -54,13 +58,15 @@ class Job:
     details: Path | None = None
     device: Literal["auto", "cpu", "cuda"] = "auto"
     precision: Precision = "float32"
+    explanations: bool = False
+    boxes: Path | None = None
 
     def __post_init__(self) -> None:
         """Refuse what cannot be done, before any of it is.
 
         Raises:
-            InputError: Neither or both of runs and scores, a limit or slices below 1, or a file where
-                the folder of details should be.
+            InputError: Neither or both of runs and scores, a limit or slices below 1, explanations of score
+                files, or a file where the folder of details should be.
         """
         if bool(self.runs) == bool(self.scores):
             both = "give either runs or --scores, not both"
@@ -69,6 +75,9 @@ class Job:
             raise InputError(f"--dev-limit {self.dev_limit} leaves no image", "give at least 1")
         if self.slices < 1:
             raise InputError(f"--slices {self.slices}", "give at least 1")
+        for option, given in (("--explanations", self.explanations), ("--boxes", self.boxes is not None)):
+            if given and self.scores:
+                raise InputError(f"{option}: score files hold no attention", "give the runs that made them")
         if self.details is not None:
             check_folder(self.details)
 
@@ -92,6 +101,7 @@ def run_job(
     whole = open_data(job.data, job.features, log=log).split(job.split)
     split = whole if job.dev_limit is None else first_images(whole, job.dev_limit)
     check_slices(job.slices, len(split.image_ids))
+    things = _boxes(job) if runs else NO_BOXES
     sources = adopt_files(files, whole, split) if files else score_runs(runs, split, device, job.precision, report)
     begun = time.monotonic()
     protocol = Protocol(ties=job.ties, slices=job.slices)
@@ -105,11 +115,24 @@ def run_job(
         device=None if files else device,
         precision=None if files else job.precision,
         seconds=time.monotonic() - begun,
+        explanations=measure(runs, split, things, THOROUGH if job.explanations else SAMPLE, device, report)
+        if runs
+        else {"absent": NO_ATTENTION},
     )
     card = build_card(sources, evaluation, protocol, around)
     if job.details is not None:
         write_details(job.details, combine(sources), split, evaluation)
     return card
+
+
+def _boxes(job: Job) -> BoxedThings | str:
+    """Find boxes, or say why there are none; a file beside the data that is no good spoils no card."""
+    try:
+        return find_boxes(job.data, job.boxes) or NO_BOXES
+    except InputError as error:
+        if job.explanations or job.boxes is not None:
+            raise
+        return error.problem
 
 
 def _evaluate(sources: Sequence[Source], split: Split, protocol: Protocol) -> Evaluation:

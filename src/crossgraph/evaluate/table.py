@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from crossgraph.evaluate.explained import explained
+from crossgraph.evaluate.grid import grid
+
 _MAIN = [f"{direction} R@{cutoff}" for direction in ("i2t", "t2i") for cutoff in (1, 5, 10)] + ["rSum"]
 _MORE = [
     "i2t recall@1",
@@ -40,8 +43,9 @@ def markdown(card: dict[str, Any]) -> str:
                 f"Intervals: {bounds['resamples']:,} bootstrap resamples of the images.",
             ]
         ),
-        _grid([["gallery", *_MORE], *([results["gallery"], *_cells(results, _MORE)] for results in galleries)]),
+        grid([["gallery", *_MORE], *([results["gallery"], *_cells(results, _MORE)] for results in galleries)]),
         "recall@K: mean share of a query's right answers among the first K, in %; mAP@R in %.",
+        *(explained(card["explanations"]) if "explanations" in card else []),
         *(f"**{kind}:** {text}" for kind, text in remarks(card)),
         _origin(card),
     ]
@@ -66,7 +70,7 @@ def compare(cards: Sequence[dict[str, Any]], gallery: str = "whole") -> str:
         if results:
             cells = [card["title"], str(card["models"]["count"]), card["data"]["split"], results["gallery"]]
             rows.append([*cells, *(f"{results['figures'][name]:.1f} ({_bounds(results, name)})" for name in _MAIN)])
-    return _grid(rows, left=4) + "\n"
+    return grid(rows, left=4) + "\n"
 
 
 _TIES = {
@@ -91,7 +95,7 @@ def _main_table(galleries: Sequence[dict[str, Any]], interval: str) -> str:
         rows.append([results["gallery"], *_cells(results, _MAIN)])
         if number in (0, len(galleries) - 1):
             rows.append([interval, *(_bounds(results, name) for name in _MAIN)])
-    return _grid(rows)
+    return grid(rows)
 
 
 def _origin(card: dict[str, Any]) -> str:
@@ -108,14 +112,3 @@ def _cells(results: dict[str, Any], names: Sequence[str]) -> list[str]:
 def _bounds(results: dict[str, Any], name: str) -> str:
     low, high = results["intervals"][name]
     return f"{low:.1f}–{high:.1f}"
-
-
-def _grid(rows: Sequence[Sequence[str]], left: int = 1) -> str:
-    """Return a Markdown table whose columns line up in plain text too; the first `left` hold words."""
-    safe = [[cell.replace("|", "/") for cell in row] for row in rows]
-    widths = [max(map(len, column)) for column in zip(*safe, strict=True)]
-    rule = ["-" * width if i < left else "-" * (width - 1) + ":" for i, width in enumerate(widths)]
-    lines = [
-        [cell.ljust(widths[i]) if i < left else cell.rjust(widths[i]) for i, cell in enumerate(row)] for row in safe
-    ]
-    return "\n".join(f"| {' | '.join(line)} |" for line in (lines[0], rule, *lines[1:]))

@@ -10,7 +10,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from jaxtyping import Float
@@ -95,10 +95,12 @@ def read_boxes(path: Path) -> BoxedThings:
     """
     if path.is_dir():
         raise InputError(f"{path}: is a folder", _REMEDY)
-    value: Any = read_json(path, _REMEDY)
-    if isinstance(value, dict) and isinstance(value.get("pictures"), dict):
+    value = cast("dict[str, Any]", read_json(path, _REMEDY))
+    if not isinstance(value, dict):  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise InputError(f"{path}: holds no boxes", _REMEDY)
+    if isinstance(value.get("pictures"), dict):
         kind, read = "scenes", _read_scenes
-    elif isinstance(value, dict) and all(isinstance(value.get(key), list) for key in ("images", "annotations")):
+    elif all(isinstance(value.get(key), list) for key in ("images", "annotations")):
         kind, read = "coco", _read_instances
     else:
         raise InputError(f"{path}: holds no boxes", _REMEDY)

@@ -137,7 +137,7 @@ def hide_regions(
     mask = np.zeros((len(made.kept), regions.mask.shape[1]), dtype=bool)
     mask[:, real] = made.kept
     same = regions.map(lambda tensor: tensor.expand(len(mask), *tensor.shape[1:]))
-    variants = Regions(same.features, torch.from_numpy(mask), same.boxes, same.extra)
+    variants = Regions(same.features, torch.tensor(mask), same.boxes, same.extra)
     device = device_of(run.model)
     with inference(run.model):
         images = run.model.encode_images(variants.to(device))

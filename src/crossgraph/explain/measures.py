@@ -51,7 +51,7 @@ from crossgraph.text.batch import collate
 from crossgraph.text.vocabulary import UNKNOWN, EncodedCaption
 
 FORMAT_VERSION = 1
-NO_BOXES = "no boxes: the data folder has neither objects.json nor instances*.json, and --boxes names no file"
+NO_BOXES = "no boxes: neither objects.json nor instances*.json lies beside the captions, and --boxes names no file"
 SHARES = np.linspace(0, 1, 11)
 
 
@@ -92,7 +92,7 @@ class _Pair:
 def measure(
     runs: Sequence[Run],
     split: Split,
-    things: BoxedThings | None,
+    things: BoxedThings | str,
     extent: Extent = SAMPLE,
     device: torch.device | None = None,
     report: Callable[[str], Report] | None = None,
@@ -102,12 +102,12 @@ def measure(
     Args:
         runs: Each by itself; that they fit the split has been checked.
         split: Pictures and captions; the captions' own pictures are the matched pairs.
-        things: Boxes of named things, or None where there are none.
+        things: Boxes of named things, or why there are none.
         extent: How much.
         device: Where the models run; where they are by default.
         report: Makes, for a task's name, what hears how far it is.
     """
-    pointing = _boxed_pairs(split, things, extent) if things is not None else []
+    pointing = _boxed_pairs(split, things, extent) if isinstance(things, BoxedThings) else []
     hiding = _some_pairs(split, extent)
     entries: list[dict[str, Any]] = []
     for run in runs:
@@ -125,9 +125,10 @@ def measure(
         finally:
             run.model.to(home)
         entries.append(entry)
-    source: dict[str, Any] = {"absent": NO_BOXES}
-    if things is not None:
+    if isinstance(things, BoxedThings):
         source = {"source": things.source.name, "kind": things.kind, "boxes": things.count}
+    else:
+        source = {"absent": things}
     return {
         "format_version": FORMAT_VERSION,
         "sample": asdict(extent),
@@ -145,7 +146,8 @@ def _boxed_pairs(split: Split, things: BoxedThings, extent: Extent) -> list[_Pai
     """Find captions that name something boxed in their picture, in random order, until there are enough."""
     boxes = things.of(split.image_ids)
     found: list[_Pair] = []
-    for row in np.random.default_rng(extent.seed).permutation(len(split.captions)).tolist():
+    rows: list[int] = np.random.default_rng(extent.seed).permutation(len(split.captions)).tolist()
+    for row in rows:
         image = int(split.caption_image[row])
         if boxes[image]:
             named = things.named_in(split.captions[row])
@@ -171,10 +173,10 @@ def _some_pairs(split: Split, extent: Extent) -> list[_Pair]:
 
 
 def _pointing(
-    run: Run, split: Split, things: BoxedThings | None, pairs: Sequence[_Pair], extent: Extent, report: Report
+    run: Run, split: Split, things: BoxedThings | str, pairs: Sequence[_Pair], extent: Extent, report: Report
 ) -> dict[str, Any]:
-    if things is None:
-        return {"absent": NO_BOXES}
+    if isinstance(things, str):
+        return {"absent": things}
     if not pairs:
         return {"absent": f"{things.source.name} boxes nothing that a caption of this split names"}
     found: list[tuple[int, str, Pointed]] = []
@@ -278,7 +280,7 @@ def _falls(found: Sequence[tuple[int, Fall]], seed: int) -> dict[str, Any]:
     }
 
 
-_Curve = Float[np.ndarray, " step"]
+_Curve = Float[np.ndarray, "..."]
 
 
 def _test(

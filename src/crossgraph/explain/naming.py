@@ -74,7 +74,13 @@ COCO_SYNONYMS: Mapping[str, str] = {
 }
 """How captions call COCO's 80 categories beside their own names; `_` joins the words of a phrase."""
 
-COCO_MISLEADING = ["mouse_pad", "hot_plate", "horse_shoe", "sea_horse", "bus_stop", "bus_station", "train_station", "train_track", "train_tracks", "boat_house", "car_park", "car_port", "book_shelf", "book_case", "bed_spread", "bed_room", "chair_lift", "ski_lift", "ski_slope", "ski_resort", "cat_food", "dog_food", "dog_house", "bird_house", "bird_cage", "toilet_paper", "sink_hole", "clock_tower", "truck_stop", "fork_in_the_road", "bear_claw", "apple_computer", "table_cloth", "table_top", "table_tennis", "pool_table", "coffee_table", "end_table", "side_table", "football_field", "football_game", "baseball_field", "baseball_game", "baseball_uniform", "baseball_player", "basketball_court", "orange", "computer_monitor_stand", "phone_booth", "bottle_opener", "cake_stand"]
+COCO_MISLEADING = """
+    mouse_pad hot_plate horse_shoe sea_horse bus_stop bus_station train_station train_track train_tracks boat_house
+    car_park car_port book_shelf book_case bed_spread bed_room chair_lift ski_lift ski_slope ski_resort cat_food
+    dog_food dog_house bird_house bird_cage toilet_paper sink_hole clock_tower truck_stop bear_claw apple_computer
+    table_cloth table_top table_tennis pool_table coffee_table end_table side_table football_field football_game
+    baseball_field baseball_game baseball_uniform basketball_court phone_booth bottle_opener cake_stand orange
+"""
 """Phrases that hold a category's word and mean something else; "orange" alone is a colour far more often."""
 
 _IRREGULAR = {
@@ -150,7 +156,7 @@ def category_lexicon(categories: Iterable[str]) -> Lexicon:
             lexicon.setdefault(phrase, category)
     for category in known:  # a category's own name wins over another's synonym
         lexicon |= dict.fromkeys(_numbers([category.lower()]), category)
-    for phrase in COCO_MISLEADING:
+    for phrase in COCO_MISLEADING.split():
         lexicon[tuple(phrase.split("_"))] = None
     return lexicon
 

@@ -69,7 +69,7 @@ def centres_inside(regions: Float[np.ndarray, "region 4"], boxes: Float[np.ndarr
     x, y = (regions[:, 0] + regions[:, 2]) / 2, (regions[:, 1] + regions[:, 3]) / 2
     wide = (boxes[:, 0] <= x[:, None]) & (x[:, None] <= boxes[:, 2])
     high = (boxes[:, 1] <= y[:, None]) & (y[:, None] <= boxes[:, 3])
-    return (wide & high).any(axis=1)
+    return np.any(wide & high, axis=1)
 
 
 def coverage(regions: Float[np.ndarray, "region 4"], boxes: Float[np.ndarray, "box 4"]) -> Float[np.ndarray, " r"]:
@@ -94,4 +94,4 @@ def _nearest_the_centre(regions: Float[np.ndarray, "region 4"]) -> Bool[np.ndarr
     """Tell which regions lie nearest the picture's centre; several where the distance is the same."""
     x, y = (regions[:, 0] + regions[:, 2]) / 2, (regions[:, 1] + regions[:, 3]) / 2
     distance = np.hypot(x - 0.5, y - 0.5)
-    return distance <= distance.min() + 1e-6
+    return np.asarray(distance <= distance.min() + 1e-6)
