@@ -1,0 +1,61 @@
+"""`crossgraph report`: runs to one page that can be shown to a colleague."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+
+def report(
+    runs: list[Path],
+    *,
+    out: Path,
+    data: Path | None = None,
+    features: Path | None = None,
+    split: str = "test",
+    query: list[str] | None = None,
+    worst: int = 3,
+    scores: list[Path] | None = None,
+    device: Literal["auto", "cpu", "cuda"] = "auto",
+) -> None:
+    """Write one page on runs: figures, curves, answers, and what each word looked at.
+
+    The page is one file that works without a network. Several runs stand side by side, with the mean of
+    their scores as an ensemble. Nothing is written but the page.
+
+    Args:
+        runs: Runs that `crossgraph train` or `crossgraph import` made.
+        out: The page, .html.
+        data: The data folder; left out, the one that the runs were evaluated or trained on.
+        features: Region features, where they lie elsewhere.
+        split: Which split.
+        query: What to show: a caption's row in the split from 0, a picture's id, or a sentence; several may be given.
+        worst: How many of the worst queries each way.
+        scores: Score files of these runs, in their order, to save the scoring.
+        device: Where to compute; auto takes the accelerator where there is one.
+    """
+    import sys
+
+    from crossgraph.report.job import ReportJob, write_report
+    from crossgraph.scoring.progress import ScoringProgress
+
+    def say(line: str) -> None:
+        print(line, file=sys.stderr)
+
+    job = ReportJob(
+        runs=runs,
+        out=out,
+        data=data,
+        features=features,
+        split=split,
+        queries=query or [],
+        worst=worst,
+        scores=scores or [],
+        device=device,
+    )
+    with ScoringProgress() as progress:
+        try:
+            page = write_report(job, say, progress.about)
+        except KeyboardInterrupt:
+            raise KeyboardInterrupt(f"{out} is as it was before") from None
+    print(f"{page} ({page.stat().st_size / 1e6:.1f} MB)")

@@ -1,0 +1,68 @@
+"""The page itself: templates, a style, a script, and data, put into one file that asks the network for nothing."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import importlib.util
+import json
+from importlib import resources
+from typing import Any
+
+from crossgraph.core.errors import InputError
+
+_POLICY = (
+    "default-src 'none'; img-src data:; style-src 'unsafe-inline'; "
+    "script-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'"
+)
+
+
+def check_templates() -> None:
+    """Refuse to begin where the package that fills templates is missing.
+
+    Raises:
+        InputError: It is.
+    """
+    if importlib.util.find_spec("jinja2") is None:
+        raise InputError("the report needs the package jinja2", "pip install 'crossgraph[explain]'")
+
+
+def render(values: dict[str, Any], data: dict[str, Any]) -> str:
+    """Return the page.
+
+    Args:
+        values: What the template names.
+        data: What the script reads: plain values.
+    """
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+    from markupsafe import Markup
+
+    environment = Environment(
+        loader=PackageLoader("crossgraph.report", "."),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    script = _text("page.js")
+    digest = base64.b64encode(hashlib.sha256(script.encode("utf-8")).digest()).decode("ascii")
+    page = environment.get_template("page.html").render(
+        **values,
+        policy=_POLICY.format(digest=digest),
+        style=Markup(_text("page.css")),  # noqa: S704 our own file
+        script=Markup(script),  # noqa: S704 our own file
+        data=Markup(json_for_script(data)),  # noqa: S704 escaped for its place
+    )
+    return page.encode("utf-8", "replace").decode("utf-8")  # a lone surrogate in a caption
+
+
+def json_for_script(value: Any) -> str:
+    """Return JSON that can stand inside a script element whatever its strings hold."""
+    text = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    for character in "<>&\u2028\u2029":
+        text = text.replace(character, f"\\u{ord(character):04x}")
+    return text
+
+
+def _text(name: str) -> str:
+    return resources.files("crossgraph.report").joinpath(name).read_text(encoding="utf-8")

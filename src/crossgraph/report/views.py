@@ -1,0 +1,172 @@
+"""What a report shows side by side: every run, and the mean of all of them, each scored and evaluated."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float
+
+from crossgraph.core.errors import InputError
+from crossgraph.data.split import Split
+from crossgraph.evaluate.card import Circumstances, build_card
+from crossgraph.evaluate.protocol import Evaluation, Protocol, evaluate_scores
+from crossgraph.evaluate.sources import Source, adopt_files, blame, combine, score_runs
+from crossgraph.report.places import DataPlace, read_card
+from crossgraph.runs import Run
+from crossgraph.scoring.encode import ImageBlocks, Report, SplitCodes, encode_captions
+from crossgraph.scoring.engine import score_matrix
+from crossgraph.scoring.finite import NonFiniteScore
+from crossgraph.scoring.fit import check_fits
+from crossgraph.scoring.provenance import describe_run
+from crossgraph.scoring.recall import ScoreRows
+from crossgraph.scoring.store import open_scores
+
+NO_SCORES = np.zeros((0, 0))
+
+
+@dataclass(frozen=True)
+class View:
+    """One column of the report.
+
+    Attributes:
+        name: The run's folder, or "mean of N" for the ensemble.
+        kind: The model, or "ensemble of N".
+        runs: One, or all.
+        scores: Images × captions of the split.
+        evaluation: What they are worth.
+        card: The same with all that a reader needs to trust it.
+        asked: Scores of the sentences asked beyond the split's own: images × sentences.
+    """
+
+    name: str
+    kind: str
+    runs: tuple[Run, ...]
+    scores: ScoreRows
+    evaluation: Evaluation
+    card: dict[str, Any]
+    asked: Float[np.ndarray, "img txt"] = field(default_factory=lambda: NO_SCORES)
+
+    @property
+    def ensemble(self) -> bool:
+        """Whether it is a mean of several."""
+        return len(self.runs) > 1
+
+
+def make_views(
+    runs: Sequence[Run],
+    files: Sequence[Path],
+    split: Split,
+    place: DataPlace,
+    device: torch.device,
+    report: Callable[[str], Report] | None = None,
+) -> list[View]:
+    """Score and evaluate every run, and the mean of several.
+
+    Args:
+        runs: At least one.
+        files: Score files of these runs, in their order; none to score now.
+        split: Pictures and captions.
+        place: Where it was read from.
+        device: Where to score.
+        report: Makes, for a task's name, what hears how far it is.
+
+    Raises:
+        InputError: The split does not fit a run, a file is of another run or split, or a score is no number.
+    """
+    for run in runs:
+        check_fits(run.model.inputs, run.vocabulary, split, str(run.path))
+    sources = _adopted(runs, files, split) if files else score_runs(runs, split, device, report=report)
+    names = _names(runs)
+    views = [
+        _view(name, run.info.model, (run,), [source], split, place, device)
+        for name, run, source in zip(names, runs, sources, strict=True)
+    ]
+    if len(runs) > 1:
+        kind = f"ensemble of {len(runs)}"
+        views.append(_view(f"mean of {len(runs)}", kind, tuple(runs), sources, split, place, device))
+    return views
+
+
+def ask(views: Sequence[View], sentences: Sequence[str], split: Split) -> list[View]:
+    """Return the views with the scores of sentences that the split does not hold."""
+    if not sentences:
+        return list(views)
+    scores: dict[Path, np.ndarray] = {}
+    for view in views:
+        for run in view.runs:
+            if run.path not in scores:
+                texts = encode_captions(run.model, run.vocabulary, sentences)
+                scores[run.path] = score_matrix(run.model, SplitCodes(ImageBlocks(run.model, split), texts))
+    return [
+        dataclasses.replace(view, asked=np.mean([scores[run.path].astype(np.float64) for run in view.runs], axis=0))
+        for view in views
+    ]
+
+
+def _view(
+    name: str,
+    kind: str,
+    runs: tuple[Run, ...],
+    sources: Sequence[Source],
+    split: Split,
+    place: DataPlace,
+    device: torch.device,
+) -> View:
+    begun, protocol, scores = time.monotonic(), Protocol(), combine(sources)
+    try:
+        evaluation = evaluate_scores(scores, split.caption_image, protocol)
+    except NonFiniteScore as error:
+        raise blame(error, sources, split) from error
+    card = _own_card(runs[0], sources[0], split) if len(runs) == 1 else None
+    if card is None:
+        seconds = time.monotonic() - begun
+        around = Circumstances(place.data, place.features, split, split, None, device, "float32", seconds)
+        card = build_card(sources, evaluation, protocol, around)
+    return View(name, kind, runs, scores, evaluation, card)
+
+
+def _own_card(run: Run, source: Source, split: Split) -> dict[str, Any] | None:
+    """Return the card in the run's folder when it is about these weights, this split and its features."""
+    card = read_card(run.path, split.name)
+    try:
+        assert card is not None
+        (entry,) = card["models"]["entries"]
+        same = (
+            card["data"]["split"] == split.name
+            and card["data"]["fingerprint"] == split.fingerprint()
+            and card["protocol"]["dev_limit"] is None
+            and card["protocol"]["ties"] == "expected"
+            and entry["weights_sha256"] == source.models[0].get("weights_sha256")
+        )
+        complete = {"title", "warnings", "notes", "chosen_by", "command", "versions"} <= card.keys()
+        return card if same and complete and card["results"]["whole"]["figures"] else None
+    except (AssertionError, KeyError, TypeError, ValueError):
+        return None
+
+
+def _adopted(runs: Sequence[Run], files: Sequence[Path], split: Split) -> list[Source]:
+    if len(files) != len(runs):
+        raise InputError(f"{len(files)} score files for {len(runs)} runs", "give one a run, in the runs' order")
+    sources = adopt_files([open_scores(path) for path in files], split, split)
+    for run, source in zip(runs, sources, strict=True):
+        made = [model.get("weights_sha256") for model in source.models]
+        if made != [describe_run(run)["weights_sha256"]]:
+            raise InputError(f"{source.name}: was not made by {run.path} as it is now", "score it again, or leave it out")
+    return sources
+
+
+def _names(runs: Sequence[Run]) -> list[str]:
+    """Return the folders' names, with as much of the path before them as tells them apart."""
+    parts = [run.path.resolve().parts for run in runs]
+    for depth in range(1, max(map(len, parts)) + 1):
+        names = ["/".join(part[-depth:]) for part in parts]
+        if len(set(names)) == len(names):
+            return names
+    return [f"{part[-1]} ({number})" for number, part in enumerate(parts, start=1)]
