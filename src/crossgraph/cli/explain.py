@@ -51,6 +51,8 @@ def explain(
     if out is not None:
         check_place(out)
         require_matplotlib()
+        if out.exists() and picture.exists() and out.samefile(picture):
+            raise InputError(f"{out}: is the picture itself", "write the figure to another file")
     read_shown(picture, longest=64)  # a picture that does not open is told before the model is loaded
     alignment = _align(load(run, device=device), picture, sentence, features, row, boxes)
     if not (isfinite(alignment.score) and bool((alignment.weights >= 0).all())):
@@ -82,4 +84,8 @@ def _align(
             )
         return pipe.explain(picture, sentence)
     regions = read_features(features, row)
-    return pipe.explain(regions, sentence, None if boxes is None else read_boxes(boxes, row, len(regions)))
+    known = None if boxes is None else read_boxes(boxes, row, len(regions))
+    try:
+        return pipe.explain(regions, sentence, known)
+    except InputError as error:  # the pipeline counts pictures, a person has a file
+        raise InputError(error.problem.replace("picture 0:", f"{features}:"), error.remedy) from error

@@ -61,9 +61,10 @@ def _load(path: Path, option: str, shape: str) -> np.ndarray:
         raise InputError(f"{path}: cannot be read ({reason})", remedy) from error
     except (ValueError, EOFError) as error:
         raise InputError(f"{path}: no .npy of numbers, or truncated", remedy) from error
-    if not isinstance(loaded, np.ndarray) or loaded.dtype.kind not in "fiu":
+    array = np.asarray(loaded)  # an .npz is no array of numbers either
+    if array.dtype.kind not in "fiu":
         raise InputError(f"{path}: holds no real numbers", remedy)
-    return np.asarray(loaded)
+    return array
 
 
 def _one_of(array: np.ndarray, path: Path, row: int, shape: str) -> np.ndarray:
