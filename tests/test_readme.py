@@ -1,4 +1,4 @@
-"""Every command and code block of the README runs, in order, in one folder.
+"""Every command and code block of the README and of the guide runs, in order, in one folder.
 
 A comment before a block may change how it is run here: `<!-- test: setup COMMANDS -->` runs first,
 `<!-- test: replace "A" by "B" -->` makes it small, `<!-- test: skip; REASON -->` says where it is tested instead.
@@ -66,8 +66,9 @@ def test_every_block_names_its_language_and_a_skip_its_reason(root: Path):
 
 
 @pytest.mark.slow
-def test_the_readme_runs(root: Path, goldens: Path, tmp_path: Path):
-    for block in blocks((root / "README.md").read_text(encoding="utf-8")):
+@pytest.mark.parametrize("page", ["README.md", "docs/guide.md"])
+def test_the_page_runs(page: str, root: Path, goldens: Path, tmp_path: Path):
+    for block in blocks((root / page).read_text(encoding="utf-8")):
         if block.setup:
             run("bash", block.setup.replace("GOLDENS", str(goldens)), tmp_path)
         if not block.skipped:
