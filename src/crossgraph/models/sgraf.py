@@ -46,7 +46,8 @@ from crossgraph.graphs.similarity_graph import (
     SimilarityVector,
 )
 from crossgraph.models.base import MODELS, Inputs, Matcher
-from crossgraph.text.encoder import Direction, RecurrentTextEncoder
+from crossgraph.text.choice import TextChoice, build_text_encoder
+from crossgraph.text.encoder import Direction
 
 Nodes = Literal["both", "global", "local"]
 AttentionDirection = Literal["t2i", "i2t"]
@@ -54,7 +55,7 @@ Similarity = Literal["vector", "scalar"]
 
 
 @dataclass(frozen=True)
-class SGRAFConfig:
+class SGRAFConfig(TextChoice):
     """Sizes and choices that all forms of SGRAF share; the defaults are the paper's."""
 
     embed_size: int = 1024  # d, region and word embeddings
@@ -164,8 +165,8 @@ class SGRAF(Matcher):
         self.config, self.inputs = config, inputs
         d, m = config.embed_size, config.sim_size
         self.project_regions = nn.Linear(inputs.feature_size, d)
-        self.encode_words = RecurrentTextEncoder(
-            inputs.vocabulary_size, config.word_size, d, config.text_direction, config.dropout
+        self.encode_words = build_text_encoder(
+            config, inputs.vocabulary_size, config.word_size, d, config.text_direction, config.dropout
         )
         if config.nodes != "local":
             self.visual_global = VisualSelfAttention(d, config.dropout, config.region_norm, inputs.regions)
@@ -192,9 +193,10 @@ class SGRAF(Matcher):
 
     def dead_parameters(self) -> dict[str, str]:
         """Return the biases that a batch norm or a softmax behind them takes out again."""
+        dead = {f"encode_words.{name}": why for name, why in self.encode_words.dead_parameters().items()}
         if self.config.nodes == "local":
-            return {}
-        dead = {
+            return dead
+        dead |= {
             "visual_global.summary.bias": "batch norm subtracts it",
             "visual_global.common.bias": "the same for all regions under a softmax",
             "textual_global.common.bias": "the same for all words under a softmax",

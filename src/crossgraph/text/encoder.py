@@ -40,3 +40,7 @@ class RecurrentTextEncoder(nn.Module):
             half = states.shape[-1] // 2
             return (states[..., :half] + states[..., half:]) / 2
         return states
+
+    def dead_parameters(self) -> dict[str, str]:
+        """Return the parameters without a training gradient by construction: none."""
+        return {}
