@@ -57,7 +57,7 @@ def resample(
     images = len(present)
     step = max(1, _DRAWN_AT_ONCE // images)
     for start in range(0, resamples, step):
-        times = _draw(random, min(step, resamples - start), images)
+        times = draw(random, min(step, resamples - start), images)
         for direction, clusters in both.items():
             drawn[direction].append((times @ clusters.sums) / (times @ clusters.queries)[:, None])
     samples: dict[str, Float[np.ndarray, " resample"]] = {}
@@ -85,7 +85,7 @@ def mean_samples(
     return {name: np.mean([part[name] for part in parts], axis=0) for name in parts[0]}
 
 
-def _draw(random: np.random.Generator, resamples: int, images: int) -> Float[np.ndarray, "resample image"]:
+def draw(random: np.random.Generator, resamples: int, images: int) -> Float[np.ndarray, "resample image"]:
     """Return how often each image is drawn."""
     drawn = random.integers(0, images, (resamples, images))
     flat = (drawn + np.arange(resamples)[:, None] * images).ravel()
