@@ -1,4 +1,4 @@
-"""The page's charts as inline SVG: lines, histograms, intervals. Colours are classes, so that the page's style rules."""
+"""The page's charts as inline SVG: lines, histograms, intervals. Colours are classes, which the page's style fills."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from markupsafe import Markup, escape
 from crossgraph.report.histogram import Histogram
 
 WIDTH, HEIGHT = 400, 230
+COLOURS = 7  # classes c0 … c6 of the style
 _LEFT, _RIGHT, _TOP, _BOTTOM = 46, 12, 12, 36
 LEAST_SHARE = 1e-4  # of a bin, at the foot of the logarithmic axis
 
@@ -25,6 +26,7 @@ class Line:
         points: (x, y), by x.
         dots: Whether each point is marked.
         ring: x of the point to be ringed, or None.
+        dashed: Whether it is what others are compared with.
     """
 
     name: str
@@ -32,6 +34,7 @@ class Line:
     points: Sequence[tuple[float, float]]
     dots: bool = False
     ring: float | None = None
+    dashed: bool = False
 
 
 def line_chart(lines: Sequence[Line], title: str, x_label: str) -> Markup:
@@ -100,13 +103,17 @@ def _scale(low: float, high: float, start: float, end: float) -> Callable[[float
 
 def _line(line: Line, x: Callable[[float], float], y: Callable[[float], float]) -> Markup:
     path = "L".join(f"{x(a):.1f},{y(b):.1f}" for a, b in line.points)
-    drawn = [Markup('<path class="line c{}" d="M{}"><title>{}</title></path>').format(line.colour, path, line.name)]
+    drawn = [
+        Markup('<path class="line{} c{}" d="M{}"><title>{}</title></path>').format(
+            " dashed" if line.dashed else "", line.colour % COLOURS, path, line.name
+        )
+    ]
     for a, b in line.points if line.dots else ():
         mark = Markup('<circle class="dot c{}" cx="{:.1f}" cy="{:.1f}" r="3"><title>{}: {}</title></circle>')
-        drawn.append(mark.format(line.colour, x(a), y(b), line.name, _number(b)))
+        drawn.append(mark.format(line.colour % COLOURS, x(a), y(b), line.name, _number(b)))
         if a == line.ring:
             ring = Markup('<circle class="ring c{}" cx="{:.1f}" cy="{:.1f}" r="6.5"/>')
-            drawn.append(ring.format(line.colour, x(a), y(b)))
+            drawn.append(ring.format(line.colour % COLOURS, x(a), y(b)))
     return Markup("").join(drawn)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -118,7 +117,7 @@ def histograms(views: Sequence[View], split: Split) -> list[dict[str, Any]]:
 
 def model_notes(views: Sequence[View]) -> list[str]:
     """Return what a model's class says of its standing, such as "re-interpretation"."""
-    told = {row["model"]: row["status"] for row in origins(views) if row["status"]}
+    told = {row["model"]: row["status"] for row in origins(views) if row["status"] not in ("", "implemented")}
     return [f"{model}: {status}" for model, status in told.items()]
 
 
@@ -127,7 +126,13 @@ def _row(name: str, views: Sequence[View], figure: str, most: float) -> Row:
     values = [float(result["figures"][figure]) for result in results]
     best = (min if figure.endswith("medR") else max)(values)
     several = len(views) > 1 and len(set(values)) > 1
-    return Row(name, [_cell(v, r["intervals"].get(figure), most, several and v == best) for v, r in zip(values, results, strict=True)])
+    return Row(
+        name,
+        [
+            _cell(v, r["intervals"].get(figure), most, several and v == best)
+            for v, r in zip(values, results, strict=True)
+        ],
+    )
 
 
 def _cell(value: float, interval: Sequence[float] | None, most: float, best: bool) -> Cell:
@@ -148,8 +153,3 @@ def _chosen(chosen: Mapping[str, Any]) -> str:
 
 def _plain(value: Any) -> str:
     return f"{value:,g}" if isinstance(value, float) else f"{value:,}" if isinstance(value, int) else str(value)
-
-
-def words_of(name: str) -> str:
-    """Turn a key into words: "mean_energy" to "mean energy"."""
-    return re.sub(r"[_-]+", " ", name).strip()

@@ -1,75 +1,134 @@
-"""Explanation measures of the cards as a table, whatever measures the cards hold."""
+"""What the cards say of how far explanations can be believed: a table, and curves of scores while parts are hidden."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, cast
+from typing import Any
 
+from markupsafe import Markup
+
+from crossgraph.explain.measures import FORMAT_VERSION
+from crossgraph.report.charts import Line, interval_bar, line_chart
+from crossgraph.report.contents import Cell, Row
 from crossgraph.report.views import View
 
-_MEANINGS = {
-    "pointing": "Pointing game: how often a word's strongest region lies in the box of the thing it names.",
-    "energy": "Energy: the share of a word's weight that lies inside the box of the thing it names.",
-    "deletion": "Deletion: how far the score falls when what is said to matter is hidden, beside hiding at random.",
-    "insertion": "Insertion: how far the score rises when only what is said to matter is shown, beside random.",
-}
+_PLAYERS = {"model": "the model", "centre": "always the centre", "uniform": "everywhere alike"}
+_ASKED = {"pointing": "Pointing game", "energy": "Energy in the box"}
+_PARTS = {"regions": "Regions", "words": "Words"}
+_TESTS = {"deletion": "hidden first", "insertion": "shown first"}
 
 
 @dataclass
-class Measure:
-    """One measure.
+class Measured:
+    """What is known of the explanations of the runs.
 
     Attributes:
-        name: Its key.
-        meaning: One sentence; "" for a measure this page does not know.
-        columns: Names of its numbers.
-        rows: A view's name with its number for each column, as printed.
-        absent: A view's name with the reason why it has none.
+        names: Of the columns.
+        tables: Rows by the group's title: pointing and energy in %, and gains in score.
+        charts: Titles and curves of the score while parts are hidden or shown.
+        absent: What could not be measured, and why.
+        small: Whether some of it comes from a card's small sample.
     """
 
-    name: str
-    meaning: str
-    columns: list[str] = field(default_factory=list[str])
-    rows: list[tuple[str, list[str]]] = field(default_factory=list[tuple[str, list[str]]])
-    absent: list[tuple[str, str]] = field(default_factory=list[tuple[str, str]])
+    names: list[str] = field(default_factory=list[str])
+    tables: dict[str, list[Row]] = field(default_factory=dict[str, list[Row]])
+    charts: list[tuple[str, Markup]] = field(default_factory=list[tuple[str, Markup]])
+    absent: list[str] = field(default_factory=list[str])
+    small: bool = False
 
 
-def explanation_measures(views: Sequence[View]) -> list[Measure]:
-    """Return the measures that the views' cards hold, in their order; empty where none holds any."""
-    found: dict[str, Measure] = {}
-    numbers: list[tuple[Measure, str, dict[str, str]]] = []
+def explanation_measures(views: Sequence[View]) -> Measured:
+    """Return what the cards of the views of one run hold; see `crossgraph.explain.measures` for their layout."""
+    found = Measured()
+    entries: dict[str, Mapping[str, Any]] = {}
     for view in views:
-        explanations = view.card.get("explanations")
-        if not isinstance(explanations, Mapping):
+        if view.ensemble:
             continue
-        for name, value in cast("Mapping[str, Any]", explanations).items():
-            if not isinstance(value, Mapping):
-                continue
-            measure = found.setdefault(name, Measure(name, _MEANINGS.get(name, "")))
-            if "absent" in value:
-                measure.absent.append((view.name, str(value["absent"])))
-            else:
-                flat = _flat(cast("Mapping[str, Any]", value))
-                measure.columns += [column for column in flat if column not in measure.columns]
-                numbers.append((measure, view.name, flat))
-    for measure, name, flat in numbers:
-        measure.rows.append((name, [flat.get(column, "–") for column in measure.columns]))
-    return list(found.values())
+        explanations: dict[str, Any] = view.card.get("explanations") or {
+            "absent": "its card is older than such measures"
+        }
+        if "absent" in explanations or explanations.get("format_version") != FORMAT_VERSION:
+            found.absent.append(f"{view.name}: {explanations.get('absent', 'measured by another version')}")
+            continue
+        entry: Mapping[str, Any] = explanations["models"][0]
+        if "absent" in entry:
+            found.absent.append(f"{view.name}: {entry['absent']}")
+            continue
+        entries[view.name] = entry
+        found.small |= not explanations["sample"]["thorough"]
+        found.absent += [f"{view.name}, {_place(p)}: {entry[p]['absent']}" for p in _absent(entry)]
+    found.names = list(entries)
+    found.tables = _pointing(entries) | _hiding(entries)
+    found.charts = _charts(entries)
+    return found
 
 
-def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
-    flat: dict[str, str] = {}
-    for key, value in values.items():
-        name = f"{prefix}{key}".replace("_", " ")
-        if isinstance(value, Mapping):
-            flat |= _flat(cast("Mapping[str, Any]", value), f"{name} ")
-        elif isinstance(value, bool) or value is None:
-            continue
-        elif isinstance(value, int):
-            flat[name] = f"{value:,}"
-        elif isinstance(value, float):
-            flat[name] = f"{value:.3f}" if abs(value) <= 1 else f"{value:.1f}"
-        elif isinstance(value, (list, tuple)) and len(value) == 2:
-            flat[name] = "–".join(f"{float(end):.3g}" for end in value)
-    return flat
+def _absent(entry: Mapping[str, Any]) -> list[str]:
+    return [part for part in ("pointing", *_PARTS) if "absent" in entry[part]]
+
+
+def _place(part: str) -> str:
+    return "pointing game" if part == "pointing" else f"{part} hidden"
+
+
+def _pointing(entries: Mapping[str, Mapping[str, Any]]) -> dict[str, list[Row]]:
+    tables: dict[str, list[Row]] = {}
+    for key, title in _ASKED.items():
+        rows = [
+            Row(
+                name,
+                [_cell(entry["pointing"], lambda p, k=key, w=player: p[k][w], 1, 100) for entry in entries.values()],
+            )
+            for player, name in _PLAYERS.items()
+        ]
+        if any(cell.interval for row in rows for cell in row.cells):
+            tables[title] = rows
+    return tables
+
+
+def _hiding(entries: Mapping[str, Mapping[str, Any]]) -> dict[str, list[Row]]:
+    tables: dict[str, list[Row]] = {}
+    for part, title in _PARTS.items():
+        rows = [
+            Row(
+                f"{name}, {what}",
+                [_cell(entry[part], lambda p, k=key, f=figure: p[k][f], digits, 0) for entry in entries.values()],
+            )
+            for key, name in _TESTS.items()
+            for figure, what, digits in (("gain", "gain", 3), ("beats_random", "beats random", 0))
+        ]
+        if any(cell.interval for row in rows for cell in row.cells):
+            tables[title] = rows
+    return tables
+
+
+def _cell(
+    part: Mapping[str, Any], pick: Callable[[Mapping[str, Any]], Mapping[str, Any]], digits: int, most: float
+) -> Cell:
+    if "absent" in part:
+        return Cell("–")
+    figure = pick(part)
+    value, (low, high) = float(figure["value"]), figure["interval"]
+    bar = interval_bar(value, low, high, most) if most else Markup()
+    sign = "%" if not most and digits == 0 else ""
+    return Cell(f"{value:.{digits}f}{sign and ' ' + sign}", f"{low:.{digits}f} to {high:.{digits}f}", bar)
+
+
+def _charts(entries: Mapping[str, Mapping[str, Any]]) -> list[tuple[str, Markup]]:
+    charts: list[tuple[str, Markup]] = []
+    for part, title in _PARTS.items():
+        for key, what in _TESTS.items():
+            lines: list[Line] = []
+            for number, (name, entry) in enumerate(entries.items()):
+                if "absent" in entry[part]:
+                    continue
+                curve = entry[part][key]["curve"]
+                for order, dashed in (("random", True), ("said", False)):
+                    points = [(100 * s, v) for s, v in zip(curve["share"], curve[order], strict=True)]
+                    lines.append(Line(f"{name}, {'at random' if dashed else 'as said'}", number, points, dashed=dashed))
+            if lines:
+                heading = f"{title} {what}"
+                label = f"% of the {part} {'hidden' if key == 'deletion' else 'shown'}"
+                charts.append((heading, line_chart(lines, f"Score while {heading.lower()}", label)))
+    return charts

@@ -105,8 +105,8 @@ class Overlays:
     def _packed(self, image: int, found: list[Alignment]) -> Pair | None:
         if len({alignment.weights.shape for alignment in found}) != 1:
             return None
-        weights = np.mean([alignment.weights for alignment in found], axis=0, dtype=np.float64)
-        significance = np.mean([alignment.significance for alignment in found], axis=0, dtype=np.float64)
+        weights = np.stack([alignment.weights for alignment in found]).astype(np.float64).mean(axis=0)
+        significance = np.stack([alignment.significance for alignment in found]).astype(np.float64).mean(axis=0)
         overall = float(np.mean([alignment.global_significance for alignment in found]))
         peaks = weights.max(axis=1)
         bytes_ = np.rint(255 * weights / np.maximum(peaks, 1e-12)[:, None]).astype(np.uint8)

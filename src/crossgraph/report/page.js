@@ -6,7 +6,7 @@
   const data = JSON.parse(document.getElementById("data").textContent);
   const FIELD = 96; // cells of the interpolated map along the longer side
   const STRONG = 4; // times an even share: a map whose peak is lower stays faint
-  const RAMP = [[33, 145, 140], [53, 183, 121], [109, 205, 89], [180, 222, 44], [253, 231, 37]];
+  const RAMP = [[68, 1, 84], [59, 82, 139], [33, 145, 140], [94, 201, 98], [253, 231, 37]]; // viridis
 
   for (const image of document.querySelectorAll("img[data-picture]")) {
     const { source } = data.pictures[image.dataset.picture];
@@ -45,6 +45,7 @@
     pen.clearRect(0, 0, width, height);
     return [pen, width, height, ratio];
   }
+  const smooth = (part) => part * part * (3 - 2 * part);
   // Between the centres of a grid's cells values change evenly; beyond the outer centres they stay.
   function interpolated(heat, grids, columns, rows) {
     const field = new Float32Array(columns * rows), cells = grids.reduce((sum, [, r, c]) => sum + r * c, 0);
@@ -53,7 +54,7 @@
       for (let y = 0; y < rows; y++) for (let x = 0; x < columns; x++) {
         const v = Math.max(0, Math.min(r - 1, ((y + 0.5) / rows) * r - 0.5)), u = Math.max(0, Math.min(c - 1, ((x + 0.5) / columns) * c - 0.5));
         const top = Math.floor(v), left = Math.floor(u), below = Math.min(r - 1, top + 1), beside = Math.min(c - 1, left + 1);
-        const dv = v - top, du = u - left, at = (row, column) => heat[start + row * c + column];
+        const dv = smooth(v - top), du = smooth(u - left), at = (row, column) => heat[start + row * c + column];
         field[y * columns + x] += share * ((1 - dv) * ((1 - du) * at(top, left) + du * at(top, beside)) + dv * ((1 - du) * at(below, left) + du * at(below, beside)));
       }
     }
@@ -65,13 +66,13 @@
     const ink = small.getContext("2d"), image = ink.createImageData(columns, rows);
     field.forEach((t, i) => {
       const [r, g, b] = colour(t, 1), shown = Math.max(0, (t - 0.05) / 0.95);
-      image.data.set([r, g, b, Math.round(255 * 0.8 * Math.sqrt(shown))], 4 * i);
+      image.data.set([r, g, b, Math.round(255 * 0.88 * Math.sqrt(shown))], 4 * i);
     });
     ink.putImageData(image, 0, 0);
     pen.imageSmoothingQuality = "high";
     pen.drawImage(small, 0, 0, width, height);
     const outline = contour(field, columns, rows, 0.5, width / columns, height / rows);
-    for (const [style, line] of [["rgba(0,0,0,.75)", 3], ["rgba(255,255,255,.95)", 1.3]]) {
+    for (const [style, line] of [["rgba(0,0,0,.45)", 3.2], ["rgba(255,255,255,.95)", 1.6]]) {
       pen.strokeStyle = style; pen.lineWidth = line * ratio; pen.lineCap = "round"; pen.stroke(outline);
     }
   }

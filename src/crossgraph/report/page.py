@@ -49,11 +49,11 @@ def render(values: dict[str, Any], data: dict[str, Any]) -> str:
     page = environment.get_template("page.html").render(
         **values,
         policy=_POLICY.format(digest=digest),
-        style=Markup(_text("page.css")),  # noqa: S704 our own file
-        script=Markup(script),  # noqa: S704 our own file
-        data=Markup(json_for_script(data)),  # noqa: S704 escaped for its place
+        style=Markup(_text("page.css")),
+        script=Markup(script),
+        data=Markup(json_for_script(data)),
     )
-    return page.encode("utf-8", "replace").decode("utf-8")  # a lone surrogate in a caption
+    return page.lstrip().encode("utf-8", "replace").decode("utf-8")  # a lone surrogate in a caption
 
 
 def json_for_script(value: Any) -> str:

@@ -18,6 +18,8 @@ from crossgraph.data.split import Split
 from crossgraph.evaluate.card import Circumstances, build_card
 from crossgraph.evaluate.protocol import Evaluation, Protocol, evaluate_scores
 from crossgraph.evaluate.sources import Source, adopt_files, blame, combine, score_runs
+from crossgraph.explain.boxes import BoxedThings, find_boxes
+from crossgraph.explain.measures import NO_BOXES, SAMPLE, measure
 from crossgraph.report.places import DataPlace, read_card
 from crossgraph.runs import Run
 from crossgraph.scoring.encode import ImageBlocks, Report, SplitCodes, encode_captions
@@ -36,8 +38,8 @@ class View:
     """One column of the report.
 
     Attributes:
-        name: The run's folder, or "mean of N" for the ensemble.
-        kind: The model, or "ensemble of N".
+        name: The run's folder, or "mean" for the ensemble.
+        kind: The model, or "ensemble of 2".
         runs: One, or all.
         scores: Images × captions of the split.
         evaluation: What they are worth.
@@ -83,14 +85,13 @@ def make_views(
     for run in runs:
         check_fits(run.model.inputs, run.vocabulary, split, str(run.path))
     sources = _adopted(runs, files, split) if files else score_runs(runs, split, device, report=report)
-    names = _names(runs)
+    around = Circumstances(place.data, place.features, split, split, None, device, "float32", 0.0)
     views = [
-        _view(name, run.info.model, (run,), [source], split, place, device)
-        for name, run, source in zip(names, runs, sources, strict=True)
+        _view(name, run.info.model, (run,), [source], around, report)
+        for name, run, source in zip(_names(runs), runs, sources, strict=True)
     ]
     if len(runs) > 1:
-        kind = f"ensemble of {len(runs)}"
-        views.append(_view(f"mean of {len(runs)}", kind, tuple(runs), sources, split, place, device))
+        views.append(_view("mean", f"ensemble of {len(runs)}", tuple(runs), sources, around, report))
     return views
 
 
@@ -115,21 +116,30 @@ def _view(
     kind: str,
     runs: tuple[Run, ...],
     sources: Sequence[Source],
-    split: Split,
-    place: DataPlace,
-    device: torch.device,
+    around: Circumstances,
+    report: Callable[[str], Report] | None,
 ) -> View:
-    begun, protocol, scores = time.monotonic(), Protocol(), combine(sources)
+    begun, protocol, scores, split = time.monotonic(), Protocol(), combine(sources), around.split
     try:
         evaluation = evaluate_scores(scores, split.caption_image, protocol)
     except NonFiniteScore as error:
         raise blame(error, sources, split) from error
     card = _own_card(runs[0], sources[0], split) if len(runs) == 1 else None
     if card is None:
-        seconds = time.monotonic() - begun
-        around = Circumstances(place.data, place.features, split, split, None, device, "float32", seconds)
+        around = dataclasses.replace(around, seconds=time.monotonic() - begun)
+        if len(runs) == 1:
+            explanations = measure(runs, split, _boxes(around.data), SAMPLE, around.device, report)
+            around = dataclasses.replace(around, explanations=explanations)
         card = build_card(sources, evaluation, protocol, around)
     return View(name, kind, runs, scores, evaluation, card)
+
+
+def _boxes(data: Path) -> BoxedThings | str:
+    """Find boxes, or say why there are none; a file beside the data that is no good spoils no report."""
+    try:
+        return find_boxes(data) or NO_BOXES
+    except InputError as error:
+        return error.problem
 
 
 def _own_card(run: Run, source: Source, split: Split) -> dict[str, Any] | None:
@@ -145,7 +155,7 @@ def _own_card(run: Run, source: Source, split: Split) -> dict[str, Any] | None:
             and card["protocol"]["ties"] == "expected"
             and entry["weights_sha256"] == source.models[0].get("weights_sha256")
         )
-        complete = {"title", "warnings", "notes", "chosen_by", "command", "versions"} <= card.keys()
+        complete = {"title", "explanations", "warnings", "notes", "protocol"} <= card.keys()
         return card if same and complete and card["results"]["whole"]["figures"] else None
     except (AssertionError, KeyError, TypeError, ValueError):
         return None
@@ -158,7 +168,9 @@ def _adopted(runs: Sequence[Run], files: Sequence[Path], split: Split) -> list[S
     for run, source in zip(runs, sources, strict=True):
         made = [model.get("weights_sha256") for model in source.models]
         if made != [describe_run(run)["weights_sha256"]]:
-            raise InputError(f"{source.name}: was not made by {run.path} as it is now", "score it again, or leave it out")
+            raise InputError(
+                f"{source.name}: was not made by {run.path} as it is now", "score it again, or leave it out"
+            )
     return sources
 
 
