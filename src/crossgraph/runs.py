@@ -2,7 +2,7 @@
 
 run.json            what it is and where it came from (`RunInfo`)
 model.safetensors   weights, of the epoch that the choosing split liked best
-vocabulary.json     the words its rows stand for
+vocabulary.json     the words its rows stand for; or a text model's tokenizer, whole
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from crossgraph.core import config as configs
 from crossgraph.core.errors import InputError
 from crossgraph.files import atomic_write, read_json, write_json
 from crossgraph.models.base import MODELS, Inputs, Matcher
+from crossgraph.text.pieces import load_vocabulary
 from crossgraph.text.vocabulary import Vocabulary
 
 FORMAT_VERSION = 1
@@ -49,6 +50,7 @@ class RunInfo:
         git_revision: Of the program, where known.
         versions: Of the program and its libraries.
         history: Earlier runs that this one was fine-tuned from.
+        began_with: Files whose vectors or weights the text encoder began with, by kind, with their digests.
     """
 
     model: str
@@ -63,6 +65,7 @@ class RunInfo:
     git_revision: str = ""
     versions: dict[str, str] = field(default_factory=versions)
     history: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
+    began_with: dict[str, Any] = field(default_factory=dict[str, Any])
 
 
 @dataclass(frozen=True)
@@ -126,7 +129,7 @@ def load_run(folder: Path) -> Run:
         InputError: The folder is no run, a file of it is missing or broken, or its parts do not fit.
     """
     info = read_info(folder)
-    vocabulary = Vocabulary.load(folder / "vocabulary.json")
+    vocabulary = load_vocabulary(folder / "vocabulary.json")
     model_class = MODELS[info.model]
     source = str(folder / "run.json")
     inputs = configs.build(Inputs, info.inputs, f"{source}: inputs")

@@ -18,6 +18,8 @@ def train(
     out: Path,
     features: Path | None = None,
     vocab: Path | None = None,
+    text_model: Path | None = None,
+    word_vectors: Path | None = None,
     init: Path | None = None,
     resume: bool = False,
     small: bool = False,
@@ -37,6 +39,10 @@ def train(
         out: Folder to write the run to.
         features: Folder of region features that `crossgraph extract` made; DATA/features by default.
         vocab: A vocabulary file; built from the train captions by default.
+        text_model: Folder of a pretrained text encoder of `transformers`, to read captions in place of a GRU; its
+            own weights stay as they are unless --model.config.text_training=fine-tuned.
+        word_vectors: A file of word vectors (GloVe's text, or vectors.npy with words.txt beside it) that the
+            embeddings of known words begin with.
         init: A run to fine-tune; words it does not know are added.
         resume: Go on from the last checkpoint in OUT.
         small: Use the recipe's small form, which runs in seconds.
@@ -56,11 +62,12 @@ def train(
             recipe=recipe,
             overrides=overrides,
             small=small,
-            sources=Sources(data, features, vocab, init, typed_command()),
+            sources=Sources(data, features, vocab, init, typed_command(), word_vectors),
             out=out,
             resume=resume,
             seeds=seeds,
             device=device,
             devices=devices,
+            text_model=text_model,
         )
     )

@@ -21,6 +21,7 @@ from crossgraph.train.loop import fit
 from crossgraph.train.run_folder import CHECKPOINTS, first_difference, locked, refuse_other
 from crossgraph.train.seeds import summarise, table
 from crossgraph.train.state import TrainingState
+from crossgraph.train.text_side import text_model_overrides
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
@@ -40,6 +41,7 @@ class Request:
         seeds: How many runs.
         device: "auto", "cpu" or "cuda".
         devices: Processes on this machine.
+        text_model: The folder of a pretrained text encoder.
     """
 
     recipe: str
@@ -51,6 +53,7 @@ class Request:
     seeds: int = 1
     device: str = "auto"
     devices: int = 1
+    text_model: Path | None = None
 
 
 def run(request: Request) -> list[TrainingState]:
@@ -65,7 +68,8 @@ def run(request: Request) -> list[TrainingState]:
     """
     if request.seeds < 1:
         raise InputError(f"--seeds is {request.seeds}", "give at least 1")
-    recipe = recipes.load(recipes.find(request.recipe), request.overrides, request.small)
+    overrides = [*text_model_overrides(request.text_model), *request.overrides]
+    recipe = recipes.load(recipes.find(request.recipe), overrides, request.small)
     seeds = range(recipe.seed, recipe.seed + request.seeds)
     runs = [(seed, request.out if request.seeds == 1 else request.out / f"seed-{seed}") for seed in seeds]
     first = process_rank() == 0

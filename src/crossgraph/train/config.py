@@ -59,12 +59,14 @@ class OptimiserChoice:
         lr: Learning rate before the schedule; the hinge being a sum over the batch, it belongs to the batch size.
         weight_decay: 0 as published.
         clip: Largest 2-norm of the whole gradient; 0 turns clipping off.
+        text_model_lr: Share of the learning rate that a fine-tuned text model's own weights get.
     """
 
     name: Literal["adam", "adamw"] = "adam"
     lr: float = 2e-4
     weight_decay: float = 0.0
     clip: float = 2.0
+    text_model_lr: float = 0.1
 
 
 @dataclass(frozen=True)
@@ -220,7 +222,7 @@ _AT_LEAST: Mapping[str, float] = {
     "checkpoint.every_steps": 0,
     "collapse.after_steps": 1,
 }
-_POSITIVE = ("optimiser.lr", "loss.temperature", "schedule.factor")
+_POSITIVE = ("optimiser.lr", "optimiser.text_model_lr", "loss.temperature", "schedule.factor")
 _SHARES = ("regularise.region_dropout", "regularise.word_dropout", "regularise.average")
 
 

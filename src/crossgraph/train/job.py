@@ -25,6 +25,7 @@ from crossgraph.train import rng
 from crossgraph.train.config import FREE_ON_RESUME, Recipe
 from crossgraph.train.feed import Feed
 from crossgraph.train.state import TrainingState
+from crossgraph.train.text_side import begin_text_encoder, find_vocabulary, with_text_model
 from crossgraph.train.warm_start import WarmStart
 
 CHOOSING_SPLIT = "dev"
@@ -40,6 +41,7 @@ class Sources:
         vocabulary: A vocabulary file; built from the train captions without one.
         init: A run to start from.
         command: What was typed, for the record.
+        word_vectors: A file whose vectors the word embeddings begin with.
     """
 
     data: Path
@@ -47,6 +49,7 @@ class Sources:
     vocabulary: Path | None = None
     init: Path | None = None
     command: str = ""
+    word_vectors: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -146,10 +149,12 @@ def prepare(recipe: Recipe, sources: Sources, splits: Splits, rank: int = 0, ran
     train, dev = splits.train, splits.dev
     if recipe.evaluate.dev_limit:
         dev = first_images(dev, recipe.evaluate.dev_limit)
+    recipe = with_text_model(recipe, sources.init)
     start = WarmStart.load(sources.init, recipe) if sources.init else None
-    vocabulary = _vocabulary(recipe, sources, train, start)
+    vocabulary = find_vocabulary(recipe, sources.vocabulary, train, start)
     rng.seed_everything(recipe.seed)
     model = build_model(recipe, train, vocabulary)
+    began_with = begin_text_encoder(model, vocabulary, sources.word_vectors, start is None, rank == 0)
     if start is not None:
         start.fill(model, vocabulary, train)
     for split in (train, dev):
@@ -164,7 +169,7 @@ def prepare(recipe: Recipe, sources: Sources, splits: Splits, rank: int = 0, ran
         vocabulary=vocabulary,
         dev=dev,
         feed=feed,
-        about=_about(recipe, model, vocabulary, fingerprints, start, ranks),
+        about=_about(recipe, model, vocabulary, fingerprints, start, ranks, began_with),
         info=RunInfo(
             model=recipe.model.name,
             config=described["config"],
@@ -175,6 +180,7 @@ def prepare(recipe: Recipe, sources: Sources, splits: Splits, rank: int = 0, ran
             command=sources.command,
             git_revision=git_revision(),
             history=start.history if start is not None else [],
+            began_with=began_with,
         ),
     )
 
@@ -199,14 +205,6 @@ def build_model(recipe: Recipe, train: Split, vocabulary: Vocabulary) -> Matcher
     raise InputError(f"model '{recipe.model.name}': {problem}", "change the recipe's model.config")
 
 
-def _vocabulary(recipe: Recipe, sources: Sources, train: Split, start: WarmStart | None) -> Vocabulary:
-    if sources.vocabulary is not None:
-        given = Vocabulary.load(sources.vocabulary)
-        return start.extend(given.words) if start is not None else given
-    built = Vocabulary.build(train.captions, recipe.vocabulary_minimum)
-    return start.extend(built.words) if start is not None else built
-
-
 def _about(
     recipe: Recipe,
     model: Matcher,
@@ -214,6 +212,7 @@ def _about(
     fingerprints: dict[str, str],
     start: WarmStart | None,
     ranks: int,
+    began_with: dict[str, Any],
 ) -> dict[str, Any]:
     must_agree = {
         "recipe": {key: value for key, value in configs.to_dict(recipe).items() if key not in FREE_ON_RESUME},
@@ -222,6 +221,7 @@ def _about(
         "inputs": dataclasses.asdict(model.inputs),  # pyright: ignore[reportArgumentType]
         "init": start.fingerprint if start is not None else None,
         "processes": ranks,
+        "word_vectors": began_with.get("word_vectors", {}).get("sha256"),
     }
     record = {
         "chosen_by_split": CHOOSING_SPLIT,

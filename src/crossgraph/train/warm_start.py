@@ -15,6 +15,7 @@ from crossgraph.data.split import Split
 from crossgraph.files import sha256
 from crossgraph.models.base import Matcher
 from crossgraph.runs import Run, load_run
+from crossgraph.text.pieces import PieceVocabulary
 from crossgraph.text.vocabulary import Vocabulary
 from crossgraph.train.config import Recipe
 from crossgraph.train.run_folder import first_difference
@@ -70,6 +71,8 @@ class WarmStart:
     def extend(self, words: Sequence[str]) -> Vocabulary:
         """Return the run's vocabulary with the words it lacks appended, so that old rows keep their numbers."""
         known = self.run.vocabulary
+        if isinstance(known, PieceVocabulary):
+            return known
         return Vocabulary([*known.words, *(word for word in words if word not in known)])
 
     def fill(self, model: Matcher, vocabulary: Vocabulary, train: Split) -> None:
@@ -107,8 +110,9 @@ class WarmStart:
 
 
 def _decisive(config: Mapping[str, Any]) -> dict[str, Any]:
-    """Leave out what changes no weight and no score: fine-tuning may drop out more or less."""
-    return {key: value for key, value in config.items() if "dropout" not in key}
+    """Leave out what changes no weight and no score: fine-tuning may drop out more, or train more."""
+    free = ("text_model", "text_training")
+    return {key: value for key, value in config.items() if "dropout" not in key and key not in free}
 
 
 def _grows(old: torch.Tensor, new: torch.Tensor, words: int) -> bool:
