@@ -157,3 +157,14 @@ def test_the_example_in_the_help_of_train_is_a_key_that_recipes_have(capsys: pyt
     example = re.search(r"for\s+example\s+--model\.config\.(\w+)=", capsys.readouterr().out)
     assert example
     assert example[1] in {field.name for field in fields(SGR.Config)}
+
+
+def test_an_option_of_many_values_may_be_repeated():
+    seen = []
+
+    def command(*, track: list[str] | None = None) -> None:
+        seen.append(track)
+
+    for words in (["--track", "a", "--track", "b"], ["--track", "a", "b"], ["--track=a", "--track=b"], []):
+        call(command, "crossgraph command", words)
+    assert seen == [["a", "b"], ["a", "b"], ["a", "b"], None]

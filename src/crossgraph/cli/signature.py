@@ -257,6 +257,8 @@ def _parser(parameters: Sequence[Parameter], prog: str, doc: str, collects: bool
         settings |= {"type": p.convert, "metavar": p.shown}
         if p.many:
             settings["nargs"] = "+" if p.required or p.option else "*"
+            if p.option and not p.default:
+                settings["action"] = "extend"  # --x a --x b is --x a b
         elif not p.option and not p.required:
             settings["nargs"] = "?"
         if not p.required:
