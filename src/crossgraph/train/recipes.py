@@ -23,8 +23,22 @@ _FOLDERS = (_PACKAGE / "recipes", _PACKAGE.parents[1] / "recipes")
 
 def shipped() -> dict[str, Path]:
     """Return the recipes that come with the program, by name."""
+    return {path.stem: path for path in _shipped_files() if not is_sweep(path)}
+
+
+def shipped_sweeps() -> dict[str, Path]:
+    """Return the sweeps over recipes that come with the program, by name; see `crossgraph.sweep`."""
+    return {path.stem: path for path in _shipped_files() if is_sweep(path)}
+
+
+def is_sweep(path: Path) -> bool:
+    """Whether a file holds variants of a recipe and not a recipe."""
+    return any(line.startswith("variants:") for line in read_text(path).splitlines())
+
+
+def _shipped_files() -> list[Path]:
     folder = next((folder for folder in _FOLDERS if folder.is_dir()), None)
-    return {path.stem: path for path in sorted(folder.glob("*.yaml"))} if folder else {}
+    return sorted(folder.glob("*.yaml")) if folder else []
 
 
 def find(recipe: str) -> Path:
@@ -35,8 +49,12 @@ def find(recipe: str) -> Path:
     """
     path = Path(recipe)
     if path.is_file():
+        if is_sweep(path):
+            raise InputError(f"{path}: is a sweep over recipes", f"crossgraph sweep {path}")
         return path
     known = shipped()
+    if recipe in shipped_sweeps():
+        raise InputError(f"{recipe}: is a sweep over recipes", f"crossgraph sweep {recipe}")
     if path.is_dir():
         raise InputError(f"{path}: is a folder", f"give a recipe's file or name ({', '.join(known)})")
     if recipe in known:

@@ -1,0 +1,1 @@
+"""Sweeps: a base recipe and named variants of it, trained, evaluated and laid out in one table."""

@@ -1,0 +1,22 @@
+"""`python -m crossgraph.sweep.child WORDS`: `crossgraph WORDS`, until the process that started it is gone.
+
+A sweep that is killed cannot stop its trainings. Each holds the reading end of a pipe instead, as its stdin,
+and takes the end of it for the signal to save and stop.
+"""
+
+from __future__ import annotations
+
+import os
+import runpy
+import signal
+import threading
+
+
+def _follow_parent() -> None:
+    os.read(0, 1)  # not sys.stdin, whose lock would be held while Python shuts down
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+if __name__ == "__main__":
+    threading.Thread(target=_follow_parent, daemon=True).start()
+    runpy.run_module("crossgraph", run_name="__main__", alter_sys=True)

@@ -1,0 +1,112 @@
+"""One `crossgraph` command in a process of its own, writing to a log file that a sweep reads along."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+from crossgraph.files import unwritable
+
+_INTERRUPTED = 130
+_PATIENCE = 60.0  # seconds to save in
+
+
+class Command:
+    """A command that runs, beside others perhaps.
+
+    Its signals are its own: Ctrl-C on a terminal reaches the sweep alone, which then tells each command once.
+
+    Args:
+        words: What stands behind `crossgraph`.
+        log: Where its output goes; appended to, so that a command that goes on keeps its history.
+        environment: Of the process.
+        say: Hears its lines.
+
+    Raises:
+        InputError: The log cannot be written.
+    """
+
+    def __init__(
+        self, words: Sequence[str], log: Path, environment: Mapping[str, str], say: Callable[[str], None]
+    ) -> None:
+        self._log, self._say = log, say
+        self._last, self._rest = "", b""
+        try:
+            log.parent.mkdir(parents=True, exist_ok=True)
+            with log.open("ab") as out:
+                self._read_to = out.tell()
+                self._process = subprocess.Popen(
+                    [sys.executable, "-m", "crossgraph.sweep.child", *words],
+                    stdin=subprocess.PIPE,  # never written to: its end tells the command that the sweep is gone
+                    stdout=subprocess.DEVNULL,
+                    stderr=out,
+                    env=dict(environment),
+                    start_new_session=True,
+                )
+        except OSError as error:
+            raise unwritable(log, error) from error
+
+    @property
+    def running(self) -> bool:
+        """Whether it has not ended; passes on what it has said since the last look."""
+        ended = self._process.poll() is not None
+        self._pass_on()
+        return not ended
+
+    @property
+    def problem(self) -> str | None:
+        """Why it failed, in one line; None while it runs and where it did well."""
+        code = self._process.poll()
+        if not code:
+            return None
+        if code < 0:
+            name = signal.Signals(-code).name if -code in list(signal.Signals) else str(-code)
+            return f"ended by {name}" + (" (not enough memory?)" if -code == signal.SIGKILL else "")
+        if code == _INTERRUPTED:
+            return "was stopped"
+        return re.sub(r"^crossgraph [\w-]+: ", "", self._last) or f"ended with code {code}"
+
+    def ask_to_stop(self) -> None:
+        """Do as Ctrl-C does."""
+        if self._process.poll() is None:
+            self._process.send_signal(signal.SIGINT)
+
+    def end(self) -> None:
+        """Wait until it has saved, or make an end of it."""
+        try:
+            self._process.wait(timeout=_PATIENCE)
+        except (subprocess.TimeoutExpired, KeyboardInterrupt):
+            self._process.kill()
+            self._process.wait()
+        finally:
+            if self._process.stdin is not None:
+                with contextlib.suppress(OSError):
+                    self._process.stdin.close()
+            self._pass_on()
+
+    def _pass_on(self) -> None:
+        try:
+            with self._log.open("rb") as file:
+                file.seek(self._read_to)
+                new = file.read()
+        except OSError:
+            return
+        self._read_to += len(new)
+        *lines, self._rest = (self._rest + new).split(b"\n")
+        for line in lines:
+            text = line.decode("utf-8", "replace").strip()
+            if text:
+                self._last = text
+                self._say(text)
+
+
+def environment(jobs: int) -> dict[str, str]:
+    """Return the environment of commands of which `jobs` run beside each other: each gets its share of the cores."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return {"OMP_NUM_THREADS": str(max(1, cores // jobs)), **os.environ, "PYTHONUNBUFFERED": "1"}

@@ -1,0 +1,176 @@
+"""Where each run of a sweep stands, read from its folder; and who may write there."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from crossgraph.core import config as configs
+from crossgraph.core.errors import InputError
+from crossgraph.files import read_json, read_text, sha256, unwritable
+from crossgraph.sweep.definition import RESERVED, Planned, Sweep, Variant
+from crossgraph.train.checkpoint import load_checkpoint
+from crossgraph.train.config import FREE_ON_RESUME
+from crossgraph.train.run_folder import CHECKPOINTS, first_difference, locked, refuse_other
+
+_LOCK = ".sweep.lock"
+LOGS = RESERVED[0]
+
+
+@dataclass(frozen=True)
+class Standing:
+    """What a run's folder says of its training.
+
+    Attributes:
+        state: Not begun, begun, or finished.
+        must_agree: What it was trained with: recipe, data, words; empty where nothing was begun.
+    """
+
+    state: Literal["new", "begun", "finished"] = "new"
+    must_agree: Mapping[str, Any] | None = None
+
+
+@dataclass(frozen=True)
+class Places:
+    """Where the parts of a sweep lie.
+
+    Attributes:
+        out: The sweep's folder.
+        sweep: Its file.
+        split: What is evaluated.
+    """
+
+    out: Path
+    sweep: Sweep
+    split: str
+
+    def run(self, variant: Variant, seed: int) -> Path:
+        """Return the run's folder: one below the variant's where there are several seeds."""
+        folder = self.out / variant.name
+        return folder if len(self.sweep.seeds) == 1 else folder / f"seed-{seed}"
+
+    def runs(self, variant: Variant, seed: int) -> list[Path]:
+        """Return the runs that a row is made from: its own, or its members'."""
+        if not variant.ensemble:
+            return [self.run(variant, seed)]
+        return [self.run(self.sweep[name], seed) for name in variant.ensemble]
+
+    def card(self, variant: Variant, seed: int) -> Path:
+        """Return the row's card, where `crossgraph evaluate` leaves it."""
+        folder = self.run(variant, seed)
+        if variant.ensemble:
+            return (folder if self.split == "test" else folder / self.split) / "card.json"
+        return folder / ("card.json" if self.split == "test" else f"card-{self.split}.json")
+
+    def log(self, variant: Variant, seed: int) -> Path:
+        """Return the file that a row's commands write their progress to."""
+        return self.out / LOGS / f"{self.run(variant, seed).relative_to(self.out).as_posix().replace('/', '-')}.log"
+
+
+def look(run: Path) -> Standing:
+    """Tell where a training stands.
+
+    Raises:
+        InputError: Its checkpoint is broken.
+    """
+    checkpoint = load_checkpoint(run / CHECKPOINTS)
+    if checkpoint is None:
+        return Standing()
+    state = checkpoint.values["state"]
+    finished = bool(state["finished"]) and (run / "run.json").exists()
+    return Standing("finished" if finished else "begun", checkpoint.values["must_agree"])
+
+
+def seconds_of_training(run: Path) -> float | None:
+    """Return how long a training has been at work, as its log says; None where that is gone."""
+    try:
+        last = read_text(run / "log.jsonl").splitlines()[-1]
+        return float(json.loads(last)["seconds"])
+    except (InputError, LookupError, ValueError, TypeError):
+        return None
+
+
+def refuse_changed(planned: Planned, run: Path, standing: Standing, data: Mapping[str, str]) -> None:
+    """Refuse to go on with, or to count, a run that was trained with something else; nothing is ever removed.
+
+    Args:
+        planned: What the sweep says now.
+        run: The run's folder.
+        standing: What it holds.
+        data: Fingerprints of the splits that training reads.
+
+    Raises:
+        InputError: The folder is another's, or the recipe or the data differ; what differs is named.
+    """
+    refuse_other(run, resume=True)
+    if standing.must_agree is None:
+        return
+    wanted = {key: value for key, value in configs.to_dict(planned.recipe).items() if key not in FREE_ON_RESUME}
+    for before, now in ((standing.must_agree["recipe"], wanted), (standing.must_agree["data"], data)):
+        if difference := first_difference(before, now, ignore_new=True):
+            key, old, new = difference
+            shown = ("other data", "this") if now is data else (f"{key} {old}", str(new))
+            raise InputError(
+                f"{run}: was trained with {shown[0]}, now it is {shown[1]}",
+                f"remove {run} to train it again, or give another --out",
+            )
+
+
+def valid_card(path: Path, runs: list[Path], fingerprint: str) -> dict[str, Any] | None:
+    """Return a card if it is of these runs' present weights and of this data; else None.
+
+    Args:
+        path: The card.
+        runs: What it should be made from.
+        fingerprint: Of the split that should be evaluated.
+    """
+    try:
+        card = read_json(path)
+        weights = [entry["weights_sha256"] for entry in card["models"]["entries"]]
+        same = weights == [sha256(run / "model.safetensors") for run in runs]
+        return card if same and card["data"]["fingerprint"] == fingerprint else None
+    except (InputError, OSError, KeyError, TypeError):
+        return None
+
+
+@contextlib.contextmanager
+def alone(out: Path) -> Iterator[None]:
+    """Keep other sweeps out of a folder while the block runs; a kill releases it.
+
+    Raises:
+        InputError: Another sweep writes there, or the folder cannot be written.
+    """
+    import fcntl
+
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        file = (out / _LOCK).open("a+", encoding="ascii")
+    except OSError as error:
+        raise unwritable(out, error) from error
+    with file:
+        try:
+            fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            file.seek(0)
+            owner = file.read().strip() or "unknown"
+            raise InputError(f"{out}: another sweep writes here (process {owner})", "wait for it or stop it") from error
+        file.truncate(0)
+        file.write(str(os.getpid()))
+        file.flush()
+        yield
+
+
+def trains_elsewhere(run: Path) -> bool:
+    """Whether another process still trains in this folder: one whose sweep was killed a moment ago, say."""
+    if not run.exists():
+        return False
+    try:
+        with locked(run):
+            return False
+    except InputError:
+        return True

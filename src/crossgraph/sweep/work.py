@@ -1,0 +1,174 @@
+"""Runs what is left of a sweep: some commands beside each other, each row's training before its evaluation."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+from crossgraph.core.errors import InputError
+from crossgraph.sweep.definition import Planned, Variant
+from crossgraph.sweep.process import Command, environment
+from crossgraph.sweep.standing import Places, trains_elsewhere
+
+Say = Callable[[str], None]
+Stage = Literal["train", "evaluate"]
+_POLL = 0.2  # seconds
+_WAIT_FOR_OTHERS = 120.0  # seconds: a training whose sweep was killed saves and stops
+
+
+@dataclass
+class Row:
+    """One row of one seed, on its way to a card.
+
+    Attributes:
+        variant: What it is.
+        seed: Of its training, or of its members'.
+        stages: What is still to be done, in order.
+        planned: Its training; None for an ensemble.
+        problem: Why it could not be finished.
+    """
+
+    variant: Variant
+    seed: int
+    stages: list[Stage]
+    planned: Planned | None = None
+    problem: str = ""
+
+    @property
+    def done(self) -> bool:
+        """Whether nothing is left to do, or nothing can be done."""
+        return not self.stages or bool(self.problem)
+
+
+@dataclass
+class Work:
+    """All rows of a sweep that were asked for.
+
+    Attributes:
+        rows: In the table's order.
+        places: Where everything lies.
+        shared: Options of both commands: data, features, device.
+        training: Options of `crossgraph train` alone: `--small`, a vocabulary.
+        jobs: Commands beside each other.
+        say: Hears progress.
+    """
+
+    rows: list[Row]
+    places: Places
+    shared: Sequence[str]
+    training: Sequence[str]
+    jobs: int
+    say: Say
+    _running: list[tuple[Row, Command]] = field(default_factory=list[tuple[Row, Command]])
+
+    def run(self, ended: Callable[[Mapping[str, str]], object]) -> dict[str, str]:
+        """Work until every row has ended, well or not.
+
+        Args:
+            ended: Called after every row that has, with the problems so far.
+
+        Returns:
+            The problem of each row that failed, by `key`.
+
+        Raises:
+            KeyboardInterrupt: Ctrl-C; what ran has saved.
+        """
+        with self._stopping():
+            while self._running or any(self._ready()):
+                before = sum(row.done for row in self.rows)
+                for row in list(self._ready())[: self.jobs - len(self._running)]:
+                    self._start(row)
+                time.sleep(_POLL)
+                for row, command in list(self._running):
+                    if not command.running:
+                        self._running.remove((row, command))
+                        command.end()
+                        self._ended(row, command.problem)
+                if sum(row.done for row in self.rows) > before:
+                    ended(self.problems)
+        return self.problems
+
+    @property
+    def problems(self) -> dict[str, str]:
+        """The problem of each row that failed, by `key`."""
+        return {key(row.variant, row.seed): row.problem for row in self.rows if row.problem}
+
+    def words(self, row: Row) -> list[str]:
+        """Return the row's next command as a person would type it, without `crossgraph`."""
+        if row.stages[0] == "train":
+            assert row.planned is not None
+            out = self.places.run(row.variant, row.seed)
+            words = ["train", row.planned.base, *self.shared, *self.training, "--out", str(out)]
+            words += ["--resume"] if out.exists() else []
+            return words + [f"--{override}" for override in row.planned.overrides]
+        runs = [str(run) for run in self.places.runs(row.variant, row.seed)]
+        words = ["evaluate", *runs, *self.shared, "--split", self.places.split]
+        card = self.places.card(row.variant, row.seed)
+        return words + (["--out", str(card.parent)] if row.variant.ensemble else [])
+
+    def _ready(self) -> Iterator[Row]:
+        """Walk over the rows that could be started now."""
+        busy = [row for row, _ in self._running]
+        for row in self.rows:
+            if row.done or any(row is other for other in busy):
+                continue
+            members = self._members(row)
+            if failed := [member for member in members if member.problem]:
+                row.problem = f"{failed[0].variant.name} is missing"
+            elif all(member.done for member in members):
+                yield row
+
+    def _members(self, row: Row) -> list[Row]:
+        names = row.variant.ensemble
+        return [other for other in self.rows if other.variant.name in names and other.seed == row.seed]
+
+    def _start(self, row: Row) -> None:
+        name, stage = key(row.variant, row.seed), row.stages[0]
+        ended = sum(other.done for other in self.rows)
+        self.say(f"[{ended + len(self._running) + 1}/{len(self.rows)}] {name}: {stage}")
+        try:
+            if stage == "train":
+                self._wait_for_others(row)
+            log = self.places.log(row.variant, row.seed)
+            command = Command(self.words(row), log, environment(self.jobs), lambda line: self.say(f"{name}: {line}"))
+        except InputError as error:
+            self._ended(row, str(error))
+            return
+        self._running.append((row, command))
+
+    def _wait_for_others(self, row: Row) -> None:
+        run, until = self.places.run(row.variant, row.seed), time.monotonic() + _WAIT_FOR_OTHERS
+        told = False
+        while trains_elsewhere(run):
+            if time.monotonic() > until:
+                raise InputError(f"{run}: another training writes here", "wait for it or stop it")
+            if not told:
+                self.say(f"{row.variant.name}: waiting for another training in {run} to stop")
+                told = True
+            time.sleep(_POLL)
+
+    def _ended(self, row: Row, problem: str | None) -> None:
+        if problem is None:
+            row.stages.pop(0)
+        else:
+            row.problem = problem
+            self.say(f"{key(row.variant, row.seed)}: {problem}")
+
+    @contextlib.contextmanager
+    def _stopping(self) -> Iterator[None]:
+        """Let what runs save and stop when the block is left early."""
+        try:
+            yield
+        finally:
+            for _, command in self._running:
+                command.ask_to_stop()
+            for _, command in self._running:
+                command.end()
+
+
+def key(variant: Variant, seed: int) -> str:
+    """Return what a row of one seed is called."""
+    return variant.name if not seed else f"{variant.name} (seed {seed})"
