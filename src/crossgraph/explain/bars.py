@@ -116,7 +116,7 @@ def draw_bars(
             room_left = _LABEL - 0.08 - mark
             sheet.write(left + room_left, base, bar.label, 10, color=ink, align="right", room=room_left)
             end = left + _LABEL + (width - _LABEL - _VALUE) * min(1.0, bar.share / longest)
-            sheet.write(end + 0.06, base, percent(bar.share), 9.5, color=ink)
+            sheet.write(end + 0.06, base, percent(bar.share), 9.5, color=ink, cover=True)
         if even < longest:
             axes.axvline(even, color=sheet.theme.ink, linewidth=0.9, linestyle=(0, (2, 2)), alpha=0.75)
 

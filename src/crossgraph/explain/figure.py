@@ -39,7 +39,8 @@ def draw_explanation(alignment: Alignment, out: Path, theme: ThemeName = "light"
 
 def _draw_head(sheet: Sheet, alignment: Alignment) -> float:
     faint = sheet.theme.faint
-    y = sheet.paragraph(_EDGE, 0.62, alignment.sentence, _ROOM, 17, weight="bold", most=4) + 0.46
+    long = sheet.width_of(sheet.lettering.clean(alignment.sentence), 17, "bold") > 2 * _ROOM
+    y = sheet.paragraph(_EDGE, 0.62, alignment.sentence, _ROOM, 13 if long else 17, weight="bold", most=5) + 0.46
     taken = sheet.write(_EDGE, y, f"score {alignment.score:.2f}", 14, weight="bold")
     told = f"{alignment.run} ({alignment.model.upper()}). {score_meaning(alignment.model)}"
     return sheet.paragraph(_EDGE + taken + 0.2, y - 0.02, told, _ROOM - taken - 0.2, 10.5, color=faint) + 0.28
@@ -113,6 +114,6 @@ def _draw_words(sheet: Sheet, alignment: Alignment, picture: ShownPicture | None
         said = f"Outlined: each word's {OUTLINED} strongest boxes, with their shares of its attention."
     if plan.left_out:
         said += f" Shown are the {len(plan.rows)} content words that counted most, of {len(alignment.content)}."
-    y = sheet.paragraph(_EDGE, y + 0.32, said, _ROOM, 10, color=theme.faint) + 0.04
+    y = sheet.paragraph(_EDGE, y + 0.32, said, _ROOM - 2.8, 10, color=theme.faint) + 0.04
     draw_panels(sheet, alignment, picture, plan, _EDGE, y, top)
     return y + plan.total_height

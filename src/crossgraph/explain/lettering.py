@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 MISSING = "□"
+_DEFAULT = "DejaVu Sans"  # comes with matplotlib
 _MOST_FONTS = 200  # looked into for letters that the default font lacks
 _LIKELY = ("Noto Sans", "CJK", "Unicode", "WenQuanYi", "Hiragino", "Yu Gothic", "PingFang", "FreeSans")
 
@@ -19,13 +20,17 @@ class Lettering:
     Args:
         texts: All texts of a figure that were not written by us.
 
-    Attributes:
-        families: Font families, in the order in which they are asked for a letter.
     """
 
     def __init__(self, texts: Iterable[str]) -> None:
         wanted = frozenset(ord(letter) for text in texts for letter in text)
-        self.families, self._absent = _families(wanted - _letters(_default()))
+        self._families, self._absent = _families(wanted - _letters(_default()))
+
+    def font(self, text: str, size: float, weight: str) -> Any:
+        """Return the properties of a font for cleaned text; only the default font is known to have a bold form."""
+        plain = all(ord(letter) in _letters(_default()) for letter in text)
+        families, weight = (self._families[:1], weight) if plain else (self._families, "normal")
+        return _fonts().FontProperties(family=families, size=size, weight=weight)
 
     def clean(self, text: str) -> str:
         """Return text that these fonts can write: white space made plain, letters that are missing as boxes."""
@@ -77,7 +82,7 @@ def _fonts() -> Any:
 
 
 def _default() -> str:
-    return str(_fonts().findfont("DejaVu Sans"))  # comes with matplotlib
+    return str(_fonts().findfont(_DEFAULT))
 
 
 @functools.lru_cache(maxsize=_MOST_FONTS)
@@ -90,7 +95,7 @@ def _letters(path: str) -> frozenset[int]:
 
 @functools.lru_cache(maxsize=16)
 def _families(missing: frozenset[int]) -> tuple[list[str], frozenset[int]]:
-    families = ["DejaVu Sans"]
+    families = [_DEFAULT]
     for font in _candidates() if missing else []:
         if found := missing & _letters(font.fname):
             families.append(font.name)
@@ -102,6 +107,7 @@ def _families(missing: frozenset[int]) -> tuple[list[str], frozenset[int]]:
 
 def _candidates() -> list[Any]:
     plain = [font for font in _fonts().fontManager.ttflist if font.style == "normal" and font.weight in (400, "normal")]
-    named = {font.name: font for font in reversed(plain) if "Emoji" not in font.name or "Color" not in font.name}
+    unfit = ("Color", "Last Resort")  # bitmaps; a font whose letters are all placeholders
+    named = {font.name: font for font in reversed(plain) if not any(word in font.name for word in unfit)}
     likely = sorted(named.values(), key=lambda font: (not any(word in font.name for word in _LIKELY), font.name))
     return likely[:_MOST_FONTS]

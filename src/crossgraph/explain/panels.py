@@ -17,7 +17,10 @@ from crossgraph.vision.boxes import find_grids
 
 MOST = 12
 OUTLINED = 3  # boxes of a word
-_HEAD, _BETWEEN = 0.34, 0.22  # inches: above a panel for its word, between panels
+_BETWEEN = 0.22  # inches between panels
+_LINE = 0.2  # inches a line above a panel takes
+_ROOMY, _LEAST = 2.2, 1.3  # inches: from where word and place share a line; the narrowest place for a word
+_TALLEST = 3.4
 _LEAST_TOP = 8.0  # times an even spread: a scale that ends lower would make flat attention look sharp
 
 
@@ -29,6 +32,7 @@ class PanelPlan:
         rows: Tokens that get a panel, in the sentence's order.
         left_out: Content words that get none.
         columns: Panels beside each other.
+        slot: Inches across for a panel with its words.
         width: Of a panel's picture, in inches.
         height: Of a panel's picture, in inches.
     """
@@ -36,13 +40,19 @@ class PanelPlan:
     rows: list[int]
     left_out: int
     columns: int
+    slot: float
     width: float
     height: float
 
     @property
+    def head(self) -> float:
+        """Inches above a picture: one line where word and place fit on it, else two."""
+        return (1 if self.slot > _ROOMY else 2) * _LINE + 0.12
+
+    @property
     def total_height(self) -> float:
         """Inches that all panels take downwards."""
-        return math.ceil(len(self.rows) / max(1, self.columns)) * (_HEAD + self.height + _BETWEEN)
+        return math.ceil(len(self.rows) / max(1, self.columns)) * (self.head + self.height + _BETWEEN)
 
 
 def plan_panels(alignment: Alignment, aspect: float, room: float, most: int = MOST) -> PanelPlan:
@@ -56,17 +66,21 @@ def plan_panels(alignment: Alignment, aspect: float, room: float, most: int = MO
     """
     content = alignment.content
     rows = sorted(sorted(content, key=lambda row: -alignment.significance[row])[:most])
-    columns = _columns(len(rows), aspect)
-    width = (room - _BETWEEN * (columns - 1)) / columns
-    height = min(width / aspect, 3.4)
-    return PanelPlan(rows, len(content) - len(rows), columns, min(width, height * aspect), height)
+    columns = _columns(len(rows), aspect, room)
+    slot = (room - _BETWEEN * (columns - 1)) / columns
+    height = min(slot / aspect, _TALLEST)
+    return PanelPlan(rows, len(content) - len(rows), columns, slot, min(slot, height * aspect), height)
 
 
-def _columns(count: int, aspect: float) -> int:
+def _columns(count: int, aspect: float, room: float) -> int:
     """Return how many panels stand beside each other: of the numbers that suit the aspect the one with least blank."""
-    suiting = (
-        range(1, 2) if aspect > 5 else range(2, 3) if aspect > 2.4 else range(3, 6) if aspect > 0.6 else range(6, 9)
-    )
+    if aspect > 2.4:
+        return 1 if aspect > 5 else 2
+    if aspect > 0.6:
+        suiting = [columns for columns in range(3, 6) if (room + _BETWEEN) / columns > _LEAST] or [2]
+    else:
+        widest = int((room + _BETWEEN) / (max(_LEAST, _TALLEST * aspect) + _BETWEEN))
+        suiting = range(max(2, widest - 2), widest + 1)
     return min(suiting, key=lambda columns: (-count % columns, abs(columns - 4)))
 
 
@@ -89,17 +103,24 @@ def draw_panels(
     sheet: Sheet, alignment: Alignment, picture: ShownPicture, plan: PanelPlan, x: float, y: float, top: float
 ) -> None:
     """Draw the planned panels downwards from (x, y); `top` ends the scale, see `scale_top`."""
-    step = (plan.width + _BETWEEN, _HEAD + plan.height + _BETWEEN)
     for number, row in enumerate(plan.rows):
-        left, upper = x + number % plan.columns * step[0], y + number // plan.columns * step[1]
-        found = strongest_region(alignment, row)
-        token, peak = alignment.tokens[row], percent(found.share)
-        label = token.text if token.known else f"? {token.text}"
-        told = f"{found.place}, {peak}" if plan.width > 1.9 else peak
-        taken = sheet.width_of(told, 9.5)
-        sheet.write(left, upper + 0.22, label, 11, weight="bold", room=max(0.3, plan.width - taken - 0.1))
-        sheet.write(left + plan.width, upper + 0.22, told, 9.5, color=sheet.theme.faint, align="right")
-        draw_word(sheet, alignment, picture, row, (left, upper + _HEAD, plan.width, plan.height), top)
+        left = x + number % plan.columns * (plan.slot + _BETWEEN)
+        upper = y + number // plan.columns * (plan.head + plan.height + _BETWEEN)
+        _draw_words(sheet, alignment, plan, row, left, upper)
+        draw_word(sheet, alignment, picture, row, (left, upper + plan.head, plan.width, plan.height), top)
+
+
+def _draw_words(sheet: Sheet, alignment: Alignment, plan: PanelPlan, row: int, left: float, upper: float) -> None:
+    token, found = alignment.tokens[row], strongest_region(alignment, row)
+    told, faint = f"{found.place}, {percent(found.share)}", sheet.theme.faint
+    room = plan.slot
+    if plan.slot > _ROOMY:
+        room -= 0.1 + sheet.width_of(told, 9.5)
+        sheet.write(left + plan.slot, upper + _LINE, told, 9.5, color=faint, align="right")
+    else:
+        sheet.write(left, upper + 2 * _LINE, told, 9.5, color=faint, room=plan.slot)
+    label = token.text if token.known else f"? {token.text}"
+    sheet.write(left, upper + _LINE, label, 11, weight="bold", room=max(0.3, room))
 
 
 def draw_word(

@@ -74,7 +74,8 @@ class Sheet:
 
     def width_of(self, text: str, size: float, weight: str = "normal") -> float:
         """Return how wide a text is, in inches."""
-        width, _, _ = self._renderer.get_text_width_height_descent(text, self._font(size, weight), ismath=False)
+        font = self.lettering.font(text, size, weight)
+        width, _, _ = self._renderer.get_text_width_height_descent(text, font, ismath=False)
         return width / DOTS
 
     def write(
@@ -88,6 +89,7 @@ class Sheet:
         weight: Literal["normal", "bold"] = "normal",
         align: Literal["left", "right", "center"] = "left",
         room: float | None = None,
+        cover: bool = False,
     ) -> float:
         """Write one line.
 
@@ -100,20 +102,20 @@ class Sheet:
             weight: Of the letters.
             align: Where `x` is.
             room: Inches it may take; what is longer ends in an ellipsis.
+            cover: Whether a patch of paper under it hides what is there.
 
         Returns:
             Inches it takes.
         """
-        from matplotlib.patheffects import withStroke
-
         shown = self.lettering.clean(text)
         if room is not None:
             shown = shorten(shown, lambda some: self.width_of(some, size, weight) <= room)
         if shown:
             written = self._figure.text(0, 0, shown, color=color or self.theme.ink, ha=align, va="baseline")
             written.set_parse_math(False)
-            written.set_fontproperties(self._font(size, weight))
-            written.set_path_effects([withStroke(linewidth=2.5, foreground=self.theme.paper)])
+            written.set_fontproperties(self.lettering.font(shown, size, weight))
+            if cover:
+                written.set_bbox({"facecolor": self.theme.paper, "edgecolor": "none", "pad": 0.8})
             self._texts.append((written, x, y))
         return self.width_of(shown, size, weight)
 
@@ -157,8 +159,3 @@ class Sheet:
         matplotlib: Any = importlib.import_module("matplotlib")
         with matplotlib.rc_context({"svg.hashsalt": "crossgraph"}), atomic_write(out) as file:  # equal bytes each time
             self._figure.savefig(file, format=kind, dpi=DOTS, facecolor=self.theme.paper, metadata=undated)
-
-    def _font(self, size: float, weight: str) -> Any:
-        from matplotlib.font_manager import FontProperties
-
-        return FontProperties(family=self.lettering.families, size=size, weight=weight)

@@ -10,13 +10,8 @@ from jaxtyping import Float
 from crossgraph.pipeline import AlignedToken, Alignment
 
 GLOBAL_NODE = "global node"
-SCORE_MEANING = (
-    "A similarity from 0 to 1, not a probability: it ranks this model's pairs, and has no meaning beside another "
-    "model's score."
-)
-_OTHER_SCORE = (
-    "A similarity, not a probability: it ranks this model's pairs, and has no meaning beside another model's score."
-)
+SCORE_MEANING = "A similarity from 0 to 1, not a probability; compare it only with this model's other scores."
+_OTHER_SCORE = "A similarity, not a probability; compare it only with this model's other scores."
 _SIGNIFICANCE = {
     "saf": "SAF's filtration weights",
     "sgr": "SGR's edges from the global node, last reasoning step",

@@ -1,0 +1,62 @@
+"""`crossgraph figure`: what a run looks at in a right and in a wrong pair, and what it finds, as one figure."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+
+def figure(
+    run: Path,
+    *,
+    data: Path,
+    features: Path | None = None,
+    split: str = "test",
+    out: Path,
+    query: list[int] | None = None,
+    captions: int = 2,
+    seed: int = 0,
+    theme: Literal["light", "dark"] = "light",
+    device: Literal["auto", "cpu", "cuda"] = "auto",
+) -> None:
+    """Draw captions with their right and their best-ranked wrong picture, and the best five both ways.
+
+    For each caption: where its words looked in both pictures, how much each word counted, and the pictures
+    and captions that are found, the right ones marked by a tick and a solid frame.
+
+    Args:
+        run: A run that `crossgraph train` or `crossgraph import` made.
+        data: The data folder.
+        features: Region features, where they lie elsewhere.
+        split: Which split; all its pictures are searched.
+        out: The figure: .png, .svg or .pdf.
+        query: Captions by their row in the split, from 0; drawn at random otherwise.
+        captions: How many are drawn at random.
+        seed: Of that choice.
+        theme: For a light or a dark page.
+        device: Where to compute; auto takes the accelerator where there is one.
+    """
+    import sys
+
+    from crossgraph.data import open_data
+    from crossgraph.explain.pair_figure import draw_pairs
+    from crossgraph.explain.pairs import check_captions, choose_captions, find_pairs
+    from crossgraph.explain.sheet import check_place, require_matplotlib
+    from crossgraph.runs import load_run
+    from crossgraph.scoring.engine import choose_device
+    from crossgraph.scoring.progress import ScoringProgress
+
+    check_place(out)
+    require_matplotlib()
+    where = choose_device(device)
+    loaded = load_run(run)
+    loaded.model.to(where)
+    opened = open_data(data, features, log=lambda line: print(line, file=sys.stderr)).split(split)
+    chosen = check_captions(query, opened) if query else choose_captions(loaded, opened, captions, seed)
+    with ScoringProgress() as progress:
+        pairs = find_pairs(loaded, opened, chosen, progress.about(f"searching {split}"))
+    draw_pairs(pairs, opened, out, theme)
+    for pair in pairs:
+        place = f"right picture at rank {pair.right.rank:,} of {len(opened.image_ids):,}"
+        print(f"caption {pair.caption}: {place}: {' '.join(opened.captions[pair.caption].split())}")
+    print(f"figure: {out}")
