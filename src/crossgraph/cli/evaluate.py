@@ -19,6 +19,7 @@ def evaluate(
     details: Path | None = None,
     explanations: bool = False,
     boxes: Path | None = None,
+    ids: Path | None = None,
     out: Path | None = None,
     device: Literal["auto", "cpu", "cuda"] = "auto",
     precision: Literal["float32", "bfloat16"] = "float32",
@@ -41,6 +42,7 @@ def evaluate(
         details: Folder for every query's rank and best ten answers (JSONL, TREC).
         explanations: Measure thoroughly whether the runs' explanations are right; a card always has a small sample.
         boxes: Boxes of named things (objects.json, or COCO's instances JSON), where not beside the captions.
+        ids: COCO's id of every caption (a line each, or .npy), for ECCV Caption and CxC, where the data tell none.
         out: Folder for card.json and card.md.
         device: Where to compute; auto takes the accelerator where there is one.
         precision: bfloat16 is faster on processors that have it; scores then differ in the third digit.
@@ -70,6 +72,7 @@ def evaluate(
         precision=precision,
         explanations=explanations,
         boxes=boxes,
+        ids=ids,
     )
     with ScoringProgress() as progress:
         try:

@@ -12,7 +12,7 @@ from crossgraph.core.errors import InputError
 from crossgraph.data.dataset import DataSet, Log, in_order
 from crossgraph.data.feature_folder import FeatureFolder, open_features
 from crossgraph.data.pairing import Name, pair
-from crossgraph.data.split import Split
+from crossgraph.data.split import CocoIds, Split
 from crossgraph.data.splitting import find_or_make_splits
 
 PICTURE_FOLDERS = ("", "images", "pictures", "photos", "Images")
@@ -26,16 +26,26 @@ class CaptionedPicture:
         names: The names it goes by, the best first; the first is its id.
         captions: Its sentences, as written.
         split: Its split, or None where the file does not say.
+        coco: COCO's ids of the picture and of each caption, where the file tells them.
     """
 
     names: tuple[str, ...]
     captions: tuple[str, ...]
     split: str | None = None
+    coco: tuple[int, tuple[int, ...]] | None = None
 
     @property
     def id(self) -> str:
         """The first name."""
         return self.names[0]
+
+
+def coco_ids(image: object, captions: Sequence[object]) -> tuple[int, tuple[int, ...]] | None:
+    """Return COCO's ids of a picture and its captions where all are whole numbers, else None."""
+    numbers = [one for one in (image, *captions) if isinstance(one, int) and not isinstance(one, bool)]
+    if len(numbers) <= len(captions) or not all(0 <= one < 1 << 62 for one in numbers):
+        return None
+    return numbers[0], tuple(numbers[1:])
 
 
 class CaptionedData(DataSet):
@@ -88,6 +98,7 @@ class CaptionedData(DataSet):
             features=self._folder.choose([row for place in chosen if (row := self._feature_rows[place]) is not None]),
             picture_paths=_picture_paths(self.path, pictures),
             source=f"{self._source} ({name})",
+            coco=_coco_ids(pictures),
         )
 
     def _refuse_missing(self, chosen: Sequence[int]) -> None:
@@ -115,6 +126,15 @@ class CaptionedData(DataSet):
             self._log,
         )
         self._pictures = [replace(picture, split=made[picture.id]) for picture in self._pictures]
+
+
+def _coco_ids(pictures: Sequence[CaptionedPicture]) -> CocoIds | None:
+    """Gather COCO's ids; None where one is missing, or one stands for two."""
+    known = [picture.coco for picture in pictures if picture.coco is not None]
+    images, captions = [image for image, _ in known], [caption for _, own in known for caption in own]
+    if len(known) < len(pictures) or len(set(images)) < len(images) or len(set(captions)) < len(captions):
+        return None
+    return CocoIds(np.array(images, dtype=np.int64), np.array(captions, dtype=np.int64))
 
 
 def _usable(pictures: Sequence[CaptionedPicture], source: Path, log: Log) -> list[CaptionedPicture]:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from crossgraph.core.errors import InputError
-from crossgraph.data.captioned import CaptionedPicture
+from crossgraph.data.captioned import CaptionedPicture, coco_ids
 
 
 def is_coco(value: Any) -> bool:
@@ -30,14 +30,21 @@ def read_coco(value: Mapping[str, Any], source: Path, split: str | None) -> list
         InputError: An annotation names no picture of the file, or an entry lacks what it should have.
     """
     captions: dict[Any, list[str]] = defaultdict(list)
+    ids: dict[Any, list[Any]] = defaultdict(list)
     try:
         for annotation in value["annotations"]:
             captions[annotation["image_id"]].append(str(annotation["caption"]))
+            ids[annotation["image_id"]].append(annotation.get("id"))
         pictures = [
-            CaptionedPicture((str(image["file_name"]), str(image["id"])), tuple(captions.pop(image["id"], ())), split)
+            CaptionedPicture(
+                (str(image["file_name"]), str(image["id"])),
+                tuple(captions.pop(image["id"], ())),
+                split,
+                coco_ids(image["id"], ids[image["id"]]),
+            )
             for image in value["images"]
         ]
-    except (KeyError, TypeError) as error:
+    except (KeyError, TypeError, AttributeError) as error:
         raise InputError(
             f"{source}: an entry is not as COCO's captions have it ({error})",
             "images need id and file_name, annotations need image_id and caption",

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from crossgraph.core.errors import InputError
-from crossgraph.data.captioned import CaptionedPicture
+from crossgraph.data.captioned import CaptionedPicture, coco_ids
 from crossgraph.data.dataset import split_name
 
 Captions = Literal["raw", "tokens"]
@@ -45,7 +45,11 @@ def read_karpathy(value: Mapping[str, Any], source: Path, captions: Captions = "
             names = [str(image["filename"])]
             names += [f"{folder}/{image['filename']}"] if folder else []
             names += [str(image["cocoid"])] if "cocoid" in image else []
-            picture = CaptionedPicture(tuple(names), tuple(str(s) for s in sentences), split_name(str(image["split"])))
+            coco = (
+                coco_ids(image["cocoid"], [s.get("sentid") for s in image["sentences"]]) if "cocoid" in image else None
+            )
+            said = tuple(str(sentence) for sentence in sentences)
+            picture = CaptionedPicture(tuple(names), said, split_name(str(image["split"])), coco)
         except (KeyError, TypeError, AttributeError) as error:
             raise InputError(
                 f"{source}: images[{number}] is not as Karpathy's files have it ({error})",

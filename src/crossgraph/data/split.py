@@ -48,6 +48,19 @@ class FeatureSource(Protocol):
 
 
 @dataclass(frozen=True)
+class CocoIds:
+    """What COCO calls the pictures and captions of a split.
+
+    Attributes:
+        images: COCO's id of each picture; -1 where unknown.
+        captions: COCO's id of each caption.
+    """
+
+    images: Int64[np.ndarray, " img"]
+    captions: Int64[np.ndarray, " caption"]
+
+
+@dataclass(frozen=True)
 class Split:
     """One split of a data set.
 
@@ -60,6 +73,7 @@ class Split:
         picture_paths: Where the pictures lie, row by row; empty where only features are known.
         edges: Dependency edges per caption as (head, dependent) token positions; None where unknown.
         source: What was read, for messages and cards.
+        coco: COCO's ids, where the captions file tells them.
     """
 
     name: str
@@ -70,6 +84,7 @@ class Split:
     picture_paths: Sequence[Path] = ()
     edges: Sequence[Sequence[tuple[int, int]]] | None = None
     source: str = ""
+    coco: CocoIds | None = None
 
     def fingerprint(self) -> str:
         """Return a digest of ids, captions, map and features: what a card names as its data."""

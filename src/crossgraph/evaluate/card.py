@@ -16,6 +16,7 @@ import torch
 
 from crossgraph.data.split import Split
 from crossgraph.evaluate.bootstrap import LEVEL
+from crossgraph.evaluate.coco_measures import NO_IDS
 from crossgraph.evaluate.protocol import Evaluation, Protocol
 from crossgraph.evaluate.remarks import notes_about, warnings_about
 from crossgraph.evaluate.sources import Source
@@ -42,6 +43,7 @@ class Circumstances:
         precision: Of the matrix products; None for score files.
         seconds: Of the evaluation without the scoring.
         explanations: What `crossgraph.explain.measures.measure` found, or why it was not asked.
+        coco: What `crossgraph.evaluate.coco_measures.measure_coco` found, or why it found nothing.
     """
 
     data: Path
@@ -53,6 +55,7 @@ class Circumstances:
     precision: str | None
     seconds: float
     explanations: dict[str, Any] = field(default_factory=lambda: {"absent": NO_ATTENTION})
+    coco: dict[str, Any] = field(default_factory=lambda: {"absent": NO_IDS})
 
 
 def build_card(
@@ -80,6 +83,7 @@ def build_card(
             "slices": [figures.as_json() for figures in evaluation.slices],
             "slice_mean": evaluation.slice_mean.as_json() if evaluation.slice_mean else None,
         },
+        "coco": around.coco,
         "explanations": around.explanations,
         "warnings": warnings_about(models, around.whole),
         "notes": remarks + notes_about(models, around.split, evaluation) + _limit_notes(around),

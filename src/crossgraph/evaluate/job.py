@@ -12,6 +12,7 @@ from crossgraph.core.errors import InputError
 from crossgraph.data import open_data
 from crossgraph.data.split import Split
 from crossgraph.evaluate.card import NO_ATTENTION, Circumstances, build_card
+from crossgraph.evaluate.coco_measures import measure_coco, with_ids
 from crossgraph.evaluate.details import write_details
 from crossgraph.evaluate.protocol import Evaluation, Protocol, check_slices, evaluate_scores
 from crossgraph.evaluate.sources import Source, adopt_files, blame, combine, score_runs
@@ -45,6 +46,7 @@ class Job:
         precision: Of the matrix products.
         explanations: Measure the runs' explanations thoroughly, not on a card's small sample.
         boxes: Boxes of named things, where they do not lie beside the captions.
+        ids: COCO's id of every caption, where the captions file does not tell.
     """
 
     runs: Sequence[Path]
@@ -60,6 +62,7 @@ class Job:
     precision: Precision = "float32"
     explanations: bool = False
     boxes: Path | None = None
+    ids: Path | None = None
 
     def __post_init__(self) -> None:
         """Refuse what cannot be done, before any of it is.
@@ -99,6 +102,8 @@ def run_job(
     files = [open_scores(path) for path in job.scores]
     runs = [load_run(path) for path in job.runs]
     whole = open_data(job.data, job.features, log=log).split(job.split)
+    if job.ids is not None:
+        whole = with_ids(whole, job.ids)
     split = whole if job.dev_limit is None else first_images(whole, job.dev_limit)
     check_slices(job.slices, len(split.image_ids))
     things = _boxes(job) if runs else NO_BOXES
@@ -106,6 +111,11 @@ def run_job(
     begun = time.monotonic()
     protocol = Protocol(ties=job.ties, slices=job.slices)
     evaluation = _evaluate(sources, split, protocol)
+    seconds = time.monotonic() - begun
+    coco = measure_coco(combine(sources), split, job.ties)
+    explanations: dict[str, Any] = {"absent": NO_ATTENTION}
+    if runs:
+        explanations = measure(runs, split, things, THOROUGH if job.explanations else SAMPLE, device, report)
     around = Circumstances(
         data=job.data,
         features=job.features,
@@ -114,10 +124,9 @@ def run_job(
         dev_limit=job.dev_limit,
         device=None if files else device,
         precision=None if files else job.precision,
-        seconds=time.monotonic() - begun,
-        explanations=measure(runs, split, things, THOROUGH if job.explanations else SAMPLE, device, report)
-        if runs
-        else {"absent": NO_ATTENTION},
+        seconds=seconds,
+        explanations=explanations,
+        coco=coco,
     )
     card = build_card(sources, evaluation, protocol, around)
     if job.details is not None:

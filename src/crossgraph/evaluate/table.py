@@ -45,6 +45,7 @@ def markdown(card: dict[str, Any]) -> str:
         ),
         grid([["gallery", *_MORE], *([results["gallery"], *_cells(results, _MORE)] for results in galleries)]),
         "recall@K: mean share of a query's right answers among the first K, in %; mAP@R in %.",
+        *(_coco(card["coco"]) if "coco" in card else []),
         *(explained(card["explanations"]) if "explanations" in card else []),
         *(f"**{kind}:** {text}" for kind, text in remarks(card)),
         _origin(card),
@@ -73,6 +74,7 @@ def compare(cards: Sequence[dict[str, Any]], gallery: str = "whole") -> str:
     return grid(rows, left=4) + "\n"
 
 
+_RECALLS = ("R@1", "R@5", "R@10")
 _TIES = {
     "expected": "Equal scores count with the probability of a hit in random order.",
     "worst": "Equal scores count as if every wrong answer came first.",
@@ -96,6 +98,23 @@ def _main_table(galleries: Sequence[dict[str, Any]], interval: str) -> str:
         if number in (0, len(galleries) - 1):
             rows.append([interval, *(_bounds(results, name) for name in _MAIN)])
     return grid(rows)
+
+
+def _coco(found: dict[str, Any]) -> list[str]:
+    """Lay out ECCV Caption and CxC, or say why there are none."""
+    if "absent" in found:
+        return [f"**ECCV Caption and CxC:** absent: {found['absent']}."]
+    parts = ["## COCO as others judge it"]
+    for names, figures in ((("ECCV Caption",), ("mAP@R", "R-P", "R@1")), (("CxC", "COCO 5K", "COCO 1K"), _RECALLS)):
+        head = [f"{direction} {figure}" for direction in ("i2t", "t2i") for figure in figures]
+        rows = [["in %", *head]]
+        for name in names:
+            entries = [found["figures"][f"{name} {column}"] for column in head]
+            rows.append([name, *(f"{entry['value']:.1f}" for entry in entries)])
+            rows.append(["95 % interval", *("–".join(f"{bound:.1f}" for bound in e["interval"]) for e in entries)])
+        parts.append(grid(rows))
+    asked = "; ".join(f"{name}: {q['i2t']:,} images, {q['t2i']:,} captions" for name, q in found["queries"].items())
+    return [*parts, f"Queries: {asked}. COCO 1K: mean of five consecutive slices. Judgements: {found['package']}."]
 
 
 def _origin(card: dict[str, Any]) -> str:

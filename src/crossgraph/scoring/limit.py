@@ -10,7 +10,7 @@ from jaxtyping import Int64
 
 from crossgraph.core.errors import InputError
 from crossgraph.core.types import Regions
-from crossgraph.data.split import FeatureSource, Split
+from crossgraph.data.split import CocoIds, FeatureSource, Split
 
 
 class FirstRows:
@@ -66,4 +66,5 @@ def first_images(split: Split, images: int) -> Split:
         features=FirstRows(split.features, images),
         picture_paths=split.picture_paths[:images],
         edges=None if split.edges is None else [split.edges[row] for row in kept],
+        coco=None if split.coco is None else CocoIds(split.coco.images[:images], split.coco.captions[kept]),
     )
