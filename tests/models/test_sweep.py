@@ -37,7 +37,6 @@ VARIANTS = [
     "cgmn spatial_layers=2",
     "cgmn spatial_layers=1 region_norm=region edge_weight=published without_edges=full",
     "cgmn read_out=mean semantic_layers=1",
-    "cgmn matching_weight=0",
     "scan attention=i2t aggregation=lse",
     "scan aggregation=lse",
     "scan aggregation=max",

@@ -74,6 +74,19 @@ class Objective(Protocol):
         ...
 
 
+@dataclass(frozen=True)
+class PrescribedHinge:
+    """A two-sided hinge that a method prescribes for a term of its own, whatever the recipe's objective is.
+
+    Attributes:
+        margin: α.
+        negatives: "sum" of all, or the "hardest" of each row and column.
+    """
+
+    margin: float
+    negatives: Literal["hardest", "sum"]
+
+
 @runtime_checkable
 class RankingTerm(Protocol):
     """What the training step hands a model to turn a score block into the ranking loss.
@@ -82,8 +95,10 @@ class RankingTerm(Protocol):
     columns before it applies the objective, so that a model need not know how many processes there are.
     """
 
-    def __call__(self, scores: Float[Tensor, "img txt"]) -> Float[Tensor, ""]:
-        """Return the loss over all pairs of the batch."""
+    def __call__(
+        self, scores: Float[Tensor, "img txt"], prescribed: PrescribedHinge | None = None
+    ) -> Float[Tensor, ""]:
+        """Return the loss over all pairs of the batch, by the recipe's objective unless one is prescribed."""
         ...
 
 
@@ -115,6 +130,11 @@ class Matcher(nn.Module, ABC):
     Config: ClassVar[type[Any]]
     config: Any
     inputs: Inputs
+
+    @property
+    def reads_region_order(self) -> bool:
+        """Tell whether the order in which regions are stored changes the score."""
+        return False
 
     @abstractmethod
     def encode_images(self, regions: Regions) -> ImageCode:

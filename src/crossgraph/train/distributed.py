@@ -25,7 +25,8 @@ from torch.nn import functional
 from crossgraph.core.errors import InputError
 from crossgraph.core.types import ImageCode
 from crossgraph.graphs.normalization import processes
-from crossgraph.models.base import Objective, Progress
+from crossgraph.losses import hinge
+from crossgraph.models.base import Objective, PrescribedHinge, Progress
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
@@ -135,7 +136,7 @@ class Ranking:
         progress: Where training stands.
 
     Attributes:
-        spread: Standard deviation of the scores last seen, without gradient.
+        spread: Standard deviation of the scores last ranked by the objective, without gradient.
     """
 
     def __init__(self, objective: Objective, image_ids: Tensor, mask_same_image: bool, progress: Progress) -> None:
@@ -143,9 +144,13 @@ class Ranking:
         self.same_image = _same(image_ids, mask_same_image)
         self.spread = torch.zeros((), device=image_ids.device)
 
-    def __call__(self, scores: Float[Tensor, "img txt"]) -> Float[Tensor, ""]:
-        """Return the loss over all pairs of the batch."""
+    def __call__(
+        self, scores: Float[Tensor, "img txt"], prescribed: PrescribedHinge | None = None
+    ) -> Float[Tensor, ""]:
+        """Return the loss over all pairs of the batch, by the recipe's objective unless one is prescribed."""
         whole = gather_rows(scores.float().T).T
+        if prescribed is not None:
+            return hinge(whole, self.same_image, prescribed.margin, prescribed.negatives)
         self.spread = whole.detach().std()
         return self.objective(whole, self.same_image, self.progress)
 

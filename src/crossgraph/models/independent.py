@@ -1,0 +1,22 @@
+"""What all models share whose score is a dot product of one vector a side."""
+
+from __future__ import annotations
+
+from jaxtyping import Float
+from torch import Tensor
+
+from crossgraph.core.types import ImageCode, TextCode
+from crossgraph.graphs.normalization import at_least_float32
+from crossgraph.models.base import Matcher
+
+
+class IndependentMatcher(Matcher):
+    """A matcher whose codes hold an `index` vector a side, and whose score is their dot product."""
+
+    kind = "independent"
+
+    def pair_scores(self, images: ImageCode, texts: TextCode) -> Float[Tensor, "group img txt"]:
+        """Return the dot product of every picture's and every caption's index vector."""
+        assert images.index is not None
+        assert texts.index is not None
+        return at_least_float32(images.index @ texts.index.transpose(1, 2))
