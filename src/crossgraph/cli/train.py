@@ -24,6 +24,7 @@ def train(
     resume: bool = False,
     small: bool = False,
     seeds: int = 1,
+    track: list[Literal["tensorboard", "wandb", "trackio"]] | None = None,
     device: Literal["auto", "cpu", "cuda"] = "auto",
     devices: int = 1,
     overrides: list[str],
@@ -47,6 +48,8 @@ def train(
         resume: Go on from the last checkpoint in OUT.
         small: Use the recipe's small form, which runs in seconds.
         seeds: Train so many runs, OUT/seed-0, OUT/seed-1 and so on, and summarise them.
+        track: Follow the training also by tensorboard, wandb (offline) or trackio (local), in folders of the run;
+            may be repeated.
         device: Where to compute; auto takes a GPU where there is one.
         devices: Processes that train as one on this machine.
         overrides: Changes to the recipe.
@@ -62,7 +65,7 @@ def train(
             recipe=recipe,
             overrides=overrides,
             small=small,
-            sources=Sources(data, features, vocab, init, typed_command(), word_vectors),
+            sources=Sources(data, features, vocab, init, typed_command(), word_vectors, track or ()),
             out=out,
             resume=resume,
             seeds=seeds,

@@ -22,6 +22,7 @@ from crossgraph.train.run_folder import CHECKPOINTS, first_difference, locked, r
 from crossgraph.train.seeds import summarise, table
 from crossgraph.train.state import TrainingState
 from crossgraph.train.text_side import text_model_overrides
+from crossgraph.train.trackers import check_trackers
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
@@ -72,6 +73,7 @@ def run(request: Request) -> list[TrainingState]:
     recipe = recipes.load(recipes.find(request.recipe), overrides, request.small)
     seeds = range(recipe.seed, recipe.seed + request.seeds)
     runs = [(seed, request.out if request.seeds == 1 else request.out / f"seed-{seed}") for seed in seeds]
+    check_trackers(request.sources.track)
     first = process_rank() == 0
     for _, out in runs if first else []:
         refuse_other(out, request.resume)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import platform
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -42,6 +42,7 @@ class Sources:
         init: A run to start from.
         command: What was typed, for the record.
         word_vectors: A file whose vectors the word embeddings begin with.
+        track: Trackers that follow, see `crossgraph.train.trackers`.
     """
 
     data: Path
@@ -50,6 +51,7 @@ class Sources:
     init: Path | None = None
     command: str = ""
     word_vectors: Path | None = None
+    track: Sequence[str] = ()
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from crossgraph.files import read_text, unwritable, write_text
+from crossgraph.train.callbacks import Callback, Row
 
 COLUMNS = (
     "event",  # "train" or "dev"
@@ -33,7 +34,7 @@ COLUMNS = (
 )
 
 
-class RunLog:
+class RunLog(Callback):
     """The two log files of a run, kept in step.
 
     Args:
@@ -47,10 +48,23 @@ class RunLog:
 
     def __init__(self, folder: Path, step: int, evaluated_step: int) -> None:
         self._csv, self._jsonl = folder / "log.csv", folder / "log.jsonl"
-        rows = [row for row in _rows(self._jsonl) if row["step"] <= (evaluated_step if row["event"] == "dev" else step)]
-        write_text(self._jsonl, "".join(_json_line(row) for row in rows))
-        write_text(self._csv, ",".join(COLUMNS) + "\n" + "".join(_csv_line(row) for row in rows))
+        last = {"train": step, "dev": evaluated_step}
+        self.rows = [row for row in _rows(self._jsonl) if row["step"] <= last.get(row["event"], step)]
+        write_text(self._jsonl, "".join(_json_line(row) for row in self.rows))
+        write_text(self._csv, ",".join(COLUMNS) + "\n" + "".join(_csv_line(row) for row in self.rows))
         self._files: dict[Path, TextIO] = {}
+
+    def logged(self, row: Row) -> None:
+        """Append it; see `add`."""
+        self.add(row)
+
+    def evaluated(self, row: Row) -> None:
+        """Append it; see `add`."""
+        self.add(row)
+
+    def finished(self, summary: Mapping[str, Any]) -> None:
+        """Close both files."""
+        self.close()
 
     def add(self, row: Mapping[str, Any]) -> None:
         """Append one row to both files; keys beyond `COLUMNS` (a model's loss terms) go to the JSONL alone.

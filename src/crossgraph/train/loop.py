@@ -15,6 +15,7 @@ from torch import Tensor
 
 from crossgraph.models.base import Batch
 from crossgraph.train import rng
+from crossgraph.train.callbacks import Callbacks, Guarded, Start
 from crossgraph.train.checkpoint import load_checkpoint, save_checkpoint
 from crossgraph.train.collapse import CollapseDetector
 from crossgraph.train.distributed import any_process, from_all, from_first
@@ -23,9 +24,10 @@ from crossgraph.train.job import Job
 from crossgraph.train.logs import RunLog
 from crossgraph.train.progress import TrainingProgress
 from crossgraph.train.run_folder import CHECKPOINTS
-from crossgraph.train.schedules import learning_rate_factor
+from crossgraph.train.schedules import learning_rate_factor, parameter_groups
 from crossgraph.train.state import AveragedWeights, TrainingState, pack, unpack
 from crossgraph.train.step import StepInput, TrainingStep, make_objective
+from crossgraph.train.trackers import TRACKERS
 from crossgraph.train.validation import rank_dev
 
 if TYPE_CHECKING:
@@ -82,8 +84,8 @@ class Training:
         self.state = self._restore()
         self.collapse = CollapseDetector(self.recipe, self.steps_per_epoch)
         self.interrupt = Interrupt()
-        self.log = RunLog(out, self.state.step, self.state.evaluated_step) if self.first else None
         self.shown = TrainingProgress(self.total_steps, self.state.step, self.first)
+        self.callbacks = self._follow()
         self.saved: tuple[int, int, str] | None = None
         self.saved_at = self.row_at = self.clock = time.monotonic()
         self.row_pairs = 0
@@ -106,7 +108,7 @@ class Training:
         state = self.state
         lr = self.recipe.optimiser.lr * learning_rate_factor(self.recipe.schedule, state.progress, self.total_steps)
         for entry in self.optimiser.param_groups:
-            entry["lr"] = lr
+            entry["lr"] = lr * entry.get("share", 1.0)
         self.optimiser.zero_grad(set_to_none=True)
         terms: dict[str, float] = {}
         for number, batch in enumerate(group, start=1):
@@ -160,16 +162,8 @@ class Training:
                 self.job.save_best(self.out, model, state)
         else:
             state.stale += 1
-        if self.log is not None:
-            self.log.add(
-                {"event": "dev", **self._where(), **{name: round(value, 4) for name, value in figures.items()}}
-            )
-        self.shown.evaluated(figures["rsum"], best)
-        self.shown.say(
-            f"step {state.step}, epoch {state.epoch + state.batch / self.job.feed.batches_per_epoch:.2f}: "
-            f"dev rSum {figures['rsum']:.1f} (R@1 image→text {figures['i2t_r1']:.1f}, "
-            f"text→image {figures['t2i_r1']:.1f}){', the best so far' if best else ''}"
-        )
+        rounded = {name: round(value, 4) for name, value in figures.items()}
+        self.callbacks.evaluated({"event": "dev", **self._where(), **rounded, "best": best})
         self.clock = self.row_at = time.monotonic()
         self.row_pairs = 0
 
@@ -192,9 +186,21 @@ class Training:
     def close(self) -> None:
         """Give back the terminal, the signals and the files."""
         self.interrupt.close()
-        self.shown.close()
-        if self.log is not None:
-            self.log.close()
+        state = self.state
+        self.callbacks.finished(
+            {"finished": state.finished or "stopped", "best_rsum": state.best_rsum, "best_step": state.best_step}
+        )
+
+    def _follow(self) -> Callbacks:
+        """Gather the training's followers; in the other processes nobody listens."""
+        if not self.first:
+            return Callbacks([])
+        log = RunLog(self.out, self.state.step, self.state.evaluated_step)
+        trackers = [Guarded(name, TRACKERS[name](), self.shown.say) for name in dict.fromkeys(self.job.sources.track)]
+        callbacks = Callbacks([log, self.shown, *trackers])
+        agreed = self.job.about["must_agree"]
+        callbacks.started(Start(self.out, {key: agreed[key] for key in ("recipe", "data")}, log.rows))
+        return callbacks
 
     def _set_up(self) -> tuple[Any, torch.optim.Optimizer]:
         recipe, job = self.recipe, self.job
@@ -207,8 +213,8 @@ class Training:
             tuple(job.vocabulary.row(word) for word in ("<pad>", "<start>", "<end>", "<unk>")),
         )
         kind = torch.optim.AdamW if recipe.optimiser.name == "adamw" else torch.optim.Adam
-        trained = [parameter for parameter in step.parameters() if parameter.requires_grad]
-        optimiser = kind(trained, lr=recipe.optimiser.lr, weight_decay=recipe.optimiser.weight_decay, fused=True)
+        groups = parameter_groups(step, recipe.optimiser)
+        optimiser = kind(groups, lr=recipe.optimiser.lr, weight_decay=recipe.optimiser.weight_decay, fused=True)
         rng.seed_everything(recipe.seed, self.fabric.global_rank)
         wrapped, optimiser = self.fabric.setup(step, optimiser)
         wrapped.train()
@@ -235,14 +241,12 @@ class Training:
         self.row_pairs += pairs * self.fabric.world_size
         rate = self.row_pairs / max(1e-9, time.monotonic() - self.row_at)
         mean = state.loss_sum / state.loss_steps
-        self.shown.step(state.step, (state.step - 1) // self.steps_per_epoch, mean, rate)
+        self.callbacks.stepped(state.step, (state.step - 1) // self.steps_per_epoch, mean, rate)
         if state.step % self.recipe.log_every:
             return
-        if self.log is not None:
-            row = {"event": "train", **self._where(), "loss": mean, "lr": lr, "gradient_norm": norm}
-            self.log.add(
-                {**row, "pairs_per_second": round(rate, 1), **{f"term_{name}": value for name, value in terms.items()}}
-            )
+        row = {"event": "train", **self._where(), "loss": mean, "lr": lr, "gradient_norm": norm}
+        named = {f"term_{name}": value for name, value in terms.items()}
+        self.callbacks.logged({**row, "pairs_per_second": round(rate, 1), **named})
         state.loss_sum, state.loss_steps = 0.0, 0
         self.row_pairs, self.row_at = 0, time.monotonic()
 

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Mapping
 from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from crossgraph.train.callbacks import Callback, Row
+
 _PLAIN_EVERY = 15.0  # seconds between lines where no live line can be drawn
 
 
-class TrainingProgress:
+class TrainingProgress(Callback):
     """Shows loss, dev rSum, rate and time left.
 
     Args:
@@ -43,15 +46,8 @@ class TrainingProgress:
             self._task = self._bar.add_task("", total=total, completed=done, epoch="", loss="–", rsum="–", rate="–")
             self._bar.start()
 
-    def step(self, step: int, epoch: int, loss: float, rate: float) -> None:
-        """Show an optimiser step; cheap enough for every one.
-
-        Args:
-            step: Steps done.
-            epoch: From 0.
-            loss: Of late.
-            rate: Pairs per second of late.
-        """
+    def stepped(self, step: int, epoch: int, loss: float, rate: float) -> None:
+        """Show an optimiser step; cheap enough for every one."""
         self._done = step
         if self._live:
             self._bar.update(
@@ -70,9 +66,14 @@ class TrainingProgress:
                 f"{rate:,.0f} pairs/s  {duration(left)} left"
             )
 
-    def evaluated(self, rsum: float, best: bool) -> None:
-        """Show a dev rSum."""
-        self._rsum = f"{rsum:.1f}{' (best)' if best else ''}"
+    def evaluated(self, row: Row) -> None:
+        """Show a dev rSum, in the live line and as a line of its own."""
+        self._rsum = f"{row['rsum']:.1f}{' (best)' if row['best'] else ''}"
+        self.say(
+            f"step {row['step']}, epoch {row['epoch']:.2f}: dev rSum {row['rsum']:.1f} "
+            f"(R@1 image→text {row['i2t_r1']:.1f}, text→image {row['t2i_r1']:.1f})"
+            f"{', the best so far' if row['best'] else ''}"
+        )
 
     def say(self, line: str) -> None:
         """Print one line, above the live one where there is one."""
@@ -81,7 +82,7 @@ class TrainingProgress:
         elif self._shown:
             print(line, file=sys.stderr, flush=True)
 
-    def close(self) -> None:
+    def finished(self, summary: Mapping[str, Any]) -> None:
         """Leave the terminal as it was."""
         if self._bar is not None:
             self._bar.stop()

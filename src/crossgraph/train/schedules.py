@@ -1,11 +1,16 @@
-"""The learning rate as a pure function of where training stands, so that there is no state to save."""
+"""The learning rate: a pure function of where training stands, so that there is no state to save; and who gets less."""
 
 from __future__ import annotations
 
 import math
+from typing import Any
+
+from torch import nn
 
 from crossgraph.models.base import Progress
-from crossgraph.train.config import ScheduleChoice
+from crossgraph.text.choice import find_text_encoder
+from crossgraph.text.transformer import TransformerTextEncoder
+from crossgraph.train.config import OptimiserChoice, ScheduleChoice
 
 
 def learning_rate_factor(schedule: ScheduleChoice, progress: Progress, total_steps: int) -> float:
@@ -25,3 +30,19 @@ def learning_rate_factor(schedule: ScheduleChoice, progress: Progress, total_ste
         share = min(1.0, (progress.step - schedule.warm_up_steps) / left)
         return schedule.floor + (1 - schedule.floor) * 0.5 * (1 + math.cos(math.pi * share))
     return 1.0
+
+
+def parameter_groups(module: nn.Module, choice: OptimiserChoice) -> list[dict[str, Any]]:
+    """Return what is trained: all of it in one group, but for a fine-tuned text model, which gets a share of the rate.
+
+    Args:
+        module: Holds the model.
+        choice: The recipe's.
+    """
+    encoder = find_text_encoder(module)
+    theirs = list(encoder.backbone.parameters()) if isinstance(encoder, TransformerTextEncoder) else []
+    gentle = [parameter for parameter in theirs if parameter.requires_grad]
+    ids = {id(parameter) for parameter in gentle}
+    rest = [p for p in module.parameters() if p.requires_grad and id(p) not in ids]
+    groups: list[dict[str, Any]] = [{"params": rest}]
+    return [*groups, {"params": gentle, "share": choice.text_model_lr}] if gentle else groups
