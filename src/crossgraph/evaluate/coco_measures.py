@@ -26,6 +26,7 @@ from crossgraph.evaluate.coco_benchmark import Benchmark, load_benchmark
 from crossgraph.evaluate.judged import Judged, judge_captions, judge_images
 from crossgraph.explain.clustered import estimate
 from crossgraph.files import read_text
+from crossgraph.scoring.encode import Report
 from crossgraph.scoring.recall import CUTOFFS, ScoreRows, Ties, blocks, ranks
 
 NO_IDS = "no COCO ids are known: the captions file has none, and --ids names none"
@@ -67,13 +68,16 @@ def with_ids(split: Split, path: Path) -> Split:
     return dataclasses.replace(split, coco=CocoIds(images, captions))
 
 
-def measure_coco(scores: ScoreRows, split: Split, ties: Ties = "expected", seed: int = 0) -> dict[str, Any]:
+def measure_coco(
+    scores: ScoreRows, split: Split, ties: Ties = "expected", report: Report | None = None, seed: int = 0
+) -> dict[str, Any]:
     """Return a card's entry "coco"; see the module's docstring.
 
     Args:
         scores: (images, captions), finite.
         split: What they are of.
         ties: How equal scores count.
+        report: Hears how far it is.
         seed: Of the intervals.
     """
     if split.coco is None:
@@ -83,7 +87,7 @@ def measure_coco(scores: ScoreRows, split: Split, ties: Ties = "expected", seed:
     except InputError as error:
         return {"absent": f"{error.problem} ({error.remedy})"}
     why = _why_not(split.coco, split, benchmark)
-    return {"absent": why} if why else _measured(scores, split, split.coco, benchmark, ties, seed)
+    return {"absent": why} if why else _measured(scores, split, split.coco, benchmark, ties, report, seed)
 
 
 def _read_ids(path: Path) -> Int64[np.ndarray, " caption"]:
@@ -134,12 +138,18 @@ def _why_not(ids: CocoIds, split: Split, benchmark: Benchmark) -> str:
 
 
 def _measured(
-    scores: ScoreRows, split: Split, ids: CocoIds, benchmark: Benchmark, ties: Ties, seed: int
+    scores: ScoreRows,
+    split: Split,
+    ids: CocoIds,
+    benchmark: Benchmark,
+    ties: Ties,
+    report: Report | None,
+    seed: int,
 ) -> dict[str, Any]:
     row = {image: number for number, image in enumerate(ids.images.tolist())}
     column = {caption: number for number, caption in enumerate(ids.captions.tolist())}
     sets = (benchmark.eccv, benchmark.cxc, benchmark.coco)
-    i2t = judge_images(scores, [_numbered(one.i2t, row, column) for one in sets], ties)
+    i2t = judge_images(scores, [_numbered(one.i2t, row, column) for one in sets], ties, report)
     t2i = judge_captions(scores, [_numbered(one.t2i, column, row) for one in sets], ties)
     names = ("ECCV Caption", "CxC", "COCO 5K")
     figures: dict[str, Any] = {}
@@ -164,8 +174,12 @@ def _measured(
 def _numbered(
     right: Mapping[int, Sequence[int]], query: Mapping[int, int], answer: Mapping[int, int]
 ) -> dict[int, list[int]]:
-    """Say in rows and columns what the judgements say in COCO's ids."""
-    return {query[asked]: sorted({answer[one] for one in answers}) for asked, answers in right.items()}
+    """Say in rows and columns what the judgements say in COCO's ids.
+
+    ECCV Caption calls two captions right that are not among the test's 25,000; its own program counts them as
+    never found, and so do we.
+    """
+    return {query[asked]: [answer.get(one, -1) for one in dict.fromkeys(answers)] for asked, answers in right.items()}
 
 
 def _columns(name: str, found: Judged) -> dict[str, Float[np.ndarray, " query"]]:

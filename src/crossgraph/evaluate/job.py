@@ -112,7 +112,7 @@ def run_job(
     protocol = Protocol(ties=job.ties, slices=job.slices)
     evaluation = _evaluate(sources, split, protocol)
     seconds = time.monotonic() - begun
-    coco = measure_coco(combine(sources), split, job.ties)
+    coco = measure_coco(combine(sources), split, job.ties, report("ECCV Caption and CxC") if report else None)
     explanations: dict[str, Any] = {"absent": NO_ATTENTION}
     if runs:
         explanations = measure(runs, split, things, THOROUGH if job.explanations else SAMPLE, device, report)

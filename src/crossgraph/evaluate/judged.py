@@ -12,10 +12,12 @@ import numpy as np
 from jaxtyping import Float, Int64
 
 from crossgraph.evaluate.outcomes import Places, average_precision, places, true_recall
+from crossgraph.scoring.encode import Report
 from crossgraph.scoring.recall import CUTOFFS, Ranks, ScoreRows, Ties, blocks
 
 Right = Mapping[int, Sequence[int]]
-"""Rows (or columns) of the right answers by column (or row) of the query."""
+"""Rows (or columns) of the right answers by column (or row) of the query, each once; -1 for each right answer that is
+not in the gallery: it counts among the R of mAP@R and of R-precision, and is never found."""
 
 
 @dataclass(frozen=True)
@@ -35,13 +37,17 @@ class Judged:
     precision: Float[np.ndarray, " query"]
 
 
-def judge_images(scores: ScoreRows, sets: Sequence[Right], ties: Ties = "expected") -> list[Judged]:
+def judge_images(
+    scores: ScoreRows, sets: Sequence[Right], ties: Ties = "expected", report: Report | None = None
+) -> list[Judged]:
     """Ask images for captions, by several sets of judgements at once.
 
     Args:
         scores: (images, captions), finite; read in blocks of rows.
-        sets: Columns of the right captions by row of the image; images that are not in a set do not ask.
+        sets: Columns of the right captions by row of the image, at least one of them in the gallery; images that are
+            not in a set do not ask.
         ties: How equal scores count.
+        report: Hears how many images are done.
     """
     found: list[dict[int, Places]] = [{} for _ in sets]
     for rows, block in blocks(scores):
@@ -52,7 +58,11 @@ def judge_images(scores: ScoreRows, sets: Sequence[Right], ties: Ties = "expecte
                 ascending = np.sort(values)
                 for own, columns in zip(found, asked, strict=True):
                     if columns:
-                        own[row] = places(ascending, values[np.asarray(columns)])
+                        there = np.array([column for column in columns if column >= 0])
+                        found_here = places(ascending, values[there])
+                        own[row] = _with_missing(found_here, len(columns) - len(there), len(values))
+        if report is not None:
+            report("images judged", rows.stop, scores.shape[0])
     return [_judged(own, ties) for own in found]
 
 
@@ -61,7 +71,9 @@ def judge_captions(scores: ScoreRows, sets: Sequence[Right], ties: Ties = "expec
 
     Two passes over the rows: the first takes the scores of the right pairs, the second counts what lies above.
     """
-    pairs = np.array(sorted({(c, r) for right in sets for c, rows in right.items() for r in rows})).reshape(-1, 2)
+    pairs = np.array(sorted({(c, r) for right in sets for c, rows in right.items() for r in rows if r >= 0})).reshape(
+        -1, 2
+    )
     columns, rows_of = pairs[:, 0], pairs[:, 1]
     own: Float[np.ndarray, " pair"] | None = None
     for rows, block in blocks(scores):
@@ -80,11 +92,19 @@ def judge_captions(scores: ScoreRows, sets: Sequence[Right], ties: Ties = "expec
     for right in sets:
         all_places: dict[int, Places] = {}
         for column, asked in sorted(right.items()):
-            mine = np.array([number[column, row] for row in asked])
+            mine = np.array([number[column, row] for row in asked if row >= 0])
             _, first, counts = np.unique(-own[mine], return_index=True, return_counts=True)  # best first
-            all_places[column] = Places(above[mine[first]], equal[mine[first]], counts)
+            there = Places(above[mine[first]], equal[mine[first]], counts)
+            all_places[column] = _with_missing(there, len(asked) - len(mine), scores.shape[0])
         found.append(_judged(all_places, ties))
     return found
+
+
+def _with_missing(found: Places, missing: int, answers: int) -> Places:
+    """Put right answers that are not in the gallery behind everything that is."""
+    if not missing:
+        return found
+    return Places(np.append(found.above, answers), np.append(found.tied, missing), np.append(found.right, missing))
 
 
 def _judged(found: Mapping[int, Places], ties: Ties) -> Judged:
