@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -46,7 +47,7 @@ def stopped(tmp_path_factory: pytest.TempPathFactory) -> Path:
     )
     assert process.stderr is not None
     for line in process.stderr:
-        if "3/5 training" in line:
+        if "3/6 training" in line:
             break
     time.sleep(1.5)
     os.killpg(process.pid, signal.SIGINT)
@@ -87,9 +88,34 @@ def test_sentences_come_with_their_best_three_pictures(shown: tuple[Path, str]) 
 
 def test_it_says_where_the_time_went_and_what_to_type_next(shown: tuple[Path, str]) -> None:
     _, said = shown
-    assert re.search(r"Done in .*: drawing .*, extracting .*, training .*, scoring .*, measuring .*\.", said)
-    for command in ("crossgraph extract photos", "crossgraph train sgraf-sgr-f8k", "crossgraph evaluate runs/mine"):
+    assert re.search(
+        r"Done in .*: drawing .*, extracting .*, training .*, scoring .*, measuring .*, reporting .*\.", said
+    )
+    for command in (
+        "crossgraph extract photos",
+        "crossgraph train sgraf-sgr-f8k",
+        "crossgraph evaluate runs/mine",
+        "crossgraph report",
+    ):
         assert command in said
+
+
+def test_it_ends_with_one_page_and_says_where(shown: tuple[Path, str]) -> None:
+    folder, said = shown
+    page = (folder / "report.html").read_text(encoding="utf-8")
+    assert f"what each word looked at: {folder / 'report.html'}" in said
+    assert page.startswith("<!doctype html>")
+    assert page.count('class="query t2i"') + page.count('class="query i2t"') == 3 * (3 + 3 + 3 + 3)
+    assert len(page) < 3_000_000
+
+
+def test_the_pair_it_suggests_to_explain_exists(shown: tuple[Path, str]) -> None:
+    folder, said = shown
+    (line,) = (line for line in said.splitlines() if line.startswith("  crossgraph explain "))
+    _, _, run, picture, sentence, *_ = shlex.split(line)
+    assert Path(run) == folder / "runs" / "saf"
+    assert Path(picture).is_file()
+    assert sentence in said.partition("what each word looked at")[0]
 
 
 def test_cards_say_how_many_models_made_a_row(shown: tuple[Path, str]) -> None:

@@ -12,9 +12,9 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 def demo(*, out: Path = Path("demo"), count: int = 2000, seed: int = 0, small: bool = False) -> None:
     """Draw pictures, train two small models on them, show what they find.
 
-    Draws captioned pictures, turns them into regions, trains a small SGR and a small SAF, and measures
-    both and their mean beside chance and a bag of objects. Takes under six minutes on two cores; stopped
-    at any moment, the same command goes on, and called again it only shows the results.
+    Draws captioned pictures, turns them into regions, trains a small SGR and a small SAF, measures both and
+    their mean beside chance and a bag of objects, and puts it all on one page. Takes under six minutes on two
+    cores; stopped at any moment, the same command goes on, and called again it only shows the results.
 
     Args:
         out: Folder for all of it.

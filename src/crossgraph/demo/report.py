@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -75,17 +76,25 @@ class Reporter:
                 )
         self._console.print(f"\nThe same as pictures: {sheet}", markup=False, soft_wrap=True)
 
-    def closing(self, out: Path, seconds: Mapping[str, float]) -> None:
-        """Print where the time went and what to type next."""
+    def closing(self, out: Path, found: Sequence[Found], seconds: Mapping[str, float]) -> None:
+        """Print where the time went, where the page lies, and what to type next."""
+        shown = next((entry for entry in found if entry.hits[0].right), found[0])
+        pair = shlex.join([str(shown.hits[0].path), shown.sentence])
         spent = ", ".join(f"{step} {duration(length)}" for step, length in seconds.items())
         self._console.print(f"\nDone in {duration(sum(seconds.values()))}: {spent}.", markup=False, soft_wrap=True)
         self._console.print(
             f"""
+Everything on one page, with what each word looked at: {out / "report.html"}
+One pair as a figure:
+
+  crossgraph explain {out / "runs" / "saf"} {pair} --out why.png
+
 Now with pictures of your own: put captions.csv (columns image, caption) beside them, and type
 
   crossgraph extract photos --out photos/features
   crossgraph train sgraf-sgr-f8k --data photos --out runs/mine
   crossgraph evaluate runs/mine --data photos --split test
+  crossgraph report runs/mine --data photos --out report.html
 
 The demo's files: {out / "scenes"} (pictures, captions, boxes), {out / "runs"} (two models),
 {out / "cards"} (results).""",

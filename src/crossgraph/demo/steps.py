@@ -16,11 +16,13 @@ from crossgraph.demo.numbers import mean_scores, measure
 from crossgraph.demo.report import Reporter, duration
 from crossgraph.demo.scoring import score_baselines, score_models
 from crossgraph.demo.training import train_all
+from crossgraph.report.job import ReportJob, write_report
 from crossgraph.scoring.encode import Report
 from crossgraph.vision.region_encoder import load_region_encoder
 
 RECIPES = {"sgr": "sgraf-sgr-scenes", "saf": "sgraf-saf-scenes"}
 ENSEMBLE = "SGR + SAF"
+_STEPS = 6
 
 
 @dataclass(frozen=True)
@@ -41,7 +43,7 @@ class Progress:
 
 
 def run_demo(out: Path, settings: Settings, training_options: list[str], progress: Progress) -> None:
-    """Go the whole way from nothing to tables.
+    """Go the whole way from nothing to tables and a page.
 
     Args:
         out: Folder for everything.
@@ -72,10 +74,14 @@ def run_demo(out: Path, settings: Settings, training_options: list[str], progres
         rows.append(measure(ENSEMBLE, list(models.values()), scenes, hard, cards))
         found = find(mean_scores([paths["test"] for paths in models.values()]), data.split("test"))
         draw_sheet(found, out / "found.png")
+    with steps("reporting", "figures, curves, and what each word looked at, on one page"):
+        runs = [out / "runs" / name for name in RECIPES]
+        files = [models[name]["test"] for name in RECIPES]
+        write_report(ReportJob(runs, out / "report.html", scenes, scores=files), lambda line: None, progress.about)
     reporter = Reporter()
     reporter.tables(rows)
     reporter.findings(found, out / "found.png")
-    reporter.closing(out, seconds)
+    reporter.closing(out, found, seconds)
 
 
 class _Steps:
@@ -87,8 +93,8 @@ class _Steps:
     @contextmanager
     def __call__(self, name: str, what: str) -> Iterator[None]:
         number = len(self._seconds) + 1
-        self._say(f"{number}/5 {name}: {what}")
+        self._say(f"{number}/{_STEPS} {name}: {what}")
         begun = time.monotonic()
         yield
         self._seconds[name] = time.monotonic() - begun
-        self._say(f"{number}/5 {name}: {duration(self._seconds[name])}")
+        self._say(f"{number}/{_STEPS} {name}: {duration(self._seconds[name])}")

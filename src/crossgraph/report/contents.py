@@ -27,12 +27,14 @@ class Cell:
         interval: As printed; "" where there is none.
         bar: Both as a picture; empty where there is no interval.
         best: Whether no other column is better.
+        note: A line below.
     """
 
     value: str
     interval: str = ""
     bar: Markup = field(default_factory=Markup)
     best: bool = False
+    note: str = ""
 
 
 @dataclass(frozen=True)

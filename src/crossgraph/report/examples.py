@@ -100,7 +100,11 @@ def make_example(query: Query, view: View, extra: Sequence[str], split: Split, o
         shown.append(int(order[best - 1]))
     answers: list[Answer] = []
     for row in shown:
-        image, sentence = (row, query.text) if query.direction == "t2i" else (query.row, str(split.captions[row]))
+        image, sentence = (
+            (row, query.text)
+            if query.row is None or query.direction == "t2i"
+            else (query.row, str(split.captions[row]))
+        )
         pair = overlays.pair(view, image, sentence)
         picture = overlays.add_picture(image)
         pieces = _pieces(sentence, pair)

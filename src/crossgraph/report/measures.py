@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -74,45 +74,37 @@ def _place(part: str) -> str:
 
 def _pointing(entries: Mapping[str, Mapping[str, Any]]) -> dict[str, list[Row]]:
     tables: dict[str, list[Row]] = {}
-    for key, title in _ASKED.items():
-        rows = [
-            Row(
-                name,
-                [_cell(entry["pointing"], lambda p, k=key, w=player: p[k][w], 1, 100) for entry in entries.values()],
-            )
+    parts = [entry["pointing"] for entry in entries.values()]
+    for key, title in _ASKED.items() if any("absent" not in part for part in parts) else ():
+        tables[title] = [
+            Row(name, [_cell(part, key, player, digits=1, most=100) for part in parts])
             for player, name in _PLAYERS.items()
         ]
-        if any(cell.interval for row in rows for cell in row.cells):
-            tables[title] = rows
     return tables
 
 
 def _hiding(entries: Mapping[str, Mapping[str, Any]]) -> dict[str, list[Row]]:
     tables: dict[str, list[Row]] = {}
-    for part, title in _PARTS.items():
-        rows = [
-            Row(
-                f"{name}, {what}",
-                [_cell(entry[part], lambda p, k=key, f=figure: p[k][f], digits, 0) for entry in entries.values()],
-            )
-            for key, name in _TESTS.items()
-            for figure, what, digits in (("gain", "gain", 3), ("beats_random", "beats random", 0))
-        ]
-        if any(cell.interval for row in rows for cell in row.cells):
-            tables[title] = rows
+    for name, title in _PARTS.items():
+        parts = [entry[name] for entry in entries.values()]
+        if any("absent" not in part for part in parts):
+            tables[f"{title}: gain over random order"] = [
+                Row(what, [_cell(part, key, "gain", digits=3, most=0) for part in parts])
+                for key, what in _TESTS.items()
+            ]
     return tables
 
 
-def _cell(
-    part: Mapping[str, Any], pick: Callable[[Mapping[str, Any]], Mapping[str, Any]], digits: int, most: float
-) -> Cell:
+def _cell(part: Mapping[str, Any], key: str, name: str, digits: int, most: float) -> Cell:
     if "absent" in part:
         return Cell("–")
-    figure = pick(part)
+    figure = part[key][name]
     value, (low, high) = float(figure["value"]), figure["interval"]
     bar = interval_bar(value, low, high, most) if most else Markup()
-    sign = "%" if not most and digits == 0 else ""
-    return Cell(f"{value:.{digits}f}{sign and ' ' + sign}", f"{low:.{digits}f} to {high:.{digits}f}", bar)
+    won = part[key].get("beats_random")
+    note = f"beats random in {won['value']:.0f} % of the pairs" if won else ""
+    told = [f"{number:.{digits}f}".replace("-", "−") for number in (value, low, high)]
+    return Cell(told[0], f"{told[1]} to {told[2]}", bar, note=note)
 
 
 def _charts(entries: Mapping[str, Mapping[str, Any]]) -> list[tuple[str, Markup]]:

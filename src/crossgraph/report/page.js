@@ -65,8 +65,8 @@
     [small.width, small.height] = [columns, rows];
     const ink = small.getContext("2d"), image = ink.createImageData(columns, rows);
     field.forEach((t, i) => {
-      const [r, g, b] = colour(t, 1), shown = Math.max(0, (t - 0.05) / 0.95);
-      image.data.set([r, g, b, Math.round(255 * 0.88 * Math.sqrt(shown))], 4 * i);
+      const [r, g, b] = colour(t, 1), shown = Math.max(0, (t - 0.08) / 0.92);
+      image.data.set([r, g, b, Math.round(255 * 0.85 * shown ** 0.75)], 4 * i);
     });
     ink.putImageData(image, 0, 0);
     pen.imageSmoothingQuality = "high";
