@@ -5,12 +5,20 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from crossgraph.explain.bars import bars_height, bars_of, columns_for, draw_bars, draw_keys, hardly_differ
-from crossgraph.explain.panels import OUTLINED, draw_panels, draw_scale, plan_panels, scale_top
+from crossgraph.explain.bars import (
+    bars_height,
+    bars_of,
+    columns_for,
+    draw_bars,
+    draw_keys,
+    hardly_differ,
+    strongest_tokens,
+)
+from crossgraph.explain.panels import OUTLINED, draw_panels, draw_scale, plan_panels
 from crossgraph.explain.sheet import DOTS, WIDTH, Sheet
 from crossgraph.explain.shown import ShownPicture, read_shown
 from crossgraph.explain.theme import THEMES, ThemeName
-from crossgraph.explain.wording import score_meaning, significance_of
+from crossgraph.explain.wording import has_global_node, score_meaning, significance_of
 from crossgraph.pipeline import Alignment
 from crossgraph.vision.boxes import find_grids
 
@@ -80,10 +88,11 @@ def _draw_picture_and_bars(sheet: Sheet, alignment: Alignment, picture: ShownPic
 def _draw_bars(sheet: Sheet, alignment: Alignment, x: float, y: float, room: float) -> float:
     theme = sheet.theme
     sheet.write(x, y + 0.16, "How much each word counted", 12.5, weight="bold")
-    bars = bars_of(alignment, theme)
-    left_out = len(alignment.tokens) + 1 - len(bars)
-    even = 1 / (len(alignment.tokens) + 1)
-    said = f"{significance_of(alignment.model)}. All sum to 100 %; the dashed line is an even share."
+    rows = strongest_tokens(alignment.significance)
+    bars = bars_of(alignment, rows, theme)
+    left_out = len(alignment.tokens) - len(rows)
+    even = 1 / (len(alignment.tokens) + has_global_node(alignment))
+    said = f"{significance_of(alignment)}. All sum to 100 %; the dashed line is an even share."
     if hardly_differ(bars):
         said += " They hardly differ: this model weighs the sentence's words nearly alike."
     if left_out:
@@ -92,7 +101,7 @@ def _draw_bars(sheet: Sheet, alignment: Alignment, x: float, y: float, room: flo
     columns = columns_for(len(bars), room)
     draw_bars(sheet, bars, x, base, room, columns, max(bar.share for bar in bars), even)
     base += bars_height(len(bars), columns) + 0.24
-    return draw_keys(sheet, x, base, room, bool(alignment.unknown))
+    return draw_keys(sheet, x, base, room, unknown=bool(alignment.unknown), overall=has_global_node(alignment))
 
 
 def _draw_words(sheet: Sheet, alignment: Alignment, picture: ShownPicture | None, y: float) -> float:
@@ -101,19 +110,22 @@ def _draw_words(sheet: Sheet, alignment: Alignment, picture: ShownPicture | None
     y += 0.36
     sheet.write(_EDGE, y, "Where each content word looked", 12.5, weight="bold")
     if alignment.boxes is None or picture is None or not alignment.content:
-        why = "The regions of these features have no boxes, so nothing can be laid over the picture."
+        why = (
+            "The regions of these features have no boxes, so nothing can be laid over the picture (--boxes gives them)."
+        )
         if alignment.boxes is not None:
             why = "No picture is at hand." if picture is None else "The sentence has no content word."
         return sheet.paragraph(_EDGE, y + 0.26, why, _ROOM, 10, color=theme.faint) + 0.3
     plan = plan_panels(alignment, picture.aspect, _ROOM)
-    top = scale_top([(alignment, plan.rows)])
     if find_grids(alignment.boxes):
-        draw_scale(sheet, WIDTH - _EDGE, y - 0.06, top)
-        said = "One scale for all words. Beside a word: its strongest region, and that region's share of its attention."
+        draw_scale(sheet, WIDTH - _EDGE, y - 0.06)
+        said = (
+            "One scale for all words and figures. Beside a word: its strongest region, with its share of the attention."
+        )
     else:
         said = f"Outlined: each word's {OUTLINED} strongest boxes, with their shares of its attention."
     if plan.left_out:
         said += f" Shown are the {len(plan.rows)} content words that counted most, of {len(alignment.content)}."
-    y = sheet.paragraph(_EDGE, y + 0.32, said, _ROOM - 2.8, 10, color=theme.faint) + 0.04
-    draw_panels(sheet, alignment, picture, plan, _EDGE, y, top)
+    y = sheet.paragraph(_EDGE, y + 0.32, said, _ROOM - 3.1, 10, color=theme.faint) + 0.04
+    draw_panels(sheet, alignment, picture, plan, _EDGE, y)
     return y + plan.total_height

@@ -7,19 +7,19 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from crossgraph.data.split import Split
-from crossgraph.explain.bars import bars_height, bars_of, draw_bars
+from crossgraph.explain.bars import bars_height, bars_of, draw_bars, strongest_tokens
 from crossgraph.explain.pairs import Answer, PairOfPairs, Side
-from crossgraph.explain.panels import draw_scale, draw_word, scale_top
+from crossgraph.explain.panels import draw_scale, draw_word
 from crossgraph.explain.sheet import DOTS, WIDTH, Sheet
 from crossgraph.explain.shown import ShownPicture, read_shown
 from crossgraph.explain.theme import THEMES, ThemeName
-from crossgraph.explain.wording import percent, significance_of, strongest_region
+from crossgraph.explain.wording import has_global_node, percent, significance_of, strongest_region
 from crossgraph.vision.boxes import find_grids
 
 _EDGE, _GUTTER = 0.45, 0.5
 _ROOM = WIDTH - 2 * _EDGE
 _HALF = (_ROOM - _GUTTER) / 2
-_BARS, _WORDS = 11, 3  # of a side: bars with the global node's, words with a map
+_BARS, _WORDS = 10, 3  # of a side: tokens with a bar, words with a map
 _TICK, _CROSS = "✓", "✗"
 NOTE = (
     "A wrong picture is one that the caption was not written for; it may still fit. Frames: solid with a tick is "
@@ -57,21 +57,20 @@ def draw_pairs(pairs: Sequence[PairOfPairs], split: Split, out: Path, theme: The
     sheet = Sheet(THEMES[theme], [*said, *named, first.run, split.name])
     paths = {path for pair in pairs for path in _paths(pair)}
     shown = _Shown({path: read_shown(path, longest=900) for path in sorted(paths)})
-    words = [(side.alignment, _words(pair)) for pair in pairs for side in (pair.right, pair.wrong)]
-    top = scale_top(words)
     sheet.write(_EDGE, 0.6, "Right and wrong pairs, looked inside", 17, weight="bold")
     gallery = f"{len(split.image_ids):,} pictures and {len(split.captions):,} captions of '{split.name}'"
     about = (
-        f"{first.run} ({first.model.upper()}), {gallery}. Bars: {significance_of(first.model)}; dashed: an even share."
+        f"{first.run} ({first.model.upper()}), {gallery}. Bars: {significance_of(first)}, of the "
+        f"{_BARS} tokens that counted most; dashed: an even share."
     )
     y = sheet.paragraph(_EDGE, 0.9, f"{about} {NOTE}", _ROOM, 10, color=sheet.theme.faint, most=6) + 0.34
     if first.boxes is not None and find_grids(first.boxes) and shown.pictures:
-        draw_scale(sheet, WIDTH - _EDGE, y, top)
-        told = "Maps: the caption's content words that counted most, on one scale for all."
+        draw_scale(sheet, WIDTH - _EDGE, y)
+        told = "Maps: the caption's content words that counted most, on the scale of all figures."
         sheet.write(_EDGE, y + 0.04, told, 10, color=sheet.theme.faint)
         y += 0.34
     for pair in pairs:
-        y = _draw_pair(sheet, pair, split, shown, y, top)
+        y = _draw_pair(sheet, pair, split, shown, y)
     sheet.save(out, y)
 
 
@@ -87,7 +86,7 @@ def _words(pair: PairOfPairs) -> list[int]:
     return sorted(sorted(right.content, key=lambda row: -together[row])[:_WORDS])
 
 
-def _draw_pair(sheet: Sheet, pair: PairOfPairs, split: Split, shown: _Shown, y: float, top: float) -> float:
+def _draw_pair(sheet: Sheet, pair: PairOfPairs, split: Split, shown: _Shown, y: float) -> float:
     sheet.rule(y, _EDGE, _ROOM)
     y = sheet.paragraph(_EDGE, y + 0.4, split.captions[pair.caption], _ROOM, 13, weight="bold", most=3)
     sheet.write(_EDGE, y + 0.24, f"caption {pair.caption}", 9.5, color=sheet.theme.faint)
@@ -96,7 +95,7 @@ def _draw_pair(sheet: Sheet, pair: PairOfPairs, split: Split, shown: _Shown, y: 
     longest = max(
         max(*side.alignment.significance.tolist(), side.alignment.global_significance) for side, _, _ in sides
     )
-    ends = [_draw_side(sheet, pair, side, right, shown, (x, y), top, longest) for side, right, x in sides]
+    ends = [_draw_side(sheet, pair, side, right, shown, (x, y), longest) for side, right, x in sides]
     return _draw_found(sheet, pair, shown, max(ends) + 0.3) + 0.3
 
 
@@ -107,7 +106,6 @@ def _draw_side(
     right: bool,
     shown: _Shown,
     at: tuple[float, float],
-    top: float,
     longest: float,
 ) -> float:
     x, y = at
@@ -120,9 +118,10 @@ def _draw_side(
     y += 0.16
     picture = shown.of(side.path)
     across, down = _draw_framed(sheet, picture, side.name, right, (x, y, 2.35, 2.35))
-    bars = bars_of(side.alignment, sheet.theme, _BARS - 1)
+    rows = strongest_tokens(pair.right.alignment.significance + pair.wrong.alignment.significance, _BARS)
+    bars = bars_of(side.alignment, rows, sheet.theme)
     left = x + max(across, 1.5) + 0.1
-    even = 1 / (len(side.alignment.tokens) + 1)
+    even = 1 / (len(side.alignment.tokens) + has_global_node(side.alignment))
     draw_bars(sheet, bars, left, y, x + _HALF - left, 1, longest, even)
     y += max(down, bars_height(len(bars), 1)) + 0.12
     if picture is None or side.alignment.boxes is None:
@@ -137,9 +136,7 @@ def _draw_side(
         room = slot - 0.1 - sheet.width_of(peak, 9)
         sheet.write(place, y + 0.2, side.alignment.tokens[row].text, 10.5, weight="bold", room=room)
         sheet.write(place + slot, y + 0.2, peak, 9, color=sheet.theme.faint, align="right")
-        draw_word(
-            sheet, side.alignment, picture, row, (place, y + 0.3, min(slot, height * picture.aspect), height), top
-        )
+        draw_word(sheet, side.alignment, picture, row, (place, y + 0.3, min(slot, height * picture.aspect), height))
     return y + (0.3 + height if words else 0)
 
 

@@ -21,7 +21,7 @@ _BETWEEN = 0.22  # inches between panels
 _LINE = 0.2  # inches a line above a panel takes
 _ROOMY, _LEAST = 2.2, 1.3  # inches: from where word and place share a line; the narrowest place for a word
 _TALLEST = 3.4
-_LEAST_TOP = 8.0  # times an even spread: a scale that ends lower would make flat attention look sharp
+TOP = 16.0  # times an even spread, where every figure's scale ends: one scale, so flat attention looks flat
 
 
 @dataclass(frozen=True)
@@ -84,30 +84,13 @@ def _columns(count: int, aspect: float, room: float) -> int:
     return min(suiting, key=lambda columns: (-count % columns, abs(columns - 4)))
 
 
-def scale_top(alignments: list[tuple[Alignment, list[int]]]) -> float:
-    """Return the density at which the figures' scale ends: the same for all words shown, a power of two.
-
-    Args:
-        alignments: With the tokens of each that are shown.
-    """
-    densest = [
-        float(density_map(alignment.weights[row], alignment.boxes, 56, 56).max())
-        for alignment, rows in alignments
-        if alignment.boxes is not None
-        for row in rows
-    ]
-    return 2.0 ** math.ceil(math.log2(max([_LEAST_TOP, *densest])))
-
-
-def draw_panels(
-    sheet: Sheet, alignment: Alignment, picture: ShownPicture, plan: PanelPlan, x: float, y: float, top: float
-) -> None:
-    """Draw the planned panels downwards from (x, y); `top` ends the scale, see `scale_top`."""
+def draw_panels(sheet: Sheet, alignment: Alignment, picture: ShownPicture, plan: PanelPlan, x: float, y: float) -> None:
+    """Draw the planned panels downwards from (x, y)."""
     for number, row in enumerate(plan.rows):
         left = x + number % plan.columns * (plan.slot + _BETWEEN)
         upper = y + number // plan.columns * (plan.head + plan.height + _BETWEEN)
         _draw_words(sheet, alignment, plan, row, left, upper)
-        draw_word(sheet, alignment, picture, row, (left, upper + plan.head, plan.width, plan.height), top)
+        draw_word(sheet, alignment, picture, row, (left, upper + plan.head, plan.width, plan.height))
 
 
 def _draw_words(sheet: Sheet, alignment: Alignment, plan: PanelPlan, row: int, left: float, upper: float) -> None:
@@ -129,7 +112,6 @@ def draw_word(
     picture: ShownPicture,
     row: int,
     place: tuple[float, float, float, float],
-    top: float,
 ) -> None:
     """Draw one word's weights over the picture: a map for grids, the strongest boxes' outlines else.
 
@@ -139,7 +121,6 @@ def draw_word(
         picture: Of the pair.
         row: The token.
         place: Left, top, width and height in inches.
-        top: Where the scale ends.
     """
     assert alignment.boxes is not None
     axes = sheet.axes(*place)
@@ -150,7 +131,7 @@ def draw_word(
     extent = (0, 1, 1, 0)
     if find_grids(alignment.boxes):
         density = density_map(alignment.weights[row], alignment.boxes, height, width)
-        axes.imshow(overlaid(pixels, density, top, sheet.theme), extent=extent, aspect="auto")
+        axes.imshow(overlaid(pixels, density, TOP, sheet.theme), extent=extent, aspect="auto")
         return
     dimmed = 0.5 * pixels / 255 + 0.5 * sheet.theme.dimmed * pixels.mean(axis=2, keepdims=True) / 255
     axes.imshow(dimmed, extent=extent, aspect="auto")
@@ -188,20 +169,27 @@ def _outline(sheet: Sheet, alignment: Alignment, row: int, axes: Any, place: tup
 _BOX = ("#F0E442", "#56B4E9", "#ffffff")  # strongest, second, third: told apart by width and dashes as well
 
 
-def draw_scale(sheet: Sheet, x: float, y: float, top: float) -> None:
+def draw_scale(sheet: Sheet, x: float, y: float) -> None:
     """Draw the colour scale of the maps, its right end at `x`, its middle at `y`."""
     from matplotlib import colormaps
 
     width, height = 2.6, 0.13
+    x -= 0.18  # the last number is centred under its place, and ends at the edge
     axes = sheet.axes(x - width, y - height / 2, width, height)
     shades = np.linspace(0, 1, 256)
     grey = np.full(3, 0.5) * sheet.theme.dimmed
     cover = cover_of(shades)[:, None]
     axes.imshow(((1 - cover) * grey + cover * colormaps["viridis"](0.25 + 0.75 * shades)[:, :3])[None], aspect="auto")
-    steps = round(math.log2(top))
-    for step in range(0, steps + 1, max(1, math.ceil(steps / 5))):
+    steps = round(math.log2(TOP))
+    for step in range(steps + 1):
         place = x - width + width * step / steps
-        align = "left" if step == 0 else "right" if step == steps else "center"
-        sheet.write(place, y + 0.23, f"{2**step}×", 8.5, color=sheet.theme.faint, align=align)
+        sheet.write(
+            place,
+            y + 0.23,
+            f"{2**step}×" if step < steps else f"≥{2**step}×",
+            8.5,
+            color=sheet.theme.faint,
+            align="center",
+        )
     told = "attention, times an even spread"
     sheet.write(x - width - 0.12, y + 0.04, told, 9.5, color=sheet.theme.faint, align="right")

@@ -49,9 +49,16 @@ def place_of(box: Float[np.ndarray, "4"]) -> str:
     return "centre" if (row, column) == ("middle", "centre") else f"{row} {column}"
 
 
-def significance_of(model: str) -> str:
-    """Say what a model's significance is."""
-    return _SIGNIFICANCE.get(model, f"{model}'s own measure of how much a word counted")
+def significance_of(alignment: Alignment) -> str:
+    """Say what the significance of an alignment is."""
+    if alignment.model == "sgr" and not has_global_node(alignment):
+        return "SGR's edges in the last reasoning step, averaged over the nodes"
+    return _SIGNIFICANCE.get(alignment.model, f"{alignment.model}'s own measure of how much a word counted")
+
+
+def has_global_node(alignment: Alignment) -> bool:
+    """Tell whether the comparison of the whole picture with the whole sentence counted too."""
+    return alignment.global_significance > 1e-4
 
 
 def score_meaning(model: str) -> str:
@@ -76,13 +83,14 @@ def table(alignment: Alignment) -> list[str]:
         found = strongest_region(alignment, row)
         looked = f"{found.place}, {percent(found.share)}"
         rows.append((shown_token(token), percent(float(alignment.significance[row])), "" if token.special else looked))
-    rows.append((GLOBAL_NODE, percent(alignment.global_significance), "whole picture with whole sentence"))
+    if has_global_node(alignment):
+        rows.append((GLOBAL_NODE, percent(alignment.global_significance), "whole picture with whole sentence"))
     widths = [max(len(row[column]) for row in rows) for column in range(2)]
     lines = [f"{word:<{widths[0]}}  {share:>{widths[1]}}  {looked}".rstrip() for word, share, looked in rows]
     return [
         *lines,
         "",
-        f"counted: {significance_of(alignment.model)}; with the global node they sum to 100 %",
+        f"counted: {significance_of(alignment)}; all sum to 100 %",
         "looked most at: the strongest region and its share of the word's attention",
         f"score {alignment.score:.3f}. {score_meaning(alignment.model)}",
     ]
