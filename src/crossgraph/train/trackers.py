@@ -142,8 +142,10 @@ class TrackioTracker(Tracker):
 
     def finished(self, summary: Mapping[str, Any]) -> None:
         """Write what is queued; the folder stays set until then, for the thread that writes."""
+        import trackio
+
         with contextlib.redirect_stdout(io.StringIO()):
-            self._run.finish()
+            trackio.finish()
 
     @contextlib.contextmanager
     def _here(self) -> Iterator[None]:
