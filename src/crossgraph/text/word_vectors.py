@@ -139,7 +139,8 @@ def _entry(line: bytes, number: int, path: Path, width: int) -> tuple[str, np.nd
 
 def _numbers(fields: list[str]) -> np.ndarray | None:
     try:
-        return np.array(fields, dtype=np.float32)
+        with np.errstate(over="ignore"):
+            return np.array(fields, dtype=np.float64).astype(np.float32)
     except ValueError:
         return None
 
@@ -163,7 +164,8 @@ def _from_array(path: Path, width: int, report: Report | None) -> Iterator[tuple
     if len(words) != len(vectors):
         raise InputError(f"{list_path}: {len(words):,} lines for {len(vectors):,} rows of {path.name}", _REMEDY)
     for start in range(0, len(words), 4096):
-        block = np.asarray(vectors[start : start + 4096], dtype=np.float32)
+        with np.errstate(over="ignore"):
+            block = np.asarray(vectors[start : start + 4096], dtype=np.float32)
         bad = ~np.isfinite(block).all(axis=1)
         if bad.any():
             raise InputError(f"{path}: row {start + int(bad.argmax())} holds NaN or infinity", _REMEDY)
