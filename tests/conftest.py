@@ -13,7 +13,7 @@ import pytest
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-_CHECKED = ["core", "graphs", "models", "losses", "scoring", "pipeline", "explain", "evaluate"]
+_CHECKED = ["core", "graphs", "models", "losses", "scoring", "pipeline", "bundle", "store", "explain", "evaluate"]
 _EARLY = [name for name in sys.modules if name.startswith(tuple(f"crossgraph.{part}" for part in _CHECKED))]
 assert not _EARLY, f"imported before their shapes could be checked: {_EARLY}"
 

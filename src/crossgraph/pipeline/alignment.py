@@ -120,7 +120,7 @@ def alignment_of(run: Run, regions: Regions, sentence: str, picture: Path | Imag
     significance = found.significance.float().cpu().numpy()
     return Alignment(
         sentence=sentence,
-        tokens=_tokens(run.vocabulary, sentence, encoded),
+        tokens=tokens_of(run.vocabulary, sentence, encoded),
         weights=found.weights.float().cpu().numpy()[:, kept],
         significance=significance,
         global_significance=max(0.0, 1.0 - float(significance.sum())),
@@ -157,7 +157,8 @@ def shortened(sentence: str, most: int = 60) -> str:
     return f"'{flat}'" if len(flat) <= most else f"'{flat[: most - 1]}…'"
 
 
-def _tokens(vocabulary: Vocabulary, sentence: str, encoded: EncodedCaption) -> tuple[AlignedToken, ...]:
+def tokens_of(vocabulary: Vocabulary, sentence: str, encoded: EncodedCaption) -> tuple[AlignedToken, ...]:
+    """Return what a model reads of a sentence, one entry a row of its alignment."""
     tokens: list[AlignedToken] = []
     unknown = set(encoded.unknown)
     for row, (start, end) in zip(encoded.ids, encoded.offsets, strict=True):

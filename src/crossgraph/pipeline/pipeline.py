@@ -40,13 +40,16 @@ def load(path: str | Path, *, device: Literal["auto", "cpu", "cuda"] = "auto") -
     """Load a run for use.
 
     Args:
-        path: The run's folder, made by `crossgraph train` or `crossgraph import`.
+        path: The folder of a run, made by `crossgraph train` or `crossgraph import`, or of a bundle, whose
+            re-ranker is taken.
         device: Where to compute; "auto" takes the accelerator where there is one.
 
     Raises:
         InputError: It is no run, or a file of it is missing or broken.
     """
-    return Pipeline(load_run(Path(path)), choose_device(device))
+    folder = Path(path)
+    is_bundle = (folder / "bundle.json").exists()
+    return Pipeline(load_run(folder / "reranker" if is_bundle else folder), choose_device(device))
 
 
 class Pipeline:

@@ -1,0 +1,137 @@
+"""From runs and their data to a bundle: retriever, short-list sizes, calibration, each chosen on dev."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from crossgraph.bundle.bundle import Bundle
+from crossgraph.bundle.calibration import Calibration, calibrate
+from crossgraph.bundle.folder import save_bundle
+from crossgraph.bundle.short_list import LEAST, ShortList, choose
+from crossgraph.bundling.head_training import HeadRecipe, Report, head_scores, train_head
+from crossgraph.core.errors import InputError
+from crossgraph.data import open_data
+from crossgraph.data.split import Split
+from crossgraph.runs import Run, load_run
+from crossgraph.scoring.engine import choose_device, score_split
+from crossgraph.scoring.fit import check_fits
+from crossgraph.scoring.provenance import all_versions, git_revision, typed_command
+
+CHOOSING_SPLIT = "dev"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is to be made.
+
+    Attributes:
+        reranker: The run whose scores count.
+        data: Its data; only train and dev are opened.
+        out: The bundle's folder.
+        retriever: An independent run over the same features; without it a head is trained.
+        features: Region features, where they lie elsewhere.
+        recipe: Of the head.
+    """
+
+    reranker: Path
+    data: Path
+    out: Path
+    retriever: Path | None = None
+    features: Path | None = None
+    recipe: HeadRecipe = field(default_factory=HeadRecipe)
+
+
+def make_bundle(
+    plan: Plan, log: Callable[[str], object] = print, report: Callable[[str], Report] | None = None
+) -> Bundle:
+    """Make a bundle.
+
+    Args:
+        plan: What.
+        log: Hears what was found.
+        report: Makes, for a task's name, what hears how far it is.
+
+    Raises:
+        InputError: Runs and data do not fit each other, or dev cannot choose anything.
+    """
+    told = report or (lambda task: lambda what, done, total: None)
+    run = load_run(plan.reranker)
+    retriever = load_run(plan.retriever) if plan.retriever else None
+    data = open_data(plan.data, plan.features, log=log)
+    for name in ("train", CHOOSING_SPLIT):
+        if name not in data.splits:
+            raise InputError(
+                f"{plan.data}: has no split '{name}' (it has {', '.join(data.splits) or 'none'})",
+                "a bundle learns from 'train' and chooses by 'dev', never by 'test'; add that split",
+            )
+    dev = data.split(CHOOSING_SPLIT)
+    _check(run, retriever, plan, dev)
+    run.model.to(choose_device("auto"))
+    scores = score_split(run.model, run.vocabulary, dev, report=told("scoring dev"), name=str(run.path))
+    made: dict[str, Any] = {"data": {"dev": dev.fingerprint()}, "reranker": str(plan.reranker)}
+    head, nearness = None, scores
+    if retriever is not None:
+        nearness = score_split(retriever.model, retriever.vocabulary, dev, report=told("retrieving dev"))
+        made["retriever"] = str(plan.retriever)
+    elif run.model.kind == "interaction":
+        train = data.split("train")
+        check_fits(run.model.inputs, run.vocabulary, train, str(run.path))
+        head, chosen = train_head(run, train, dev, scores, plan.recipe, told("training the index head"))
+        nearness = head_scores(head, run, dev)
+        head = head.cpu()
+        made |= {"head": asdict(plan.recipe), "chosen": chosen}
+        made["data"]["train"] = train.fingerprint()
+    short_list = choose(nearness, scores, dev.caption_image) if nearness is not scores else None
+    calibration = calibrate_on(scores, nearness, dev, short_list)
+    made |= {"command": typed_command(), "versions": all_versions(), "git_revision": git_revision()}
+    bundle = Bundle(plan.out, run, retriever, head, short_list, calibration)
+    return save_bundle(plan.out, bundle, made)
+
+
+def calibrate_on(scores: np.ndarray, nearness: np.ndarray, dev: Split, short_list: ShortList | None) -> Calibration:
+    """Fit P(match) on the pairs of dev's short lists, as many pictures as the default recall asks for.
+
+    Raises:
+        InputError: Dev has no pair of one kind, so that nothing can be learned.
+    """
+    size = short_list.size(len(scores)) if short_list else min(len(scores), max(LEAST, len(scores) // 10))
+    near = np.argpartition(-nearness, min(size, len(scores)) - 1, axis=0)[:size]
+    columns = np.broadcast_to(np.arange(scores.shape[1]), near.shape)
+    matches = near == dev.caption_image[None, :]
+    if matches.all() or not matches.any():
+        raise InputError(
+            f"{dev.source}: dev's {len(scores)} pictures are too few to tell matches from the rest",
+            "give a dev split of more pictures",
+        )
+    owner = np.broadcast_to(dev.caption_image, near.shape)
+    return calibrate(
+        scores[near, columns].ravel().astype(np.float64), matches.ravel(), owner.ravel(), len(scores), size
+    )
+
+
+def _check(run: Run, retriever: Run | None, plan: Plan, dev: Split) -> None:
+    check_fits(run.model.inputs, run.vocabulary, dev, str(run.path))
+    if retriever is None:
+        return
+    if retriever.model.kind != "independent":
+        raise InputError(
+            f"{plan.retriever}: '{retriever.info.model}' is an interaction model, which gives no index vector",
+            "give a run of an independent model, or leave --retriever out: an index head is then trained",
+        )
+    if run.model.kind == "independent":
+        raise InputError(
+            f"{plan.reranker}: '{run.info.model}' is independent; there is nothing to re-rank",
+            "leave --retriever out",
+        )
+    if retriever.info.region_encoder != run.info.region_encoder:
+        raise InputError(
+            f"{plan.retriever}: takes features of {retriever.info.region_encoder}, "
+            f"{plan.reranker} those of {run.info.region_encoder}",
+            "retriever and re-ranker must share their region features",
+        )
+    check_fits(retriever.model.inputs, retriever.vocabulary, dev, str(retriever.path))

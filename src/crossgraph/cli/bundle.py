@@ -1,0 +1,64 @@
+"""`crossgraph bundle`: a run made ready for search."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+
+def bundle(
+    run: Path,
+    *,
+    data: Path,
+    features: Path | None = None,
+    retriever: Path | None = None,
+    out: Path,
+    index_size: int = 256,
+    epochs: int = 4,
+    max_steps: int = 3000,
+    lr: float = 2e-3,
+    seed: int = 0,
+) -> None:
+    """Make a run ready for search: a fast retriever, short-list sizes, and probabilities.
+
+    A re-ranker like SGRAF has no vector for nearest neighbours, so a small index head is trained on its codes;
+    --retriever takes an independent model instead. How many neighbours must be re-ranked and what a score means
+    is measured on the dev split; the test split is not opened.
+
+    Args:
+        run: The re-ranker, a run that `crossgraph train` made; an independent model is calibrated alone.
+        data: The data it was trained on.
+        features: Region features, where they lie elsewhere.
+        retriever: A run of an independent model over the same features.
+        out: The bundle's folder.
+        index_size: Numbers of an index vector.
+        epochs: Passes over the captions of train for the head.
+        max_steps: At most so many steps for the head; 0 is no limit.
+        lr: The head's learning rate.
+        seed: Of the head.
+    """
+    import sys
+
+    from crossgraph.bundle.folder import MANIFEST
+    from crossgraph.bundling.head_training import HeadRecipe
+    from crossgraph.bundling.make import Plan, make_bundle
+    from crossgraph.core.errors import InputError
+    from crossgraph.scoring.places import check_folder
+    from crossgraph.scoring.progress import ScoringProgress
+
+    check_folder(out)
+    if out.exists() and any(out.iterdir()) and not (out / MANIFEST).exists() and not (out / "reranker").exists():
+        raise InputError(f"{out}: holds other files and no bundle", "give a new folder for --out")
+    recipe = HeadRecipe(index_size=index_size, epochs=epochs, max_steps=max_steps, lr=lr, seed=seed)
+    plan = Plan(run, data, out, retriever, features, recipe)
+    with ScoringProgress() as progress:
+        made = make_bundle(plan, log=lambda line: print(line, file=sys.stderr), report=progress.about)
+    print(f"{out}: {made.reranker.info.model}, retrieved by {made.index_by}")
+    if made.short_list is not None:
+        sizes = ", ".join(f"{size} for {recall:g}" for recall, size in made.short_list.sizes.items())
+        print(f"short list of {made.short_list.gallery:,} dev pictures, by recall of the re-ranker's best: {sizes}")
+    if made.calibration is not None:
+        found = made.calibration
+        print(
+            f"calibrated on {found.pairs:,} short-list pairs, {100 * found.prior:.1f} % of them matches; "
+            f"mean gap between predicted and found share {100 * found.expected_error:.1f} points"
+        )
