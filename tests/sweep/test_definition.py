@@ -141,3 +141,11 @@ def test_a_base_without_a_small_form_says_so(tmp_path):
 def test_one_seed_for_all_runs_is_refused(tmp_path):
     with pytest.raises(InputError, match="list the seeds"):
         planned(tmp_path, overrides=["--seed=3"])
+
+
+def test_the_sweep_that_the_page_shows_can_be_planned(root, tmp_path):
+    page = (root / "docs" / "sweep.md").read_text()
+    path = tmp_path / "shown.yaml"
+    path.write_text(page.partition("```yaml\n")[2].partition("```")[0])
+    found = plan(load(path), path, [], False)
+    assert [entry.variant.name for entry in found] == [name for name in ("none", "some", "much") for _ in range(3)]
