@@ -1,0 +1,120 @@
+"""VSRN: visual semantic reasoning network.
+
+Li, Zhang, Li, Li, Fu: "Visual Semantic Reasoning for Image-Text Matching", ICCV 2019.
+
+What is unusual:
+- Regions reason over a complete graph of learned edges, four times, before a GRU reads them to one vector: local
+  reasoning, then global. Captions get a plain GRU.
+- The GRU reads the regions in the detector's order, so that the order of regions matters.
+- The published model is trained to write the caption from the regions too. That branch takes no part in the score
+  and is not in the published checkpoints; it is not built here: ours is the retrieval part.
+- The published code is two models: on Flickr30K the projected regions are not normalised and the vector is batch
+  normalised, on COCO the other way round. And its norms run over the *regions* of a picture, for each feature,
+  not over a region's features. All three are choices of the config; an imported checkpoint brings its own.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from crossgraph.core.errors import InputError
+from crossgraph.core.types import Attention, ImageCode, Regions, TextCode, Tokens
+from crossgraph.graphs.contributions import increments, shares_of_score
+from crossgraph.graphs.normalization import BatchNorm, l2norm
+from crossgraph.graphs.region_graph import NormAxis, SemanticGraph, dead_biases, masked_l2norm
+from crossgraph.graphs.sequence_readout import SequenceReadout, last_states
+from crossgraph.models.base import MODELS, Inputs
+from crossgraph.models.independent import IndependentMatcher
+from crossgraph.text.encoder import RecurrentTextEncoder
+
+
+@dataclass(frozen=True)
+class VSRNConfig:
+    """Sizes and choices; sizes are the paper's."""
+
+    embed_size: int = 2048  # d, regions and both vectors
+    word_size: int = 300  # learned word embeddings, before the GRU
+    layers: int = 4  # of the region graph
+    input_norm: Literal["none", "feature", "region"] = "feature"  # published: "none" (Flickr30K), "region" (COCO)
+    node_norm: NormAxis = "feature"  # after the graph; "region" = published
+    read_norm: Literal["batch", "none"] = "batch"  # of the picture's vector; published: "batch" on Flickr30K alone
+
+    def __post_init__(self) -> None:
+        """Refuse what makes no model.
+
+        Raises:
+            InputError: A size below 1, or fewer than no layers.
+        """
+        for name, least in (("embed_size", 1), ("word_size", 1), ("layers", 0)):
+            if getattr(self, name) < least:
+                raise InputError(f"model.config.{name} is {getattr(self, name)}", f"give at least {least}")
+
+
+@MODELS.register("vsrn")
+class VSRN(IndependentMatcher):
+    """Region reasoning, a GRU over the regions, a GRU over the words, and a dot product."""
+
+    paper = "Li et al., Visual Semantic Reasoning for Image-Text Matching, ICCV 2019"
+    Config = VSRNConfig
+    config: VSRNConfig
+
+    def __init__(self, config: VSRNConfig, inputs: Inputs) -> None:
+        super().__init__()
+        self.config, self.inputs = config, inputs
+        d = config.embed_size
+        self.project_regions = nn.Linear(inputs.feature_size, d)
+        nn.init.xavier_uniform_(self.project_regions.weight)
+        nn.init.zeros_(self.project_regions.bias)
+        self.graph = nn.ModuleList(SemanticGraph(d) for _ in range(config.layers))
+        self.read_regions = SequenceReadout(d)
+        self.read_norm = BatchNorm(d) if config.read_norm == "batch" else nn.Identity()
+        self.encode_words = RecurrentTextEncoder(inputs.vocabulary_size, config.word_size, d, "forward", dropout=0.0)
+
+    @property
+    def reads_region_order(self) -> bool:
+        """Tell that the order of regions matters: the GRU reads them in theirs."""
+        return True
+
+    def dead_parameters(self) -> dict[str, str]:
+        """Return the biases that a batch norm behind them takes out again."""
+        return {name: why for i in range(len(self.graph)) for name, why in dead_biases(f"graph.{i}").items()}
+
+    def region_levels(self, regions: Regions) -> list[Tensor]:
+        """Return the regions before the graph and after each of its layers, each (img, region, dim)."""
+        nodes = self.project_regions(regions.features)
+        if self.config.input_norm != "none":
+            nodes = masked_l2norm(nodes, regions.mask, self.config.input_norm)
+        levels = [nodes]
+        for layer in self.graph:
+            levels.append(layer(levels[-1], regions.mask))
+        return levels
+
+    def encode_images(self, regions: Regions) -> ImageCode:
+        """Encode pictures: the graph's nodes as `local`, what the GRU reads from them as `index`."""
+        nodes = masked_l2norm(self.region_levels(regions)[-1], regions.mask, self.config.node_norm)
+        nodes = nodes * regions.mask[..., None]
+        return ImageCode(nodes, regions.mask, l2norm(self.read_norm(self.read_regions(nodes, regions.mask))))
+
+    def encode_texts(self, tokens: Tokens) -> TextCode:
+        """Encode captions: the GRU's states as `local`, the last of them, normalised, as `index`."""
+        states = self.encode_words(tokens)
+        return TextCode(states, tokens.mask, l2norm(last_states(states, tokens.lengths)))
+
+    def align(self, image: ImageCode, text: TextCode) -> Attention:
+        """Explain one pair by its score's own parts, negative ones left out.
+
+        Both vectors are read item by item. A region's part is what reading it changed in the picture's vector, a
+        word's what reading it changed in the caption's, everything read before it given: products of the two add up
+        to the score. A region that the GRU reads late can matter through the graph and yet change little.
+        """
+        real = image.mask[0]
+        states = self.read_norm(self.read_regions.states(image.local, image.mask)[0, real])
+        regions = torch.zeros_like(image.local[0])
+        regions[real] = increments(l2norm(states)).to(regions.dtype)
+        words = increments(l2norm(text.local[0, : int(text.mask[0].sum())]))
+        weights, significance = shares_of_score(regions, words, real)
+        return Attention(weights, significance, self.score_block(image, text).reshape(()))
