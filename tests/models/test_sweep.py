@@ -37,6 +37,11 @@ VARIANTS = [
     "cgmn spatial_layers=2",
     "cgmn spatial_layers=1 region_norm=region edge_weight=published without_edges=full",
     "cgmn read_out=mean semantic_layers=1",
+    "vsepp image_norm=none",
+    "vsepp signs=absolute",
+    "vsrn input_norm=none node_norm=region read_norm=none",
+    "vsrn input_norm=region layers=1",
+    "gpo image_norm=none text_norm=none",
     "scan attention=i2t aggregation=lse",
     "scan aggregation=lse",
     "scan aggregation=max",
@@ -47,7 +52,16 @@ VARIANTS = [
     "scan affinity_norm=no_norm",
     "scan region_layer=weight_norm text_direction=forward",
     "scan image_norm=none text_norm=none",
+    "bfan focus=equal",
+    "bfan text_direction=forward",
+    "imram form=image",
+    "imram form=text memory_norm=l2",
+    "imram steps=1",
+    "imram form=image steps=2 affinity_norm=l2norm",
 ]
+
+# Scores that add up several cosines drift by as much more.
+SUMMED = {"bfan": 2, "imram": 6}
 
 
 def make(name, seed=0, **choices):
@@ -246,7 +260,7 @@ def test_bfloat16_drifts_little(name):
     exact = scores(model, regions, tokens)
     with torch.autocast("cpu", dtype=torch.bfloat16):
         drifted = scores(model, regions, tokens)
-    assert (drifted - exact).abs().max() < 0.02
+    assert (drifted - exact).abs().max() < 0.02 * SUMMED.get(name.split()[0], 1)
 
 
 @pytest.mark.slow

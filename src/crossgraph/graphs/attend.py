@@ -37,8 +37,8 @@ class Fragments:
         mask: True where a fragment is real.
     """
 
-    vectors: Float[Tensor, "group img txt fragment dim"]
-    mask: Bool[Tensor, "group img txt fragment"]
+    vectors: Float[Tensor, "group #img #txt fragment dim"]
+    mask: Bool[Tensor, "group #img #txt fragment"]
 
 
 def as_words(texts: TextCode) -> Fragments:
