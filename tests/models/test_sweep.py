@@ -41,7 +41,7 @@ VARIANTS = [
     "vsepp signs=absolute",
     "vsrn input_norm=none node_norm=region read_norm=none",
     "vsrn input_norm=region layers=1",
-    "gpo image_norm=none text_norm=none",
+    "gpo text_norm=none text_direction=forward",
     "scan attention=i2t aggregation=lse",
     "scan aggregation=lse",
     "scan aggregation=max",
@@ -58,6 +58,9 @@ VARIANTS = [
     "imram form=text memory_norm=l2",
     "imram steps=1",
     "imram form=image steps=2 affinity_norm=l2norm",
+    "pfan attention=i2t",
+    "pfan aggregation=lse position_size=4 grid=4",
+    "pfan aggregation=max blocks=40",
 ]
 
 # Scores that add up several cosines drift by as much more.

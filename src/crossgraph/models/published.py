@@ -31,12 +31,14 @@ class PublishedModel:
         config: Its config.
         inputs: Sizes read from the tensors.
         weights: State dict under our names.
+        added_words: Words that the authors' code may have put behind those of the vocabulary's file.
     """
 
     name: str
     config: Any
     inputs: Inputs
     weights: Mapping[str, Tensor]
+    added_words: Sequence[str] = ()
 
     def build(self, source: str) -> Matcher:
         """Return the model with these weights, in evaluation mode.
