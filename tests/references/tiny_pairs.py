@@ -11,6 +11,7 @@ import torch
 
 from crossgraph.core.types import Regions
 from crossgraph.data.split import Split
+from crossgraph.vision.boxes import grid_boxes
 
 THINGS, REGIONS, WIDTH, CAPTIONS = 12, 6, 16, 2
 
@@ -18,8 +19,8 @@ THINGS, REGIONS, WIDTH, CAPTIONS = 12, 6, 16, 2
 class MemoryFeatures:
     encoder = "tiny"
 
-    def __init__(self, array: np.ndarray) -> None:
-        self.array = array
+    def __init__(self, array: np.ndarray, boxes: bool = False) -> None:
+        self.array, self.boxes = array, grid_boxes(1, array.shape[1]) if boxes else None
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -28,14 +29,15 @@ class MemoryFeatures:
 
     def read(self, rows: Sequence[int] | np.ndarray) -> Regions:
         features = torch.from_numpy(self.array[np.asarray(rows)])
-        return Regions(features, torch.ones(features.shape[:2], dtype=torch.bool))
+        boxes = None if self.boxes is None else self.boxes.expand(len(features), -1, -1)
+        return Regions(features, torch.ones(features.shape[:2], dtype=torch.bool), boxes)
 
     def fingerprint(self) -> str:
         return hashlib.sha256(self.array.tobytes()).hexdigest()
 
 
-def tiny_split(name: str, pictures: int, width: int = WIDTH, regions: int = REGIONS) -> Split:
-    """Make a split; equal arguments give equal splits."""
+def tiny_split(name: str, pictures: int, width: int = WIDTH, regions: int = REGIONS, boxes: bool = False) -> Split:
+    """Make a split; equal arguments give equal splits. Its regions lie side by side, where they have boxes."""
     draw = np.random.default_rng([len(name), pictures])
     vectors = np.random.default_rng(0).normal(size=(THINGS, width)).astype(np.float32)
     features = (0.3 * draw.normal(size=(pictures, regions, width))).astype(np.float32)
@@ -50,7 +52,7 @@ def tiny_split(name: str, pictures: int, width: int = WIDTH, regions: int = REGI
         image_ids=[f"{name}-{picture}" for picture in range(pictures)],
         captions=captions,
         caption_image=np.repeat(np.arange(pictures), CAPTIONS),
-        features=MemoryFeatures(features),
+        features=MemoryFeatures(features, boxes),
         source=f"tiny {name}",
     )
 

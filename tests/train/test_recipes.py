@@ -30,7 +30,7 @@ def test_the_eight_of_sgraf_are_shipped() -> None:
 @pytest.mark.parametrize("name", SHIPPED)
 def test_each_small_form_trains_in_seconds(name: str, tmp_path: Path) -> None:
     recipe = recipes.load(recipes.find(name), ["workers=0"], small=True)
-    splits = Splits(tiny_split("train", 20, regions=4), tiny_split("dev", 6, regions=4))
+    splits = Splits(tiny_split("train", 20, regions=4, boxes=True), tiny_split("dev", 6, regions=4, boxes=True))
     state = fit(prepare(recipe, Sources(Path("tiny")), splits), make_fabric("32", "cpu", 1), tmp_path)
     assert state.finished and state.step <= 10
     assert (tmp_path / "run.json").exists()

@@ -82,9 +82,14 @@ class FragmentMatcher(Matcher):
             inputs.vocabulary_size, config.word_size, config.embed_size, config.text_direction, 0.0
         )
 
+    @property
+    def region_width(self) -> int:
+        """Width of what the layer of the regions reads."""
+        return self.inputs.feature_size
+
     def build_region_layer(self) -> nn.Linear:
         """Make the layer from raw features to embeddings."""
-        layer = xavier(nn.Linear(self.inputs.feature_size, self.config.embed_size))
+        layer = xavier(nn.Linear(self.region_width, self.config.embed_size))
         if self.config.region_layer == "weight_norm":
             parametrizations.weight_norm(layer, dim=None)  # pyright: ignore[reportArgumentType]
         return layer

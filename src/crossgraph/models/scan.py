@@ -114,19 +114,18 @@ class SCAN(FragmentMatcher):
         """Score every pair of a group."""
         return self.read(self.compare(images, texts))
 
+    def parts(self, pairs: Compared) -> Float[Tensor, "group img txt query"]:
+        """Return how much each query counted in the score; sums to 1."""
+        mask = pairs.queries.mask.expand(pairs.likeness.shape)
+        return importance(pairs.likeness, mask, self.config.aggregation, self.config.aggregation_smooth)
+
     def align(self, image: ImageCode, text: TextCode) -> Attention:
         """Explain one pair by its attention; a word's (region's) significance is its part in the aggregation.
 
         See `explain` for how i2t attention is read from the words' side, and `importance` for the parts.
         """
         pairs = self.compare(image.map(lambda t: t[None]), text.map(lambda t: t[None]))
-        parts = importance(
-            pairs.likeness[0, 0, 0],
-            pairs.queries.mask[0, 0, 0],
-            self.config.aggregation,
-            self.config.aggregation_smooth,
-        )
-        look, score = Look(pairs.weights[0, 0, 0], parts), self.read(pairs)
+        look, score = Look(pairs.weights[0, 0, 0], self.parts(pairs)[0, 0, 0]), self.read(pairs)
         if self.config.attention == "t2i":
             return explain(image, text, score, t2i=look)
         return explain(image, text, score, i2t=look)
