@@ -73,9 +73,9 @@ class Command:
         return re.sub(r"^crossgraph [\w-]+: ", "", self._last) or f"ended with code {code}"
 
     def ask_to_stop(self) -> None:
-        """Do as Ctrl-C does."""
+        """Have it save and stop."""
         if self._process.poll() is None:
-            self._process.send_signal(signal.SIGINT)
+            self._process.terminate()  # not SIGINT, which programs started in the background ignore
 
     def end(self) -> None:
         """Wait until it has saved, or make an end of it."""
