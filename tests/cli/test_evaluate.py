@@ -175,3 +175,95 @@ def test_matrices_of_other_data_are_refused_even_when_they_fit(evaluate, run, da
     assert main(["score", str(run), "--data", str(other), "--out", str(tmp_path / "other.npy")]) == 0
     capfd.readouterr()
     refused(evaluate("--scores", matrix, tmp_path / "other.npy"), "other.npy", "other pictures or captions")
+
+
+def card_of(folder: Path) -> dict:
+    return json.loads((folder / "card.json").read_text())
+
+
+def test_a_runs_card_says_how_far_its_explanations_can_be_believed(evaluate, run):
+    code, out, _ = evaluate(run)
+    assert code == 0
+    found = card_of(run)["explanations"]
+    assert not found["sample"]["thorough"]
+    (model,) = found["models"]
+    assert model["regions"]["pairs"] == 40
+    assert "no boxes" in model["pointing"]["absent"]
+    assert "regions hidden first" in out
+    assert "**Not measured:** pointing game: no boxes" in out
+    assert "--explanations` measures more" in out
+
+
+def test_explanations_are_measured_thoroughly_when_asked_for(evaluate, run):
+    code, out, _ = evaluate(run, "--explanations")
+    assert code == 0
+    found = card_of(run)["explanations"]
+    assert found["sample"]["thorough"]
+    assert found["models"][0]["regions"]["pairs"] == 75
+    assert "measures more" not in out
+
+
+def test_every_model_of_an_ensemble_is_measured_by_itself(evaluate, run, imported, tmp_path):
+    evaluate(run, imported, "--out", tmp_path / "out")
+    entries = card_of(tmp_path / "out")["explanations"]["models"]
+    assert [entry["run"] for entry in entries] == [str(run), str(imported)]
+
+
+def test_score_files_hold_no_attention_and_that_is_said(evaluate, matrix, run, tmp_path):
+    code, out, _ = evaluate("--scores", matrix, "--out", tmp_path / "out")
+    assert code == 0
+    assert card_of(tmp_path / "out")["explanations"] == {"absent": "score files hold no attention"}
+    assert "score files hold no attention" in out
+    refused(evaluate("--scores", matrix, "--explanations"), "--explanations", "no attention")
+    refused(evaluate("--scores", matrix, "--boxes", matrix), "--boxes", "no attention")
+
+
+def test_boxes_that_are_none_are_one_line_before_any_scoring(evaluate, run, data, tmp_path):
+    (tmp_path / "boxes.json").write_text("{}")
+    (tmp_path / "text.json").write_text("dog: 1 2 3 4")
+    for name, says in (("none.json", "no such file"), ("boxes.json", "no boxes"), ("text.json", "not valid JSON")):
+        refused(evaluate(run, "--boxes", tmp_path / name), name, says)
+    assert not (run / "card.json").exists()
+
+
+def test_broken_boxes_beside_the_data_spoil_no_card_but_one_that_asks_for_them(evaluate, run, data, tmp_path):
+    own = Path(shutil.copytree(data, tmp_path / "own"))
+    (own / "instances_val.json").write_text('{"images": [')
+    code, out, _ = evaluate(run, "--data", own)
+    assert code == 0
+    assert "instances_val.json: not valid JSON" in out
+    refused(evaluate(run, "--data", own, "--explanations"), "instances_val.json", "not valid JSON")
+
+
+def test_features_without_boxes_are_said_to_have_none(evaluate, run, tmp_path):
+    boxes = {
+        "images": [{"id": 0, "file_name": name, "width": 9, "height": 9} for name in map(str, range(99))],
+        "categories": [{"id": 0, "name": "dog"}],
+        "annotations": [{"image_id": 0, "category_id": 0, "bbox": [0, 0, 5, 5]}],
+    }
+    (tmp_path / "instances.json").write_text(json.dumps(boxes))
+    code, out, _ = evaluate(run, "--boxes", tmp_path / "instances.json")
+    assert code == 0
+    assert "**Not measured:** pointing game:" in out
+
+
+def test_why_there_is_no_eccv_caption_is_said(evaluate, matrix, tmp_path):
+    code, out, _ = evaluate("--scores", matrix, "--out", tmp_path)
+    assert code == 0
+    assert "**ECCV Caption and CxC:** absent: no COCO ids are known" in out
+    (tmp_path / "ids.txt").write_text("".join(f"{number}\n" for number in range(10_000_000, 10_000_075)))
+    code, out, _ = evaluate("--scores", matrix, "--ids", tmp_path / "ids.txt", "--out", tmp_path)
+    assert code == 0
+    assert "none of the split's ids belongs to COCO's 5K test" in out
+    assert "belongs" in card_of(tmp_path)["coco"]["absent"]
+
+
+def test_ids_that_are_none_are_one_line(evaluate, matrix, tmp_path, monkeypatch):
+    (tmp_path / "words.txt").write_text("dog\n")
+    (tmp_path / "few.txt").write_text("1\n2\n")
+    (tmp_path / "ids.txt").write_text("".join(f"{number}\n" for number in range(75)))
+    refused(evaluate("--scores", matrix, "--ids", tmp_path / "none.txt"), "none.txt", "no such file")
+    refused(evaluate("--scores", matrix, "--ids", tmp_path / "words.txt"), "words.txt, line 1", "no COCO id")
+    refused(evaluate("--scores", matrix, "--ids", tmp_path / "few.txt"), "few.txt", "2 ids for 75 captions")
+    monkeypatch.setattr("crossgraph.evaluate.coco_benchmark.importlib.util.find_spec", lambda name: None)
+    refused(evaluate("--scores", matrix, "--ids", tmp_path / "ids.txt"), "pip install 'crossgraph[eccv]'")

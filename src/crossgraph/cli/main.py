@@ -24,7 +24,7 @@ BAD_INPUT, INTERRUPTED, BROKEN_PIPE = 2, 130, 141
 GROUPS: dict[str, tuple[str, ...]] = {
     "First look": ("demo", "scenes"),
     "From pictures to a model": ("extract", "train", "import"),
-    "From a model to numbers": ("score", "evaluate"),
+    "From a model to numbers": ("score", "evaluate", "compare"),
 }
 """How the list of commands is laid out; a command that stands nowhere is listed under "More"."""
 

@@ -34,7 +34,8 @@ def explained(found: dict[str, Any]) -> list[str]:
             if "absent" in entry[key]
         ]
     if len(pointing) > 1:
-        parts += [grid(pointing), _POINTING]
+        unknown = max(entry.get("pointing", {}).get("unknown", 0) for entry in models)
+        parts += [grid(pointing), _POINTING + _UNKNOWN.format(unknown) * (unknown > 0)]
     if len(hiding) > 1:
         parts += [grid(hiding), _HIDING.format(**sample)]
     parts += [f"**Not measured:** {line}." for line in absent]
@@ -47,6 +48,7 @@ _POINTING = (
     "Of words that name a boxed thing: how often the strongest region's centre lies in its box, and the share of the "
     "weight inside. Centre and uniform know no word. Intervals: images resampled, differences paired."
 )
+_UNKNOWN = " {:,} such words were left out, for the vocabulary lacks them."
 _HIDING = (
     "Mean score of matched pairs while regions, or words, are hidden one after another, or shown, in the order that "
     "the model says against {orders} random orders, in {steps} steps; gain is how much lower (hidden) or higher "
