@@ -9,9 +9,9 @@ def import_(model: str, checkpoint: Path, *, vocab: Path, out: Path) -> None:
     """Turn a published checkpoint and its vocabulary into a run.
 
     Args:
-        model: Whose checkpoint: sgraf.
+        model: Whose checkpoint, by the model's name: sgraf, cgmn, vsepp, vsrn, gpo, scan and so on.
         checkpoint: The authors' file (.pth.tar).
-        vocab: The vocabulary it was trained with (JSON).
+        vocab: The vocabulary it was trained with: JSON, or the pickle that VSRN and CGMN publish.
         out: Folder of the new run.
     """
     import sys
@@ -19,14 +19,17 @@ def import_(model: str, checkpoint: Path, *, vocab: Path, out: Path) -> None:
     from crossgraph.core.errors import InputError
     from crossgraph.models.published import IMPORTERS, read_checkpoint
     from crossgraph.runs import RunInfo, describe_model, save_run
+    from crossgraph.text.pickled_vocabulary import is_pickle, load_pickled
     from crossgraph.text.vocabulary import Vocabulary
 
     importer = IMPORTERS[model]
     if (out / "run.json").exists():
         raise InputError(f"{out}: already holds a run", "choose another folder")
-    vocabulary = Vocabulary.load(vocab)
+    vocabulary = load_pickled(vocab) if is_pickle(vocab) else Vocabulary.load(vocab)
     file = read_checkpoint(checkpoint)
     published = importer(file.states, file.options, str(checkpoint))
+    if published.added_words and published.inputs.vocabulary_size == len(vocabulary) + len(published.added_words):
+        vocabulary = Vocabulary([*vocabulary.words, *published.added_words])
     if published.inputs.vocabulary_size != len(vocabulary):
         raise InputError(
             f"{vocab}: {len(vocabulary):,} entries where {checkpoint} has {published.inputs.vocabulary_size:,}",
@@ -46,7 +49,8 @@ def import_(model: str, checkpoint: Path, *, vocab: Path, out: Path) -> None:
     save_run(out, matcher, vocabulary, info)
     parameters = sum(p.numel() for p in matcher.parameters())
     sizes = published.inputs
+    regions = f"{sizes.regions} regions" if sizes.regions else "any number of regions"
     print(
-        f"{published.name}: {parameters:,} parameters, {sizes.regions} regions × {sizes.feature_size}, "
+        f"{published.name}: {parameters:,} parameters, {regions} × {sizes.feature_size}, "
         f"{sizes.vocabulary_size:,} words -> {out}"
     )

@@ -64,8 +64,21 @@ class Vocabulary:
             InputError: It is not such a file, or its rows have gaps or contradict each other.
         """
         path = Path(path)
+        return cls.from_values(read_json(path, _REMEDY), path)
+
+    @classmethod
+    def from_values(cls, values: Any, path: Path) -> Vocabulary:
+        """Build from what a file held: `word2idx`, `idx2word` (rows as text) and `idx`; see `load`.
+
+        Args:
+            values: The file's content.
+            path: The file, for messages.
+
+        Raises:
+            InputError: It is no vocabulary, or its rows have gaps or contradict each other.
+        """
         try:
-            vocabulary = cls(_words(read_json(path, _REMEDY)))
+            vocabulary = cls(_words(values))
         except _Malformed as error:
             raise InputError(f"{path}: not a vocabulary ({error})", _REMEDY) from error
         except InputError as error:
