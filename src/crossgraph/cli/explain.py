@@ -38,6 +38,7 @@ def explain(
     """
     import dataclasses
     import sys
+    import warnings
     from json import dumps
     from math import isfinite
 
@@ -46,7 +47,7 @@ def explain(
     from crossgraph.explain.sheet import check_place, require_matplotlib
     from crossgraph.explain.shown import read_shown
     from crossgraph.explain.wording import table
-    from crossgraph.pipeline import load
+    from crossgraph.pipeline import UnknownWords, load
 
     if out is not None:
         check_place(out)
@@ -54,7 +55,12 @@ def explain(
         if out.exists() and picture.exists() and out.samefile(picture):
             raise InputError(f"{out}: is the picture itself", "write the figure to another file")
     read_shown(picture, longest=64)  # a picture that does not open is told before the model is loaded
-    alignment = _align(load(run, device=device), picture, sentence, features, row, boxes)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UnknownWords)  # said below, and marked in every form of output
+        alignment = _align(load(run, device=device), picture, sentence, features, row, boxes)
+    if alignment.unknown:
+        named = ", ".join(f"'{word}'" for word in dict.fromkeys(alignment.unknown))
+        print(f"note: unknown to {alignment.run} and read as <unk>: {named}", file=sys.stderr)
     if not (isfinite(alignment.score) and bool((alignment.weights >= 0).all())):
         raise InputError(f"{run}: the score is no number", "its weights or these features are broken; make them again")
     alignment = dataclasses.replace(alignment, picture=picture)

@@ -65,7 +65,7 @@ class _Layout:
 
 def _layout(picture: ShownPicture | None) -> _Layout:
     if picture is None:
-        return _Layout(0, 0, False)
+        return _Layout(0.0, 0.0, False)
     if picture.aspect > 2.2:
         return _Layout(_ROOM, _ROOM / picture.aspect, False)
     width = min(4.4, 4.4 * picture.aspect)

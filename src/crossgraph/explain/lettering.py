@@ -26,9 +26,9 @@ class Lettering:
         wanted = frozenset(ord(letter) for text in texts for letter in text)
         self._families, self._absent = _families(wanted - _letters(_default()))
 
-    def font(self, text: str, size: float, weight: str) -> Any:
+    def font(self, text: str, size: int | float, weight: str) -> Any:
         """Return the properties of a font for cleaned text; only the default font is known to have a bold form."""
-        plain = all(ord(letter) in _letters(_default()) for letter in text)
+        plain = len(self._families) == 1 or _letters(_default()).issuperset(map(ord, text))
         families, weight = (self._families[:1], weight) if plain else (self._families, "normal")
         return _fonts().FontProperties(family=families, size=size, weight=weight)
 
@@ -58,7 +58,7 @@ def wrap(text: str, fits: Callable[[str], bool], most: int) -> list[str]:
             lines.append("")
         line = f"{lines[-1]} {word}" if lines[-1] else word
         while not fits(line) and len(line) > 1 and len(lines) <= most:
-            cut = next((end for end in range(len(line) - 1, 1, -1) if fits(line[:end])), 1)
+            cut = _longest(line, fits)
             lines[-1] = line[:cut]
             line = line[cut:]
             lines.append("")
@@ -70,22 +70,28 @@ def shorten(text: str, fits: Callable[[str], bool]) -> str:
     """Return a text, cut and ended by an ellipsis where it is too long."""
     if fits(text):
         return text
-    low, high = 0, len(text)
+    return text[: _longest(text, lambda some: fits(some.rstrip() + "…"))].rstrip() + "…"
+
+
+def _longest(text: str, fits: Callable[[str], bool]) -> int:
+    """Return how many letters of a text that is too long fit; at least one."""
+    low, high = 1, len(text)
     while low < high - 1:
         middle = (low + high) // 2
-        low, high = (middle, high) if fits(text[:middle].rstrip() + "…") else (low, middle)
-    return text[:low].rstrip() + "…"
+        low, high = (middle, high) if fits(text[:middle]) else (low, middle)
+    return low
 
 
 def _fonts() -> Any:
     return importlib.import_module("matplotlib.font_manager")
 
 
+@functools.cache
 def _default() -> str:
     return str(_fonts().findfont(_DEFAULT))
 
 
-@functools.lru_cache(maxsize=_MOST_FONTS)
+@functools.lru_cache(maxsize=_MOST_FONTS + 1)
 def _letters(path: str) -> frozenset[int]:
     try:
         return frozenset(_fonts().get_font(path).get_charmap())

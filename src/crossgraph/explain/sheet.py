@@ -17,6 +17,7 @@ WIDTH = 12.0  # inches; shown 1,200 pixels wide, a point of type is 1.4 pixels
 DOTS = 150  # per inch in PNG: sharp where a pixel of the page is more than one of the screen
 SUFFIXES = (".png", ".svg", ".pdf")
 POINT = 1 / 72
+Number = int | float
 
 
 def require_matplotlib() -> None:
@@ -63,32 +64,35 @@ class Sheet:
         self._figure: Any = Figure(figsize=(WIDTH, 1), dpi=DOTS, facecolor=theme.paper)
         self._renderer = FigureCanvasAgg(self._figure).get_renderer()
         self._axes: list[tuple[Any, tuple[float, float, float, float]]] = []
+        self._widths: dict[tuple[str, Number, str], float] = {}
         self._texts: list[tuple[Any, float, float]] = []
 
-    def axes(self, x: float, y: float, width: float, height: float) -> Any:
+    def axes(self, x: Number, y: Number, width: Number, height: Number) -> Any:
         """Add empty Matplotlib axes, without ticks; inches from the top left corner."""
         axes = self._figure.add_axes((0, 0, 1, 1))
         axes.set_axis_off()
         self._axes.append((axes, (x, y, width, height)))
         return axes
 
-    def width_of(self, text: str, size: float, weight: str = "normal") -> float:
+    def width_of(self, text: str, size: Number, weight: str = "normal") -> float:
         """Return how wide a text is, in inches."""
-        font = self.lettering.font(text, size, weight)
-        width, _, _ = self._renderer.get_text_width_height_descent(text, font, ismath=False)
-        return width / DOTS
+        key = (self.lettering.clean(text), size, weight)
+        if key not in self._widths:
+            font = self.lettering.font(key[0], size, weight)
+            self._widths[key] = self._renderer.get_text_width_height_descent(key[0], font, ismath=False)[0] / DOTS
+        return self._widths[key]
 
     def write(
         self,
-        x: float,
-        y: float,
+        x: Number,
+        y: Number,
         text: str,
-        size: float = 10.5,
+        size: Number = 10.5,
         *,
         color: str | None = None,
         weight: Literal["normal", "bold"] = "normal",
         align: Literal["left", "right", "center"] = "left",
-        room: float | None = None,
+        room: Number | None = None,
         cover: bool = False,
     ) -> float:
         """Write one line.
@@ -121,11 +125,11 @@ class Sheet:
 
     def paragraph(
         self,
-        x: float,
-        y: float,
+        x: Number,
+        y: Number,
         text: str,
-        room: float,
-        size: float = 10.5,
+        room: Number,
+        size: Number = 10.5,
         *,
         color: str | None = None,
         weight: Literal["normal", "bold"] = "normal",
@@ -133,17 +137,23 @@ class Sheet:
     ) -> float:
         """Write a text in lines no wider than `room`, `most` at most; return the last one's baseline."""
         step = size * 1.35 * POINT
-        lines = wrap(self.lettering.clean(text), lambda some: self.width_of(some, size, weight) <= room, most)
+        blank = self.width_of("n n", size, weight) - self.width_of("nn", size, weight)
+
+        def fits(line: str) -> bool:  # words come again and again, lines do not: their widths are measured once
+            words = line.split(" ")
+            return sum(self.width_of(word, size, weight) for word in words) + (len(words) - 1) * blank <= room
+
+        lines = wrap(self.lettering.clean(text), fits, most)
         for number, line in enumerate(lines):
             self.write(x, y + number * step, line, size, color=color, weight=weight)
         return y + (len(lines) - 1) * step
 
-    def rule(self, y: float, x: float, width: float) -> None:
+    def rule(self, y: Number, x: Number, width: Number) -> None:
         """Draw a thin line across."""
         axes = self.axes(x, y, width, 0.01)
         axes.axhline(0.5, color=self.theme.line, linewidth=0.8)
 
-    def save(self, out: Path, height: float) -> None:
+    def save(self, out: Path, height: Number) -> None:
         """Write the sheet, cut at `height` inches.
 
         Raises:
