@@ -61,6 +61,9 @@ VARIANTS = [
     "pfan attention=i2t",
     "pfan aggregation=lse position_size=4 grid=4",
     "pfan aggregation=max blocks=40",
+    "gsmn boxes=zero",
+    "gsmn messages=dense",
+    "gsmn messages=sparse",
 ]
 
 # Scores that add up several cosines drift by as much more.
