@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import warnings
 from pathlib import Path
 
 import numpy as np
 import pytest
+from references.tiny_features import write_shards
 from references.tiny_matcher import tiny_split
 
 from crossgraph.core.errors import InputError
+from crossgraph.data import open_data
 from crossgraph.data.split import CocoIds, Split
 from crossgraph.evaluate import coco_benchmark, coco_measures
 from crossgraph.evaluate.coco_benchmark import Benchmark, load_benchmark
 from crossgraph.evaluate.coco_measures import measure_coco, with_ids
+from crossgraph.scoring.limit import first_images
 
 ECCV = {"eccv_map_at_r": "mAP@R", "eccv_rprecision": "R-P", "eccv_r1": "R@1"}
 RECALLS = {"coco_1k": "COCO 1K", "coco_5k": "COCO 5K", "cxc": "CxC"}
@@ -166,3 +170,51 @@ def test_an_image_of_two_coco_images_is_refused(benchmark, tmp_path: Path):
     np.save(tmp_path / "ids.npy", np.roll(split.coco.captions, 1))
     with pytest.raises(InputError, match="ids of different COCO images"):
         with_ids(split, tmp_path / "ids.npy")
+
+
+def captions_file(layout: str, cocoid: bool = True) -> dict:
+    """Return a file of two pictures with two captions each, in COCO's layout or Karpathy's."""
+    if layout == "coco":
+        return {
+            "images": [{"id": 70 + n, "file_name": f"{n}.jpg"} for n in range(3)],
+            "annotations": [{"image_id": 70 + n % 3, "id": 900 + n, "caption": f"caption {n}"} for n in range(6)],
+        }
+    return {
+        "images": [
+            {
+                "filename": f"{n}.jpg",
+                "split": "test",
+                "sentences": [{"raw": f"caption {m}", "tokens": [], "sentid": 900 + m} for m in (n, n + 3)],
+                **({"cocoid": 70 + n} if cocoid else {}),
+            }
+            for n in range(3)
+        ]
+    }
+
+
+def opened(folder: Path, value: dict) -> Split:
+    write_shards(folder / "features", [f"{n}.jpg" for n in range(3)])
+    name = "dataset_coco.json" if "annotations" not in value else "captions_test.json"
+    (folder / name).write_text(json.dumps(value))
+    (folder / "splits.json").write_text(json.dumps({"splits": {"test": [f"{n}.jpg" for n in range(3)]}}))
+    return open_data(folder, log=lambda line: None).split("test")
+
+
+@pytest.mark.parametrize("layout", ["coco", "karpathy"])
+def test_ids_come_with_the_captions_of_both_layouts_and_are_cut_with_them(tmp_path: Path, layout: str):
+    split = opened(tmp_path, captions_file(layout))
+    for one, images in ((split, 3), (first_images(split, 2), 2)):
+        assert one.coco is not None
+        assert one.coco.images.tolist() == [70, 71, 72][:images]
+        assert one.coco.captions.tolist() == [900, 903, 901, 904, 902, 905][: 2 * images]
+
+
+def test_a_file_that_numbers_its_sentences_without_coco_ids_has_none(tmp_path: Path):
+    assert opened(tmp_path, captions_file("karpathy", cocoid=False)).coco is None
+
+
+@pytest.mark.parametrize("change", [{"id": None}, {"id": 900}, {"id": "x"}])
+def test_captions_with_no_id_or_anothers_leave_the_split_without_ids(tmp_path: Path, change: dict):
+    value = captions_file("coco")
+    value["annotations"][2] |= change
+    assert opened(tmp_path, value).coco is None

@@ -8,6 +8,7 @@ come in the package `eccv-caption`; only its data files are read.
 
 from __future__ import annotations
 
+import functools
 import importlib.metadata
 import importlib.util
 from collections.abc import Mapping, Sequence
@@ -69,7 +70,11 @@ def load_benchmark() -> Benchmark:
     found = importlib.util.find_spec("eccv_caption")  # its own import warns where optional packages are missing
     if found is None or not found.submodule_search_locations:
         raise MISSING
-    folder = Path(found.submodule_search_locations[0]) / "data"
+    return _load(Path(found.submodule_search_locations[0]) / "data")
+
+
+@functools.cache
+def _load(folder: Path) -> Benchmark:
     try:
         captions = np.load(folder / "coco_test_ids.npy").astype(np.int64)
     except (OSError, ValueError) as error:
