@@ -109,7 +109,7 @@ class Overlays:
         significance = np.stack([alignment.significance for alignment in found]).astype(np.float64).mean(axis=0)
         overall = float(np.mean([alignment.global_significance for alignment in found]))
         peaks = weights.max(axis=1)
-        bytes_ = np.rint(255 * weights / np.maximum(peaks, 1e-12)[:, None]).astype(np.uint8)
+        bytes_ = np.rint(255 * np.clip(weights / np.maximum(peaks, 1e-12)[:, None], 0, 1)).astype(np.uint8)
         self.add_picture(image)
         self.pairs.append(
             {
