@@ -1,0 +1,100 @@
+"""Filters and payloads in the form of Qdrant's REST interface, which both of its engines are given.
+
+A text is stored twice: as it is, and without case under NAME_folded. Only the second is indexed: `~` looks
+for a part of it, and `=` finds candidates by it before it compares the first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from crossgraph.store.fields import FIELDS, PayloadValue, Texts, Value, comparable, fold, plain
+from crossgraph.store.filter_tree import And, Compare, Filter, Not, Or
+
+Condition = dict[str, object]
+"""A condition as the REST interface has it."""
+
+Stored = dict[str, str | int | float | bool | list[str]]
+"""A payload as it is stored."""
+
+_FOLDED = "_folded"
+_SCHEMAS = {"text": "keyword", "number": "float", "date": "integer", "flag": "bool"}
+INDICES: Mapping[str, str] = {
+    field + (_FOLDED if kind == "text" else ""): _SCHEMAS[kind] for field, kind in FIELDS.items()
+}
+"""The stored fields that are indexed, with the kind of index."""
+
+
+def stored(payload: Mapping[str, PayloadValue]) -> Stored:
+    """Return what is stored of a payload."""
+    kept: Stored = {}
+    for field, value in comparable(payload).items():
+        if isinstance(value, Texts):
+            kept[field] = list(value.exact)
+            kept[field + _FOLDED] = list(value.folded)
+        else:
+            kept[field] = value
+    return kept
+
+
+def restored(kept: Mapping[str, Any]) -> dict[str, Value]:
+    """Bring what was stored back to comparable form."""
+    return {
+        field: Texts(tuple(kept[field]), tuple(kept[field + _FOLDED])) if kind == "text" else kept[field]
+        for field, kind in FIELDS.items()
+        if field in kept
+    }
+
+
+def native(filter: Filter) -> Condition:
+    """Return a filter as a REST filter, an object of `must`, `should` and `must_not`."""
+    condition = _condition(filter)
+    return {"must": [condition]} if "key" in condition or "is_empty" in condition else condition
+
+
+def comparisons(filter: Filter) -> Iterator[Compare]:
+    """Go through all comparisons of a filter."""
+    if isinstance(filter, Compare):
+        yield filter
+    else:
+        for part in (filter.part,) if isinstance(filter, Not) else filter.parts:
+            yield from comparisons(part)
+
+
+def _condition(filter: Filter) -> Condition:
+    if isinstance(filter, And):
+        return {"must": [_condition(part) for part in filter.parts]}
+    if isinstance(filter, Or):
+        return {"should": [_condition(part) for part in filter.parts]}
+    if isinstance(filter, Not):
+        return {"must_not": [_condition(filter.part)]}
+    if filter.op == "!=":
+        missing: Condition = {"is_empty": {"key": filter.field + (_FOLDED if filter.kind == "text" else "")}}
+        return {"must_not": [missing, _condition(Compare(filter.field, "=", filter.value))]}
+    if filter.kind == "text":
+        return _text(filter)
+    if filter.kind == "flag":
+        return {"key": filter.field, "match": {"value": filter.value == "true"}}
+    return {"key": filter.field, "range": _range(filter)}
+
+
+def _text(filter: Compare) -> Condition:
+    key, wanted = filter.field + _FOLDED, str(filter.value)
+    if filter.op == "~":
+        if not wanted:
+            return {"must_not": [{"is_empty": {"key": key}}]}
+        return {"key": key, "match": {"substring": fold(wanted)}}
+    folded: Condition = {"key": key, "match": {"value": fold(wanted)}}
+    return {"must": [folded, {"key": filter.field, "match": {"value": plain(wanted)}}]}
+
+
+def _range(filter: Compare) -> dict[str, float]:
+    names = {"<": "lt", "<=": "lte", ">": "gt", ">=": "gte"}
+    if filter.kind != "date":
+        value = float(filter.value)
+        return {"gte": value, "lte": value} if filter.op == "=" else {names[filter.op]: value}
+    start, end = map(float, filter.span)
+    if filter.op == "=":
+        return {"gte": start, "lt": end}
+    return {"<": {"lt": start}, "<=": {"lt": end}, ">": {"gte": end}, ">=": {"gte": start}}[filter.op]

@@ -1,0 +1,272 @@
+"""Nearest neighbours by Qdrant Edge, embedded: an approximate index on disk, for a million pictures.
+
+The shard lives in a process of its own, because Edge stops all Python threads through every call. Its graphs are
+built in a copy by a third process at low priority, while searches and changes go on; then the copy takes the
+shard's place in one step. See docs/store.md.
+"""
+
+from __future__ import annotations
+
+import shutil
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import cast
+
+import numpy as np
+from jaxtyping import Float32
+
+from crossgraph.core.errors import InputError
+from crossgraph.files import unwritable
+from crossgraph.store.base import Neighbour, Point, Report, unit, unit_rows
+from crossgraph.store.conditions import INDICES, Condition, native, stored
+from crossgraph.store.edge_process import EdgeEndedError, EdgeProcess
+from crossgraph.store.filter_tree import Filter
+from crossgraph.store.place import REBUILD, StoreFolder
+
+ENGINE = "edge"
+_BATCH = 256  # points a request: a search waits for one request at most
+_SHARD = "shard-"
+
+
+@dataclass(frozen=True)
+class EdgeSettings:
+    """How the graph is built and searched.
+
+    Attributes:
+        m: Edges of a node.
+        ef_construct: Candidates kept while building.
+        ef: Candidates kept while searching, at least; twice the number asked for where that is more.
+        full_scan: Up to so many kilobytes of vectors that fulfil a filter, all are compared.
+        plain_kilobytes: Up to so many kilobytes of vectors no graph is built.
+        segment_kilobytes: The largest part of a shard.
+        segments: How many parts are aimed at.
+    """
+
+    m: int = 16
+    ef_construct: int = 128
+    ef: int = 256
+    full_scan: int = 10_000
+    plain_kilobytes: int = 40_000
+    segment_kilobytes: int = 100_000_000
+    segments: int = 1
+
+
+class EdgeStore:
+    """A store in a folder, by Qdrant Edge. The folder has one owner, which holds it until `close`.
+
+    What `upsert` and `delete` have done is in a log on disk when they return, which a killed process leaves
+    behind; `flush` makes it safe from a power cut too.
+
+    Args:
+        folder: Where it is; made when missing.
+        size: Values in an index vector.
+        settings: How the graph is built and searched.
+
+    Raises:
+        InputError: The folder is another process's, another engine's, of another size, or broken; or Edge is
+            not installed.
+    """
+
+    def __init__(self, folder: Path, size: int, settings: EdgeSettings | None = None) -> None:
+        self._size = size
+        self._settings = {"size": size, **asdict(settings or EdgeSettings())}
+        self._writing = threading.RLock()
+        self._building = threading.Lock()
+        self._journal: list[tuple[str, tuple[object, ...]]] | None = None
+        self._builder: EdgeProcess | None = None
+        self._closed = False
+        self._place = StoreFolder(folder, ENGINE, size)
+        try:
+            if not self._place.data:
+                self._drop_all_but("")
+                self._process = self._start(folder / f"{_SHARD}1")
+                self._place.point_to(f"{_SHARD}1")
+            elif not (folder / self._place.data).is_dir():
+                raise InputError(f"{folder / self._place.data}: no such folder", REBUILD)
+            else:
+                self._process = self._start(folder / self._place.data)
+            self._drop_all_but(self._place.data)
+        except BaseException:
+            self._place.close()
+            raise
+
+    @property
+    def size(self) -> int:
+        """The number of values in an index vector."""
+        return self._size
+
+    @property
+    def folder(self) -> Path:
+        """Where the store is."""
+        return self._place.path
+
+    def announce(self, address: str) -> None:
+        """Tell whoever else opens this store where its owner answers over HTTP."""
+        self._place.announce(address)
+
+    def upsert(self, points: Sequence[Point]) -> None:
+        """Add pictures, or replace those with the same id; see `crossgraph.store.base.Store`."""
+        vectors = unit_rows(points, self._size)
+        for start in range(0, len(points), _BATCH):
+            some = points[start : start + _BATCH]
+            rows = vectors[start : start + _BATCH].tobytes()
+            self._write("upsert", [int(point.id) for point in some], rows, [stored(point.payload) for point in some])
+
+    def delete(self, ids: Sequence[int]) -> None:
+        """Remove pictures; see `crossgraph.store.base.Store`."""
+        for start in range(0, len(ids), _BATCH):
+            self._write("delete", [int(id) for id in ids[start : start + _BATCH]])
+
+    def search(
+        self, vector: Float32[np.ndarray, " dim"], limit: int, where: Filter | None = None, exact: bool = False
+    ) -> list[Neighbour]:
+        """Find the pictures with the largest cosine; see `crossgraph.store.base.Store`."""
+        if limit < 1:
+            return []
+        answer = self._ask("search", unit(vector, self._size).tobytes(), limit, _condition(where), exact)
+        ids, scores = cast(tuple[list[int], list[float]], answer)
+        return sorted(map(Neighbour, ids, scores), key=lambda found: (-found.score, found.id))
+
+    def count(self, where: Filter | None = None) -> int:
+        """Return how many pictures fulfil a filter."""
+        return cast(int, self._ask("count", _condition(where)))
+
+    def ids(self) -> Iterator[int]:
+        """Go through all ids, smallest first."""
+        following: int | None = 0
+        while following is not None:
+            some, following = cast(tuple[list[int], int | None], self._ask("ids", following))
+            yield from some
+
+    def flush(self) -> None:
+        """Bring everything to disk."""
+        self._ask("flush")
+
+    def optimise(self, report: Report | None = None) -> None:
+        """Build graphs in a copy, where enough is without one; returns when the copy has taken the shard's place.
+
+        Raises:
+            InputError: There is no room for the copy, or the store was closed meanwhile; it stays as it was.
+        """
+        with self._building:
+            points, indexed, _ = cast(tuple[int, int, int], self._ask("info"))
+            loose = (points - indexed) * self._size * 4 // 1024
+            if loose < self._settings["plain_kilobytes"] and indexed <= 1.25 * points:
+                return
+            tell = report or _silent
+            tell("building the index", 0, points)
+            copy = self._place.path / f"{_SHARD}{int(self._place.data.removeprefix(_SHARD)) + 1}"
+            try:
+                self._copy(copy)
+                self._build(copy, lambda: tell("building the index", 0, points))
+                self._switch(copy)
+            except BaseException:
+                self._journal = None
+                shutil.rmtree(copy, ignore_errors=True)
+                raise
+            tell("building the index", points, points)
+
+    def _copy(self, copy: Path) -> None:
+        with self._writing:
+            self._ask("flush")
+            try:
+                shutil.copytree(self._process.path, copy)
+            except OSError as error:
+                raise unwritable(copy, error) from error
+            self._journal = []
+
+    def _build(self, copy: Path, waiting: Callable[[], None]) -> None:
+        builder = EdgeProcess(copy)
+        self._builder = builder
+        try:
+            if self._closed:
+                raise EdgeEndedError
+            builder.open(self._settings, dict(INDICES))
+            builder.ask("optimise", asked=waiting)
+            builder.ask("close")
+            builder.end()
+        except EdgeEndedError as error:
+            raise InputError(f"{copy}: building the index was stopped", "run the command again") from error
+        finally:
+            self._builder = None
+            builder.kill()
+
+    def _switch(self, copy: Path) -> None:
+        following = self._start(copy)
+        try:
+            with self._writing:
+                for name, arguments in self._journal or []:
+                    following.ask(name, *arguments)
+                following.ask("flush")
+                self._place.point_to(copy.name)
+                self._journal = None
+                former, self._process = self._process, following
+        except BaseException:
+            following.kill()
+            raise
+        former.end()
+        shutil.rmtree(former.path, ignore_errors=True)
+
+    def close(self) -> None:
+        """Flush, and give the folder back; twice is once. An index being built is given up."""
+        if self._closed:
+            return
+        self._closed = True
+        if self._builder is not None:
+            self._builder.kill()
+        with self._building, self._writing:
+            self._process.end()
+            self._place.close()
+
+    def _write(self, name: str, *arguments: object) -> None:
+        with self._writing:
+            self._ask(name, *arguments)
+            if self._journal is not None:
+                self._journal.append((name, arguments))
+
+    def _ask(self, name: str, *arguments: object) -> object:
+        """Ask the shard; where its process has ended, a second one is asked once more."""
+        if self._closed:
+            raise InputError(f"{self._place.path}: this store is closed", "open it again")
+        process = self._process
+        try:
+            return process.ask(name, *arguments)
+        except EdgeEndedError:
+            self._revive(process)
+        try:
+            return self._process.ask(name, *arguments)
+        except EdgeEndedError as error:
+            raise InputError(f"{self._place.path}: the engine ended twice at '{name}'", REBUILD) from error
+
+    def _revive(self, ended: EdgeProcess) -> None:
+        with self._writing:
+            if self._process is ended:
+                ended.end(patience=10)
+                self._process = self._start(ended.path)
+
+    def _start(self, path: Path) -> EdgeProcess:
+        process = EdgeProcess(path)
+        try:
+            process.open(self._settings, dict(INDICES))
+        except EdgeEndedError as error:
+            process.kill()
+            raise InputError(f"{path}: the engine ended while opening it", REBUILD) from error
+        except BaseException:
+            process.kill()
+            raise
+        return process
+
+    def _drop_all_but(self, kept: str) -> None:
+        for folder in self._place.path.glob(f"{_SHARD}*"):
+            if folder.name != kept:
+                shutil.rmtree(folder, ignore_errors=True)
+
+
+def _condition(where: Filter | None) -> Condition | None:
+    return None if where is None else native(where)
+
+
+def _silent(what: str, done: int, total: int) -> None:
+    """Say nothing."""

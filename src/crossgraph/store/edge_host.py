@@ -1,0 +1,219 @@
+"""The process that holds an Edge shard: it answers its parent's requests, one after another.
+
+Edge keeps Python's one lock through every call, so that in the parent a flush would stop all threads; here it
+stops nothing else. This file is started by its path, by `crossgraph.store.edge_process`, and imports nothing of
+the package: `python edge_host.py DESCRIPTOR PATH`.
+
+A request is (number, name, arguments), an answer (number, whether it went well, result or message). At the end
+of the requests, or of the parent, the shard is flushed and closed.
+"""
+
+from __future__ import annotations
+
+import array
+import ctypes
+import os
+import signal
+import sys
+from collections.abc import Sequence
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import qdrant_edge as qe
+
+FOLDER_OF_SEGMENTS = "segments"
+BATCH_OF_IDS = 10_000
+_NICE = 10
+
+Settings = dict[str, int]
+Condition = dict[str, Any]
+
+
+class Host:
+    """Answers requests on one shard."""
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+        self._shard: qe.EdgeShard | None = None
+        self._settings: Settings = {}
+
+    @property
+    def _open(self) -> qe.EdgeShard:
+        assert self._shard is not None, "no shard is open"
+        return self._shard
+
+    def open(self, settings: Settings, indices: dict[str, str]) -> None:
+        """Open the shard, or create it with indices on fields."""
+        import qdrant_edge as qe
+
+        self._settings = settings
+        config = qe.EdgeConfig(
+            vectors=qe.EdgeVectorParams(settings["size"], qe.Distance.Cosine),
+            hnsw_config=qe.HnswIndexConfig(
+                settings["m"],
+                settings["ef_construct"],
+                settings["full_scan"],
+                max_indexing_threads=os.cpu_count() or 1,
+            ),
+            optimizers=qe.EdgeOptimizersConfig(
+                default_segment_number=settings["segments"],
+                indexing_threshold=settings["plain_kilobytes"],
+                max_segment_size=settings["segment_kilobytes"],
+            ),
+        )
+        if (Path(self._path) / FOLDER_OF_SEGMENTS).is_dir():
+            self._shard = qe.EdgeShard.load(self._path, config)
+            return
+        Path(self._path).mkdir(parents=True, exist_ok=True)
+        self._shard = qe.EdgeShard.create(self._path, config)
+        for field, kind in indices.items():
+            self._shard.update(qe.UpdateOperation.create_field_index(field, _index(kind)))
+        self._shard.flush()
+
+    def upsert(self, ids: list[int], vectors: bytes, payloads: list[dict[str, Any]]) -> None:
+        """Add or replace points; vectors are float32 rows."""
+        import qdrant_edge as qe
+
+        values, size = array.array("f", vectors), self._settings["size"]
+        rows = [values[start : start + size].tolist() for start in range(0, len(values), size)]
+        points = [qe.Point(id, row, payload) for id, row, payload in zip(ids, rows, payloads, strict=True)]
+        self._open.update(qe.UpdateOperation.upsert_points(points))
+
+    def delete(self, ids: list[int]) -> None:
+        """Remove points."""
+        import qdrant_edge as qe
+
+        self._open.update(qe.UpdateOperation.delete_points([*ids]))
+
+    def search(self, vector: bytes, limit: int, where: Condition | None, exact: bool) -> tuple[list[int], list[float]]:
+        """Find the nearest points."""
+        import qdrant_edge as qe
+
+        request = qe.SearchRequest(
+            qe.Query.Nearest(array.array("f", vector).tolist()),
+            limit,
+            filter=None if where is None else _filter(where),
+            params=qe.SearchParams(hnsw_ef=max(self._settings["ef"], 2 * limit), exact=exact),
+        )
+        found = self._open.search(request)
+        return [_number(point.id) for point in found], [point.score for point in found]
+
+    def count(self, where: Condition | None) -> int:
+        """Count points."""
+        import qdrant_edge as qe
+
+        return self._open.count(qe.CountRequest(filter=None if where is None else _filter(where)))
+
+    def ids(self, start: int) -> tuple[list[int], int | None]:
+        """Return some ids from `start` on, and where to go on."""
+        import qdrant_edge as qe
+
+        request = qe.ScrollRequest(offset=start, limit=BATCH_OF_IDS, with_payload=False, with_vector=False)
+        records, following = self._open.scroll(request)
+        return [_number(record.id) for record in records], None if following is None else _number(following)
+
+    def info(self) -> tuple[int, int, int]:
+        """Count points, vectors in a graph, and segments."""
+        info = self._open.info()
+        return info.points_count, info.indexed_vectors_count, info.segments_count
+
+    def flush(self) -> None:
+        """Bring everything to disk."""
+        self._open.flush()
+
+    def optimise(self) -> None:
+        """Build graphs, at low priority; ends with the process that asked for it."""
+        _end_with_parent()
+        os.nice(_NICE)
+        while self._open.optimize():
+            pass
+        self._open.flush()
+
+    def close(self) -> None:
+        """Flush and close."""
+        if self._shard is not None:
+            shard, self._shard = self._shard, None
+            shard.flush()
+            shard.close()
+
+
+def _number(id: object) -> int:
+    return int(str(id))
+
+
+def _index(kind: str) -> Any:
+    import qdrant_edge as qe
+
+    if kind == "keyword":
+        return qe.KeywordIndexParams(prefix=True)
+    schemas = qe.PayloadSchemaType
+    return {"float": schemas.Float, "integer": schemas.Integer, "bool": schemas.Bool}[kind]
+
+
+def _filter(given: Condition) -> qe.Filter:
+    """Build a filter from its REST form."""
+    import qdrant_edge as qe
+
+    parts = {
+        name: [_condition(part) for part in given[name]] for name in ("must", "should", "must_not") if name in given
+    }
+    return qe.Filter(must=parts.get("must"), should=parts.get("should"), must_not=parts.get("must_not"))
+
+
+def _condition(given: Condition) -> Any:
+    import qdrant_edge as qe
+
+    if "is_empty" in given:
+        return qe.IsEmptyCondition(given["is_empty"]["key"])
+    if "key" not in given:
+        return _filter(given)
+    if "range" in given:
+        bounds: dict[str, float] = given["range"]
+        within = qe.RangeFloat(gte=bounds.get("gte"), gt=bounds.get("gt"), lte=bounds.get("lte"), lt=bounds.get("lt"))
+        return qe.FieldCondition(given["key"], range=within)
+    match = given["match"]
+    wanted = qe.MatchSubstring(match["substring"]) if "substring" in match else qe.MatchValue(match["value"])
+    return qe.FieldCondition(given["key"], match=wanted)
+
+
+def _end_with_parent() -> None:
+    """Ask the system to end this process with its parent, where it can (Linux)."""
+    if sys.platform == "linux":
+        parent = os.getppid()
+        ctypes.CDLL(None).prctl(1, signal.SIGKILL, 0, 0, 0)
+        if os.getppid() != parent:
+            os._exit(1)
+
+
+def serve(connection: Connection, path: str) -> None:
+    """Answer requests until there are no more."""
+    host = Host(path)
+    while True:
+        try:
+            number, name, arguments = connection.recv()
+        except (EOFError, OSError):
+            host.close()
+            return
+        try:
+            answer = (number, True, getattr(host, name)(*arguments))
+        except BaseException as error:  # noqa: BLE001 - also what Edge raises where it panics
+            answer = (number, False, f"{error}")
+        try:
+            connection.send(answer)
+        except OSError:
+            host.close()
+            return
+        if name == "close":
+            return
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Serve the shard at a path over a socket that was handed over."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    serve(Connection(int(arguments[0])), arguments[1])
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
