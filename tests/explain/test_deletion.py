@@ -8,7 +8,8 @@ import torch
 from references.planted import planted_run, planted_split
 
 from crossgraph.core.types import Regions
-from crossgraph.explain.deletion import Fall, height, hide_regions, hide_words, plan, read
+from crossgraph.explain.deletion import Fall, height, hide_regions, hide_words, plan, read, words_of
+from crossgraph.text.vocabulary import EncodedCaption
 
 IMPORTANCE = np.array([0.1, 0.5, 0.0, 0.4])
 
@@ -65,15 +66,15 @@ def fall_of(what: str, honest: bool = True) -> Fall:
     """Hide regions or words of a picture in the right order, or in the worst."""
     split, _ = planted_split(1)
     run = planted_run()
-    regions, caption = split.features.read([0]), run.vocabulary.encode("a dog and a car and a cat and a bus")
+    regions, sentence = split.features.read([0]), "a dog and a car and a cat and a bus"
     if what == "regions":
         caption = run.vocabulary.encode(split.captions[0])
         importance = regions.features[0].sum(1).numpy().astype(np.float64)
         found = hide_regions(run, regions, caption, importance if honest else -importance, 15, 5, draw())
     else:
         shown = Regions(torch.ones(1, 1, 8), torch.ones(1, 1, dtype=torch.bool))
-        importance = np.array([token >= 6 for token in caption.ids], dtype=np.float64)
-        found = hide_words(run, shown, caption, importance if honest else -importance, 15, 5, draw())
+        importance = np.array([token >= 6 for token in run.vocabulary.encode(sentence).ids], dtype=np.float64)
+        found = hide_words(run, shown, sentence, importance if honest else -importance, 15, 5, draw())
     assert found is not None
     return found
 
@@ -112,8 +113,14 @@ def test_padded_regions_are_never_shown():
     assert fall.deletion.max() == fall.insertion.max() == 0
 
 
+def test_the_pieces_of_a_word_go_together():
+    pieces = EncodedCaption([1, 6, 7, 8, 2], [(0, 0), (0, 1), (2, 5), (5, 8), (0, 0)], [])  # a + sky + ing
+    assert words_of("a skying", pieces) == [[1], [2, 3]]
+    assert words_of("a dog.", planted_run().vocabulary.encode("a dog.")) == [[1], [2], [3]]
+
+
 def test_one_region_or_one_word_has_no_order():
     run = planted_run()
     one = Regions(torch.ones(1, 1, 8), torch.ones(1, 1, dtype=torch.bool))
     assert hide_regions(run, one, run.vocabulary.encode("a dog"), np.ones(1), 3, 2, draw()) is None
-    assert hide_words(run, one, run.vocabulary.encode("dog"), np.ones(3), 3, 2, draw()) is None
+    assert hide_words(run, one, "dog", np.ones(3), 3, 2, draw()) is None

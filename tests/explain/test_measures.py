@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -14,7 +15,7 @@ from crossgraph.data.split import Split
 from crossgraph.explain.boxes import BoxedThings, read_boxes
 from crossgraph.explain.clustered import estimate
 from crossgraph.explain.measures import NO_BOXES, SAMPLE, THOROUGH, measure
-from crossgraph.models.base import Inputs
+from crossgraph.models.base import MODELS, Inputs
 from crossgraph.models.sgraf import SGR, SGRConfig
 from crossgraph.runs import Run
 
@@ -140,6 +141,20 @@ def test_weights_for_exactly_so_many_regions_can_be_measured(planted):
     model = SGR(config, Inputs(8, len(run.vocabulary), 16)).eval()
     found = entry(measure([Run(model, run.vocabulary, run.info, run.path)], split, things, EXTENT))
     assert found["regions"]["pairs"] == 10
+
+
+@pytest.mark.parametrize("name", [*MODELS])
+def test_every_registered_model_can_be_measured(planted, name):
+    run = planted_run()
+    fields = {item.name for item in dataclasses.fields(MODELS[name].Config)}
+    sizes = {key: value for key, value in {"embed_size": 8, "word_size": 4, "sim_size": 4}.items() if key in fields}
+    model = MODELS[name](MODELS[name].Config(**sizes), Inputs(8, len(run.vocabulary))).eval()
+    few = replace(EXTENT, captions=3, pairs=2, steps=3, orders=1)
+    found = entry(measure([Run(model, run.vocabulary, run.info, run.path)], *planted, few))
+    assert found["pointing"]["pairs"] > 2
+    assert 0 <= found["pointing"]["energy"]["model"]["value"] <= 100.001
+    assert found["regions"]["pairs"] == 2
+    assert found["words"].get("pairs") == 2 or "no significance" in found["words"]["absent"]
 
 
 def test_the_sample_takes_every_picture_before_it_takes_one_twice(planted):

@@ -13,6 +13,7 @@ put in the place of the word. What remains may be no good sentence, which is the
 
 from __future__ import annotations
 
+import bisect
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -24,6 +25,7 @@ from crossgraph.core.types import Regions
 from crossgraph.runs import Run
 from crossgraph.scoring.encode import device_of, inference
 from crossgraph.text.batch import collate
+from crossgraph.text.tokenizer import tokenize
 from crossgraph.text.vocabulary import EncodedCaption
 
 
@@ -149,24 +151,29 @@ def hide_regions(
 def hide_words(
     run: Run,
     regions: Regions,
-    caption: EncodedCaption,
-    importance: Float[np.ndarray, " word"],
+    caption: str,
+    importance: Float[np.ndarray, " token"],
     steps: int,
     orders: int,
     random: np.random.Generator,
 ) -> Fall | None:
     """Hide one sentence's words; as `hide_regions`, with one value of `importance` a token.
 
-    Tokens that stand for no word of the sentence (`<start>`, `<end>`) stay.
+    A word goes with all tokens it became, and counts as much as they do together. Tokens that stand for no word
+    of the sentence (`<start>`, `<end>`) stay.
 
     Returns:
         None for a sentence of a single word.
     """
-    words = np.array(words_of(caption))
+    encoded = run.vocabulary.encode(caption)
+    words = words_of(caption, encoded)
     if len(words) < 2:
         return None
-    made = plan(importance[words], steps, orders, random)
-    variants = [_shortened(caption, set(words[~kept].tolist())) for kept in made.kept]
+    made = plan(np.array([importance[tokens].sum() for tokens in words]), steps, orders, random)
+    variants = [
+        _shortened(encoded, {token for place in np.flatnonzero(~kept).tolist() for token in words[place]})
+        for kept in made.kept
+    ]
     device = device_of(run.model)
     with inference(run.model):
         image = run.model.encode_images(regions.to(device))
@@ -175,9 +182,14 @@ def hide_words(
     return read(made, scores.float().cpu().numpy().astype(np.float64))
 
 
-def words_of(caption: EncodedCaption) -> list[int]:
-    """Return the tokens that stand for something in the sentence."""
-    return [token for token, (start, end) in enumerate(caption.offsets) if end > start]
+def words_of(caption: str, encoded: EncodedCaption) -> list[list[int]]:
+    """Return the tokens of each word that a model reads of a caption."""
+    starts = [word.start for word in tokenize(caption)]
+    words: dict[int, list[int]] = {}
+    for token, (start, end) in enumerate(encoded.offsets):
+        if end > start:
+            words.setdefault(bisect.bisect_right(starts, start), []).append(token)
+    return list(words.values())
 
 
 def height(share: Float[np.ndarray, " step"], scores: Float[np.ndarray, " step"]) -> float:

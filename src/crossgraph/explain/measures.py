@@ -242,7 +242,8 @@ def _hiding(run: Run, split: Split, pairs: Sequence[_Pair], extent: Extent, repo
     silent = 0
     for number, pair in enumerate(pairs):
         regions = split.features.read([pair.image])
-        caption = run.vocabulary.encode(split.captions[pair.caption])
+        sentence = split.captions[pair.caption]
+        caption = run.vocabulary.encode(sentence)
         random = np.random.default_rng([extent.seed, pair.caption])
         told = _align(run, _encode(run, regions), caption)
         words = _numpy(told.significance)
@@ -253,7 +254,7 @@ def _hiding(run: Run, split: Split, pairs: Sequence[_Pair], extent: Extent, repo
         if fall is not None:
             falls["regions"].append((pair.image, fall))
         silent += not words.any()
-        fall = hide_words(run, regions, caption, words, extent.steps, extent.orders, random) if words.any() else None
+        fall = hide_words(run, regions, sentence, words, extent.steps, extent.orders, random) if words.any() else None
         if fall is not None:
             falls["words"].append((pair.image, fall))
         report("pairs with parts hidden", number + 1, len(pairs))
