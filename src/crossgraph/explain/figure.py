@@ -126,6 +126,6 @@ def _draw_words(sheet: Sheet, alignment: Alignment, picture: ShownPicture | None
         said = f"Outlined: each word's {OUTLINED} strongest boxes, with their shares of its attention."
     if plan.left_out:
         said += f" Shown are the {len(plan.rows)} content words that counted most, of {len(alignment.content)}."
-    y = sheet.paragraph(_EDGE, y + 0.32, said, _ROOM - 3.1, 10, color=theme.faint) + 0.04
+    y = sheet.paragraph(_EDGE, y + 0.32, said, _ROOM - 3.1, 10, color=theme.faint) + 0.08
     draw_panels(sheet, alignment, picture, plan, _EDGE, y)
     return y + plan.total_height
