@@ -20,6 +20,13 @@ def test_the_published_schedule_drops_to_a_tenth_after_its_epochs() -> None:
     assert factor(published, epoch=40) == pytest.approx(0.01)
 
 
+def test_drops_at_named_epochs_replace_those_at_equal_distances() -> None:
+    late = ScheduleChoice("step", drop_every=1, drop_at=[20, 25], factor=0.1)
+    assert [factor(late, epoch=epoch) for epoch in (0, 19, 20, 24, 25, 29)] == pytest.approx(
+        [1, 1, 0.1, 0.1, 0.01, 0.01]
+    )
+
+
 def test_cosine_goes_from_one_through_a_half_to_the_floor() -> None:
     cosine = ScheduleChoice("cosine", floor=0.2)
     assert factor(cosine, step=0) == 1

@@ -19,7 +19,7 @@ from crossgraph.core.errors import InputError
 from crossgraph.core.types import ImageCode, TextCode
 from crossgraph.data.split import FeatureSource, Split
 from crossgraph.models.base import Matcher
-from crossgraph.text.batch import collate
+from crossgraph.text.batch import Edges, collate
 from crossgraph.text.vocabulary import Vocabulary
 
 Precision = Literal["float32", "bfloat16"]
@@ -106,7 +106,7 @@ def encode_split(
         precision: bfloat16 computes the matrix products in it.
         report: Hears how many captions are encoded.
     """
-    texts = encode_captions(model, vocabulary, split.captions, precision, report)
+    texts = encode_captions(model, vocabulary, split.captions, precision, report, split.edges)
     return SplitCodes(ImageBlocks(model, split, precision), texts)
 
 
@@ -116,14 +116,25 @@ def encode_captions(
     captions: Sequence[str],
     precision: Precision = "float32",
     report: Report | None = None,
+    edges: Edges | None = None,
 ) -> list[TextBucket]:
-    """Encode captions in buckets of nearly equal length."""
+    """Encode captions in buckets of nearly equal length.
+
+    Args:
+        model: Encodes, in evaluation mode.
+        vocabulary: The model's.
+        captions: Sentences.
+        precision: bfloat16 computes the matrix products in it.
+        report: Hears how many captions are encoded.
+        edges: Dependency edges of each caption, where they are known.
+    """
     encoded = [vocabulary.encode(caption) for caption in captions]
     device = device_of(model)
     buckets: list[TextBucket] = []
     done = 0
     for rows in plan_buckets([len(caption.ids) for caption in encoded]):
-        tokens = collate([encoded[int(row)] for row in rows])
+        some = None if edges is None else [edges[int(row)] for row in rows]
+        tokens = collate([encoded[int(row)] for row in rows], some)
         with inference(model, precision):
             buckets.append(TextBucket(rows, model.encode_texts(tokens.to(device))))
         done += len(rows)

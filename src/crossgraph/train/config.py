@@ -77,6 +77,7 @@ class ScheduleChoice:
         name: "constant"; "step": times `factor` after every `drop_every` epochs; "cosine": down to `floor`
             at the last step.
         drop_every: In epochs, for "step".
+        drop_at: For "step", instead of `drop_every`: the epochs, counted from 0, that begin a lower rate.
         factor: For "step".
         floor: For "cosine".
         warm_up_steps: Optimiser steps over which the factor rises linearly from near 0, before any of these.
@@ -84,6 +85,7 @@ class ScheduleChoice:
 
     name: Literal["constant", "step", "cosine"] = "constant"
     drop_every: int = 30
+    drop_at: list[int] = field(default_factory=list[int])
     factor: float = 0.1
     floor: float = 0.0
     warm_up_steps: int = 0

@@ -23,6 +23,8 @@ def learning_rate_factor(schedule: ScheduleChoice, progress: Progress, total_ste
     """
     if progress.step < schedule.warm_up_steps:
         return (progress.step + 1) / (schedule.warm_up_steps + 1)
+    if schedule.name == "step" and schedule.drop_at:
+        return schedule.factor ** sum(progress.epoch >= epoch for epoch in schedule.drop_at)
     if schedule.name == "step":
         return schedule.factor ** (progress.epoch // schedule.drop_every)
     if schedule.name == "cosine":
