@@ -80,18 +80,18 @@ class Compare:
 
     field: str
     op: Operator
-    value: str | float
+    value: str | float | int
 
     def __post_init__(self) -> None:
         if self.field not in FIELDS:
-            raise FieldError(f"there is no field '{self.field}'", did_you_mean(self.field, FIELDS), "field")
+            raise FieldError(f"there is no field '{_shown(self.field)}'", did_you_mean(self.field, FIELDS), "field")
         kind = FIELDS[self.field]
         if self.op not in OPERATORS[kind]:
             remedy = f"use {_listed(OPERATORS[kind])}"
             raise FieldError(f"{self.field} holds {_noun(kind)}, which '{self.op}' does not compare", remedy, "op")
         if not _fits(kind, self.value):
-            shown = f"'{self.value}' is no such value"
-            raise FieldError(f"{self.field} holds {_noun(kind)}; {shown}", f"give {_WANTED[kind]}", "value")
+            problem = f"{self.field} holds {_noun(kind)}, and '{_shown(self.value)}' is none"
+            raise FieldError(problem, f"write {_WANTED[kind]}", "value")
         if kind == "number":
             object.__setattr__(self, "value", float(self.value))
 
@@ -189,13 +189,13 @@ def _text_holds(filter: Compare, texts: Texts) -> bool:
     return (plain(wanted) in texts.exact) == (filter.op == "=")
 
 
-def _within(op: Operator, moment: float, start: int, end: int) -> bool:
+def _within(op: Operator, moment: float | int, start: int, end: int) -> bool:
     inside = start <= moment < end
     answers = {"=": inside, "!=": not inside, "<": moment < start, "<=": moment < end}
     return answers.get(op, moment >= (end if op == ">" else start))
 
 
-def _ordered(op: Operator, value: float, wanted: float) -> bool:
+def _ordered(op: Operator, value: float | int, wanted: float | int) -> bool:
     if op in ("=", "!="):
         return (value == wanted) == (op == "=")
     if op in ("<", "<="):
@@ -240,8 +240,14 @@ def _fits(kind: Kind, value: object) -> bool:
     return kind == "text" or (span(value) is not None if kind == "date" else value in ("true", "false"))
 
 
+def _shown(value: object) -> str:
+    """Show what was given, short and on one line."""
+    text = "".join(sign if sign.isprintable() else " " for sign in str(value))
+    return text if len(text) <= 40 else f"{text[:40]}…"
+
+
 def _noun(kind: Kind) -> str:
-    return {"text": "text", "number": "a number", "date": "a date", "flag": "true or false"}[kind]
+    return {"text": "text", "number": "a number", "date": "a date", "flag": "a yes or no"}[kind]
 
 
 def _listed(words: Sequence[str]) -> str:
