@@ -45,7 +45,7 @@ def markdown(card: dict[str, Any]) -> str:
         ),
         grid([["gallery", *_MORE], *([results["gallery"], *_cells(results, _MORE)] for results in galleries)]),
         "recall@K: mean share of a query's right answers among the first K, in %; mAP@R in %.",
-        *(_coco(card["coco"]) if "coco" in card else []),
+        *(benchmarks(card["coco"]) if "coco" in card else []),
         *(explained(card["explanations"]) if "explanations" in card else []),
         *(f"**{kind}:** {text}" for kind, text in remarks(card)),
         _origin(card),
@@ -100,7 +100,7 @@ def _main_table(galleries: Sequence[dict[str, Any]], interval: str) -> str:
     return grid(rows)
 
 
-def _coco(found: dict[str, Any]) -> list[str]:
+def benchmarks(found: dict[str, Any]) -> list[str]:
     """Lay out ECCV Caption and CxC, or say why there are none."""
     if "absent" in found:
         return [f"**ECCV Caption and CxC:** absent: {found['absent']}."]
