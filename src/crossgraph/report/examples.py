@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import zip_longest
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from crossgraph.report.views import View
 from crossgraph.scoring.recall import ScoreRows, blocks
 
 BEST = 5
+_CLOSING = set(".,;:!?")
 
 
 @dataclass(frozen=True)
@@ -28,6 +30,7 @@ class Piece:
         known: Whether the vocabulary has the word.
         content: Whether it can name something seen.
         share: How much it counted, against the sentence's strongest word, 0..1.
+        sticks: Whether no line may end behind it: a comma or full stop follows.
     """
 
     text: str
@@ -35,6 +38,7 @@ class Piece:
     known: bool = True
     content: bool = False
     share: float = 0.0
+    sticks: bool = False
 
 
 @dataclass(frozen=True)
@@ -141,10 +145,12 @@ def _pieces(sentence: str, pair: Pair | None) -> list[Piece]:
 
     def walk() -> Iterator[Piece]:
         end = 0
-        for row, token in words:
+        following = [token for _, token in words[1:]]
+        for (row, token), after in zip_longest(words, following):
             if token.start > end:
                 yield Piece(sentence[end : token.start])
-            yield Piece(token.text, row, token.known, token.content, float(pair.significance[row]) / most)
+            sticks = after is not None and after.start == token.end and after.text in _CLOSING
+            yield Piece(token.text, row, token.known, token.content, float(pair.significance[row]) / most, sticks)
             end = token.end
         if end < len(sentence):
             yield Piece(sentence[end:])

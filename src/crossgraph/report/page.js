@@ -233,7 +233,8 @@
       const number = Number(sentence.dataset.pair), pair = data.pairs[number], values = weights(number, row);
       const region = values.indexOf(Math.max(...values));
       const where = whereabouts(layoutOf(pair.picture), region), lift = pair.peaks[row] * values.length;
-      this.status.textContent = `“${word.textContent}” looks most at ${where}: ${percent(pair.peaks[row])} of its weight, ${lift.toFixed(1)} times an even share. It has ${percent(pair.significance[row])} of the score’s weight.`;
+      const place = this.asksWithPicture ? "" : ` in picture ${this.canvases.find((canvas) => Number(canvas.dataset.pair) === number).closest("li").value}`;
+      this.status.textContent = `“${word.textContent}” looks most at ${where}${place}: ${percent(pair.peaks[row])} of its weight, ${lift.toFixed(1)} times an even share. It has ${percent(pair.significance[row])} of the score’s weight.`;
     }
     meet(canvas, region) {
       if (region < 0) return this.rest();
