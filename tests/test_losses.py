@@ -7,8 +7,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from crossgraph.losses import Hinge, InfoNCE, hinge
-from crossgraph.models.base import Progress
+from crossgraph.losses import Hinge, InfoNCE, cross_entropy_of_pairs, hinge, prescribed_loss
+from crossgraph.models.base import PrescribedCrossEntropy, PrescribedHinge, Progress
 
 NONE = torch.eye(4, dtype=torch.bool)
 
@@ -64,3 +64,27 @@ def test_infonce_is_the_mean_cross_entropy_of_both_directions():
 def test_a_perfect_matrix_costs_next_to_nothing_and_a_batch_of_one_nothing(objective):
     assert objective(torch.eye(4), NONE, Progress()) < 1e-6
     assert objective(torch.rand(1, 1), torch.ones(1, 1, dtype=torch.bool), Progress()) == 0
+
+
+@pytest.mark.parametrize("negatives", ["hardest", "all"])
+def test_cross_entropy_spares_other_captions_of_a_picture_and_falls_as_pairs_get_right(negatives):
+    scores, same = matrix(), NONE.clone()
+    same[0, 1] = same[1, 0] = True
+    changed = scores.clone()
+    changed[0, 1] = changed[1, 0] = 0.999
+    prescribed = PrescribedCrossEntropy(negatives)
+    assert prescribed_loss(prescribed, changed, same) == prescribed_loss(prescribed, scores, same)
+    assert prescribed_loss(prescribed, changed, NONE) > prescribed_loss(prescribed, scores, NONE)
+    assert prescribed_loss(prescribed, NONE.float(), NONE) < 1e-4
+
+
+def test_cross_entropy_counts_each_matched_pair_twice_beside_its_two_hardest_negatives():
+    scores = torch.tensor([[0.9, 0.2, 0.4], [0.3, 0.8, 0.1], [0.6, 0.5, 0.7]])
+    matched = 2 * (0.9 * torch.tensor(0.8) * 0.7).log()
+    rows, columns = torch.tensor([0.6, 0.7, 0.4]).log().sum(), torch.tensor([0.4, 0.5, 0.6]).log().sum()
+    same = torch.eye(3, dtype=torch.bool)
+    torch.testing.assert_close(cross_entropy_of_pairs(scores, same, "hardest"), -(matched + rows + columns))
+
+
+def test_a_prescribed_hinge_is_the_hinge():
+    assert prescribed_loss(PrescribedHinge(0.3, "sum"), matrix(), NONE) == hinge(matrix(), NONE, 0.3, "sum")

@@ -15,9 +15,10 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from crossgraph.models.base import Progress
+from crossgraph.models.base import PrescribedCrossEntropy, PrescribedHinge, Progress
 
 Negatives = Literal["hardest", "sum"]
+_CERTAIN = 1e-6  # a probability nearer to 0 or 1 counts as this near
 
 
 def hinge(
@@ -43,6 +44,39 @@ def hinge(
     if negatives == "hardest":
         return cost_captions.amax(dim=1).sum() + cost_images.amax(dim=0).sum()
     return cost_captions.sum() + cost_images.sum()
+
+
+def cross_entropy_of_pairs(
+    scores: Float[Tensor, "pair pair"],
+    same_image: Bool[Tensor, "pair pair"],
+    negatives: Literal["hardest", "all"],
+) -> Float[Tensor, ""]:
+    """Binary cross-entropy of matched against unmatched pairs (CAMP Eq. 11).
+
+    Args:
+        scores: S in 0..1; clamped to 1e-6 from both ends, beyond which nothing has a gradient.
+        same_image: True where no negative stands; the diagonal is always excluded.
+        negatives: "hardest": −Σ_i (2 log S_ii + min_j log(1 − S_ij) + min_j log(1 − S_ji)), a sum over the batch.
+            "all": the mean of −log S_ii, and of −log(1 − S_ij) over all entries, where excluded ones add nothing.
+    """
+    scores = scores.clamp(_CERTAIN, 1 - _CERTAIN)
+    matched = scores.diagonal().log()
+    excluded = same_image | torch.eye(len(scores), dtype=torch.bool, device=scores.device)
+    unmatched = (1 - scores).log().masked_fill(excluded, 0)
+    if negatives == "hardest":
+        return -(2 * matched.sum() + unmatched.amin(dim=1).sum() + unmatched.amin(dim=0).sum())
+    return -(matched.mean() + unmatched.mean())
+
+
+def prescribed_loss(
+    prescribed: PrescribedHinge | PrescribedCrossEntropy,
+    scores: Float[Tensor, "pair pair"],
+    same_image: Bool[Tensor, "pair pair"],
+) -> Float[Tensor, ""]:
+    """Return what a method prescribes for its scores, whatever the recipe's objective is."""
+    if isinstance(prescribed, PrescribedCrossEntropy):
+        return cross_entropy_of_pairs(scores, same_image, prescribed.negatives)
+    return hinge(scores, same_image, prescribed.margin, prescribed.negatives)
 
 
 @dataclass(frozen=True)

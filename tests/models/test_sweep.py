@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from crossgraph.core.types import Regions, Tokens
-from crossgraph.losses import hinge
+from crossgraph.losses import hinge, prescribed_loss
 from crossgraph.models.base import MODELS, Batch, Inputs, Progress
 
 INPUTS = Inputs(feature_size=20, vocabulary_size=30)
@@ -64,6 +64,12 @@ VARIANTS = [
     "gsmn boxes=zero",
     "gsmn messages=dense",
     "gsmn messages=sparse",
+    "camp negatives=all",
+    "camp loss=ranking",
+    "camp form=gate_fusion",
+    "camp form=cross_attention text_norm=l2",
+    "camp form=cross_attention_new",
+    "camp form=cross_attention_new word_average=published_50",
 ]
 
 # Scores that add up several cosines drift by as much more.
@@ -116,7 +122,7 @@ def training_loss(model, regions, tokens, negatives):
 
     def ranking(matrix, prescribed=None):
         if prescribed is not None:
-            return hinge(matrix, same, prescribed.margin, prescribed.negatives)
+            return prescribed_loss(prescribed, matrix, same)
         return hinge(matrix, same, 0.2, negatives)
 
     images, texts = model.encode_images(regions), model.encode_texts(tokens)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from crossgraph.losses import hinge
+from crossgraph.losses import hinge, prescribed_loss
 from crossgraph.models.base import Batch, Progress
 from crossgraph.models.published import IMPORTERS, read_checkpoint
 
@@ -30,7 +30,7 @@ def one_pass(model, regions, tokens, negatives, margin=0.2):
 
     def ranking(scores, prescribed=None):
         if prescribed is not None:
-            return hinge(scores, same, prescribed.margin, prescribed.negatives)
+            return prescribed_loss(prescribed, scores, same)
         return hinge(scores, same, margin, negatives)
 
     images, texts = model.encode_images(regions), model.encode_texts(tokens)

@@ -87,6 +87,17 @@ class PrescribedHinge:
     negatives: Literal["hardest", "sum"]
 
 
+@dataclass(frozen=True)
+class PrescribedCrossEntropy:
+    """Binary cross-entropy of matched and unmatched pairs, which a method prescribes for scores in 0..1.
+
+    Attributes:
+        negatives: The "hardest" of each row and column, or "all".
+    """
+
+    negatives: Literal["hardest", "all"]
+
+
 @runtime_checkable
 class RankingTerm(Protocol):
     """What the training step hands a model to turn a score block into the ranking loss.
@@ -96,7 +107,9 @@ class RankingTerm(Protocol):
     """
 
     def __call__(
-        self, scores: Float[Tensor, "img txt"], prescribed: PrescribedHinge | None = None
+        self,
+        scores: Float[Tensor, "img txt"],
+        prescribed: PrescribedHinge | PrescribedCrossEntropy | None = None,
     ) -> Float[Tensor, ""]:
         """Return the loss over all pairs of the batch, by the recipe's objective unless one is prescribed."""
         ...

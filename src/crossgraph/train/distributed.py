@@ -25,8 +25,8 @@ from torch.nn import functional
 from crossgraph.core.errors import InputError
 from crossgraph.core.types import ImageCode
 from crossgraph.graphs.normalization import processes
-from crossgraph.losses import hinge
-from crossgraph.models.base import Objective, PrescribedHinge, Progress
+from crossgraph.losses import prescribed_loss
+from crossgraph.models.base import Objective, PrescribedCrossEntropy, PrescribedHinge, Progress
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
@@ -136,22 +136,28 @@ class Ranking:
         progress: Where training stands.
 
     Attributes:
-        spread: Standard deviation of the scores last ranked by the objective, without gradient.
+        spread: Standard deviation of the scores last ranked by the objective, or where none were, by what the
+            model prescribes; without gradient.
     """
 
     def __init__(self, objective: Objective, image_ids: Tensor, mask_same_image: bool, progress: Progress) -> None:
         self.objective, self.progress = objective, progress
         self.same_image = _same(image_ids, mask_same_image)
         self.spread = torch.zeros((), device=image_ids.device)
+        self._ranked = False
 
     def __call__(
-        self, scores: Float[Tensor, "img txt"], prescribed: PrescribedHinge | None = None
+        self,
+        scores: Float[Tensor, "img txt"],
+        prescribed: PrescribedHinge | PrescribedCrossEntropy | None = None,
     ) -> Float[Tensor, ""]:
         """Return the loss over all pairs of the batch, by the recipe's objective unless one is prescribed."""
         whole = gather_rows(scores.float().T).T
+        if prescribed is None or not self._ranked:
+            self.spread = whole.detach().std()
         if prescribed is not None:
-            return hinge(whole, self.same_image, prescribed.margin, prescribed.negatives)
-        self.spread = whole.detach().std()
+            return prescribed_loss(prescribed, whole, self.same_image)
+        self._ranked = True
         return self.objective(whole, self.same_image, self.progress)
 
 
