@@ -14,9 +14,12 @@ from references.tiny_transformers import save_text_model, save_tower
 from safetensors.torch import load_file
 
 from crossgraph.cli.main import main
+from crossgraph.core.errors import InputError
 from crossgraph.runs import load_run
 from crossgraph.text.pieces import PieceVocabulary
 from crossgraph.train import loop
+from crossgraph.train.config import ModelChoice, Recipe
+from crossgraph.train.text_side import read_captions_by
 
 PIECES = ["a", "thing", *(f"##{number}" for number in range(THINGS))]
 STILL = ["--optimiser.lr=1e-12", "--optimiser.weight_decay=0"]
@@ -171,6 +174,11 @@ def test_what_does_not_go_together_is_one_line(data, text_model, vectors, tmp_pa
     without = f"--model.config.text_model={text_model}"
     assert "add --model.config.text_encoder=transformer" in refused(data, tmp_path, capsys, without)
     assert "cannot be 'thawed'" in refused(data, tmp_path, capsys, *text, "--model.config.text_training=thawed")
+
+
+def test_a_model_with_a_text_encoder_of_its_own_says_so():
+    with pytest.raises(InputError, match="model 'other' has its own text encoder"):
+        read_captions_by(Recipe(ModelChoice("other", {"size": 3})), Path("bert"))
 
 
 def no_tokenizer(folder: Path) -> None:

@@ -13,8 +13,8 @@ from PIL import Image
 from crossgraph.core.errors import InputError
 from crossgraph.core.types import Regions
 from crossgraph.models.base import Inputs
-from crossgraph.vision.pictures import BrokenPicture, PictureLoader
-from crossgraph.vision.region_encoder import RegionEncoder
+from crossgraph.vision.pictures import BrokenPicture
+from crossgraph.vision.region_encoder import RegionEncoder, picture_loader
 
 PictureLike = str | Path | Image.Image | np.ndarray | Regions
 """A path, an open image, features (regions, D) of one's own, or `Regions` of one picture."""
@@ -85,9 +85,7 @@ def region_batches(
             picture = pictures[row]
             try:
                 is_own = isinstance(picture, (np.ndarray, Regions))
-                read.append(
-                    own_regions(picture, inputs, name, row) if is_own else _pixels(picture, row, encoder().image_size)
-                )
+                read.append(own_regions(picture, inputs, name, row) if is_own else _pixels(picture, row, encoder()))
                 rows.append(row)
             except BrokenPicture as reason:
                 if broken is None:
@@ -151,13 +149,13 @@ def _as_regions(features: np.ndarray, row: int) -> Regions:
     return Regions(tensor, torch.ones(1, tensor.shape[1], dtype=torch.bool))
 
 
-def _pixels(picture: PictureLike, row: int, size: int) -> np.ndarray:
+def _pixels(picture: PictureLike, row: int, encoder: RegionEncoder) -> np.ndarray:
     """Return a picture as the region encoder takes it."""
     if not isinstance(picture, (str, Path, Image.Image)):
         raise InputError(
             f"picture {row}: is {type(picture).__name__}", "give a path, a PIL image, or an array of (regions, D)"
         )
-    with PictureLoader(size) as loader:
+    with picture_loader(encoder) as loader:
         if isinstance(picture, Image.Image):
             return loader.convert(picture)
         if not Path(picture).exists():

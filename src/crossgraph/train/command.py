@@ -21,7 +21,7 @@ from crossgraph.train.loop import fit
 from crossgraph.train.run_folder import CHECKPOINTS, first_difference, locked, refuse_other
 from crossgraph.train.seeds import summarise, table
 from crossgraph.train.state import TrainingState
-from crossgraph.train.text_side import text_model_overrides
+from crossgraph.train.text_side import read_captions_by
 from crossgraph.train.trackers import check_trackers
 
 if TYPE_CHECKING:
@@ -69,8 +69,9 @@ def run(request: Request) -> list[TrainingState]:
     """
     if request.seeds < 1:
         raise InputError(f"--seeds is {request.seeds}", "give at least 1")
-    overrides = [*text_model_overrides(request.text_model), *request.overrides]
-    recipe = recipes.load(recipes.find(request.recipe), overrides, request.small)
+    recipe = recipes.load(recipes.find(request.recipe), request.overrides, request.small)
+    if request.text_model is not None:
+        recipe = read_captions_by(recipe, request.text_model)
     seeds = range(recipe.seed, recipe.seed + request.seeds)
     runs = [(seed, request.out if request.seeds == 1 else request.out / f"seed-{seed}") for seed in seeds]
     check_trackers(request.sources.track)

@@ -24,13 +24,17 @@ from crossgraph.train.warm_start import WarmStart
 _BORROWED = ("text_model", "text_architecture")
 
 
-def text_model_overrides(folder: Path | None) -> list[str]:
-    """Return what `--text-model FOLDER` changes in a recipe."""
-    if folder is None:
-        return []
-    import json
+def read_captions_by(recipe: Recipe, folder: Path) -> Recipe:
+    """Return a recipe changed as `--text-model FOLDER` says.
 
-    return ["model.config.text_encoder=transformer", f"model.config.text_model={json.dumps(str(folder))}"]
+    Raises:
+        InputError: The recipe's model has no such choice.
+    """
+    config = recipe.model.config
+    if "text_encoder" not in config:
+        raise InputError(f"--text-model {folder}: model '{recipe.model.name}' has its own text encoder", "leave it out")
+    changed = {**config, "text_encoder": "transformer", "text_model": str(folder)}
+    return dataclasses.replace(recipe, model=dataclasses.replace(recipe.model, config=changed))
 
 
 def with_text_model(recipe: Recipe, init: Path | None) -> Recipe:
