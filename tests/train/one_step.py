@@ -1,10 +1,11 @@
 """Run as a process: one training step's loss and gradients on a share of a fixed batch, written to a file.
 
-python one_step.py MODEL OUT          RANK, WORLD_SIZE, MASTER_ADDR and MASTER_PORT as torchrun sets them
+python one_step.py OUT          RANK, WORLD_SIZE, MASTER_ADDR and MASTER_PORT as torchrun sets them
 """
 
 from __future__ import annotations
 
+import dataclasses
 import sys
 
 import torch
@@ -19,6 +20,7 @@ from crossgraph.models.base import MODELS, Batch, Inputs, Progress
 from crossgraph.train.distributed import make_fabric
 from crossgraph.train.step import StepInput, TrainingStep
 
+MEASURED = ("sgr", "saf", "cgmn", "gpo")
 PAIRS, REGIONS, WIDTH, WORDS = 8, 5, 12, 7
 
 
@@ -46,21 +48,27 @@ def measure(name: str, fabric: Fabric) -> dict[str, Tensor]:
     torch.manual_seed(0)
     family = MODELS[name]
     values = {"embed_size": 8, "word_size": 6, "sim_size": 5, "dropout": 0.0}
+    fields = {item.name for item in dataclasses.fields(family.Config)}
+    values = {key: value for key, value in values.items() if key in fields}
     model = family(configs.build(family.Config, values, "test"), Inputs(WIDTH, 20))
+    for key, parameter in model.named_parameters():
+        if key.endswith("norm.weight"):  # zero at the start in region graphs, which then would do nothing
+            torch.nn.init.uniform_(parameter, 0.5, 1.5)
     step = fabric.setup(TrainingStep(model, Hinge(0.2, "hardest")))
     step.train()
     found = step(StepInput(share(whole_batch(), fabric.global_rank, fabric.world_size), Progress()))
-    fabric.backward(found["ranking"])
+    loss = torch.stack([term for key, term in found.items() if key != "spread"]).sum()
+    fabric.backward(loss)
     tensors = {f"grad.{key}": p.grad for key, p in model.named_parameters() if p.grad is not None}
     tensors |= {f"buffer.{key}": b.float() for key, b in model.named_buffers()}
-    tensors |= {"loss": found["ranking"].detach(), "spread": found["spread"]}
+    tensors |= {key: term.detach() for key, term in found.items()}
     return {f"{name}.{key}": tensor for key, tensor in tensors.items()}
 
 
 def main(out: str) -> None:
     fabric = make_fabric("32", "cpu", 1)
     fabric.launch()
-    tensors = {**measure("sgr", fabric), **measure("saf", fabric)}
+    tensors = {key: tensor for name in MEASURED for key, tensor in measure(name, fabric).items()}
     if fabric.global_rank == 0:
         save_file(tensors, out)
     fabric.barrier()

@@ -48,14 +48,16 @@ def measured(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Tensor
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("model", ["sgr", "saf"])
+@pytest.mark.parametrize("model", ["sgr", "saf", "cgmn", "gpo"])
 def test_two_halves_give_the_loss_and_gradients_of_the_whole(
     model: str, measured: tuple[dict[str, Tensor], dict[str, Tensor]]
 ) -> None:
     whole, halves = ({k: v for k, v in side.items() if k.startswith(f"{model}.")} for side in measured)
     assert whole.keys() == halves.keys()
+    steepest = max(float(tensor.abs().max()) for name, tensor in whole.items() if ".grad." in name)
     for name, expected in whole.items():
-        largest = max(0.1, float(expected.abs().max()))  # gradients that are zero by construction are rounding
+        # gradients that are zero by construction are rounding, the more of it the steeper the others
+        largest = max(0.1, steepest / 10, float(expected.abs().max()))
         torch.testing.assert_close(
             halves[name], expected, rtol=0, atol=1e-5 * largest, msg=lambda m, n=name: f"{n}: {m}"
         )

@@ -33,6 +33,8 @@ class SequenceReadout(nn.Module):
     def _read(self, nodes: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
         """Return states with the real nodes first, and how many those are."""
         counts = mask.sum(dim=1)
+        if bool(mask.all()):  # as with published features: packing would only cost time
+            return self.gru(nodes)[0], counts
         order = (~mask).to(torch.uint8).argsort(dim=1, stable=True)
         ordered = nodes.gather(1, order[..., None].expand_as(nodes))
         packed = pack_padded_sequence(ordered, counts.clamp(min=1).cpu(), batch_first=True, enforce_sorted=False)
