@@ -129,7 +129,10 @@ def test_what_is_finished_stays_and_what_was_changed_is_refused(swept, data, cap
     assert main(words(changed, data, out, "--only", "saf")) == 0, "a row that is not asked for is not looked at"
     other = write_precomp(folder / "other_precomp", {"train": 30, "dev": 8, "test": 8})
     assert main(words(sweep, other, out)) == 2
-    assert "was trained with other data" in capsys.readouterr().err
+    assert "was trained with other data than this (its train)" in capsys.readouterr().err
+    (folder / "words.json").write_text((out / "saf" / "vocabulary.json").read_text().replace('"thing1"', '"thingy"'))
+    assert main(words(sweep, data, out, "--vocab", str(folder / "words.json"))) == 2
+    assert "(its vocabulary)" in capsys.readouterr().err
     assert (out / "saf" / "model.safetensors").stat().st_mtime_ns == weights
 
 

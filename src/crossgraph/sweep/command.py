@@ -128,15 +128,14 @@ def check(request: Request) -> Checked:
     if any((request.out / mark).exists() for mark in (CHECKPOINTS, "run.json")):
         raise InputError(f"{request.out}: is a run itself", "give a folder for all runs of the sweep")
     make_fabric("32", request.device, 1)
-    if request.vocab is not None:
-        Vocabulary.load(request.vocab)
+    words = {"vocabulary": Vocabulary.load(request.vocab).fingerprint()} if request.vocab else {}
     splits = open_splits(Sources(request.data, request.features), _say)
     evaluated = open_data(request.data, request.features, log=_silence).split(request.split)
     if not evaluated.image_ids or not len(evaluated.captions):
         raise InputError(f"{request.data}: split '{request.split}' is empty", "choose another split")
-    trained_on = {"train": splits.train.fingerprint(), "dev": splits.dev.fingerprint()}
+    read = {**words, "train": splits.train.fingerprint(), "dev": splits.dev.fingerprint()}
     places = Places(request.out, sweep, request.split)
-    rows = _rows(places, planned, wanted, trained_on, evaluated.fingerprint())
+    rows = _rows(places, planned, wanted, read, evaluated.fingerprint())
     features = ["--features", str(request.features)] if request.features else []
     device = [] if request.device == "auto" else ["--device", request.device]
     training = ["--small"] if request.small else []
@@ -153,7 +152,7 @@ def check(request: Request) -> Checked:
 
 
 def _rows(
-    places: Places, planned: Sequence[Planned], wanted: Sequence[Variant], data: Mapping[str, str], fingerprint: str
+    places: Places, planned: Sequence[Planned], wanted: Sequence[Variant], read: Mapping[str, str], fingerprint: str
 ) -> list[Row]:
     """Tell what is left to do for every row that is wanted, members of ensembles before these."""
     rows: list[Row] = []
@@ -162,7 +161,7 @@ def _rows(
         if entry.variant not in wanted:
             continue
         standing = look(folder)
-        refuse_changed(entry, folder, standing, data)
+        refuse_changed(entry, folder, standing, read)
         stages: list[Stage] = ["evaluate"] if standing.state == "finished" else ["train", "evaluate"]
         if standing.state == "finished" and valid_card(places.card(entry.variant, entry.seed), [folder], fingerprint):
             stages = []

@@ -19,7 +19,8 @@ from crossgraph.files import read_text
 from crossgraph.train import recipes
 from crossgraph.train.config import Recipe
 
-RESERVED = ("logs",)  # folders of the sweep's own, beside the runs
+LOGS = "logs"
+RESERVED = (LOGS, "table.md", "table.json", "table.csv")  # the sweep's own, beside the runs
 
 
 @dataclass(frozen=True)

@@ -13,13 +13,12 @@ from typing import Any, Literal
 from crossgraph.core import config as configs
 from crossgraph.core.errors import InputError
 from crossgraph.files import read_json, read_text, sha256, unwritable
-from crossgraph.sweep.definition import RESERVED, Planned, Sweep, Variant
+from crossgraph.sweep.definition import LOGS, Planned, Sweep, Variant
 from crossgraph.train.checkpoint import load_checkpoint
 from crossgraph.train.config import FREE_ON_RESUME
 from crossgraph.train.run_folder import CHECKPOINTS, first_difference, locked, refuse_other
 
 _LOCK = ".sweep.lock"
-LOGS = RESERVED[0]
 
 
 @dataclass(frozen=True)
@@ -95,14 +94,14 @@ def seconds_of_training(run: Path) -> float | None:
         return None
 
 
-def refuse_changed(planned: Planned, run: Path, standing: Standing, data: Mapping[str, str]) -> None:
+def refuse_changed(planned: Planned, run: Path, standing: Standing, read: Mapping[str, str]) -> None:
     """Refuse to go on with, or to count, a run that was trained with something else; nothing is ever removed.
 
     Args:
         planned: What the sweep says now.
         run: The run's folder.
         standing: What it holds.
-        data: Fingerprints of the splits that training reads.
+        read: Fingerprints of what training reads: "train", "dev", and "vocabulary" where one was named.
 
     Raises:
         InputError: The folder is another's, or the recipe or the data differ; what differs is named.
@@ -111,14 +110,15 @@ def refuse_changed(planned: Planned, run: Path, standing: Standing, data: Mappin
     if standing.must_agree is None:
         return
     wanted = {key: value for key, value in configs.to_dict(planned.recipe).items() if key not in FREE_ON_RESUME}
-    for before, now in ((standing.must_agree["recipe"], wanted), (standing.must_agree["data"], data)):
-        if difference := first_difference(before, now, ignore_new=True):
-            key, old, new = difference
-            shown = ("other data", "this") if now is data else (f"{key} {old}", str(new))
-            raise InputError(
-                f"{run}: was trained with {shown[0]}, now it is {shown[1]}",
-                f"remove {run} to train it again, or give another --out",
-            )
+    if difference := first_difference(standing.must_agree["recipe"], wanted, ignore_new=True):
+        name, old, new = difference
+        problem = f"was trained with {name} {old}, now it is {new}"
+    else:
+        had = {**standing.must_agree["data"], "vocabulary": standing.must_agree["vocabulary"]}
+        changed = [name for name, fingerprint in read.items() if had.get(name) != fingerprint]
+        problem = f"was trained with other data than this (its {changed[0]})" if changed else ""
+    if problem:
+        raise InputError(f"{run}: {problem}", f"remove {run} to train it again, or give another --out")
 
 
 def valid_card(path: Path, runs: list[Path], fingerprint: str) -> dict[str, Any] | None:

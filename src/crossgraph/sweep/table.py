@@ -83,7 +83,7 @@ def _row(places: Places, variant: Variant, fingerprint: str, problems: Mapping[s
     reported = variant.reported
     return {
         "name": variant.name,
-        "label": variant.label,
+        "label": " ".join(variant.label.split()),
         "table": variant.table,
         "ensemble": variant.ensemble,
         "reported": {"i2t_r1": reported.i2t_r1, "t2i_r1": reported.t2i_r1},
