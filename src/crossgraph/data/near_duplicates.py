@@ -8,11 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from jaxtyping import UInt8
 
 from crossgraph.data.progress import Ticker
+
+if TYPE_CHECKING:
+    from PIL import Image
 
 BITS = 128
 NEAR = 11
@@ -68,9 +72,16 @@ def difference_hash(path: Path) -> bytes | None:
             warnings.simplefilter("ignore")
             with Image.open(path) as picture:
                 picture.draft("L", (128, 128))
-                grey = picture.convert("L").resize((9, 9), Image.Resampling.BOX)
+                return hash_picture(picture)
     except Exception:  # noqa: BLE001 whatever a broken file makes the decoder raise: it has no hash
         return None
+
+
+def hash_picture(picture: Image.Image) -> bytes | None:
+    """Return an open picture's difference hash, or None where it is nearly one colour."""
+    from PIL import Image
+
+    grey = picture.convert("L").resize((9, 9), Image.Resampling.BOX)
     values = np.asarray(grey, dtype=np.int16)
     if values.max() - values.min() < _FLAT:
         return None

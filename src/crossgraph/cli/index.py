@@ -1,0 +1,161 @@
+"""`crossgraph index`: a library made equal to folders of pictures."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from crossgraph.library import Library
+    from crossgraph.library.indexer import Outcome, Report, Settings
+
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+
+def index(
+    pictures: list[Path] | None = None,
+    *,
+    library: Path | None = None,
+    model: Path | None = None,
+    store: str | None = None,
+    exclude: list[str] | None = None,
+    codes: Literal["float16", "int8"] = "float16",
+    keep_features: bool = False,
+    reencode: bool = False,
+    watch: bool = False,
+    batch_size: int = 8,
+    workers: int = 3,
+    max_megapixels: float = 200.0,
+) -> None:
+    """Index folders of pictures, so that they can be searched.
+
+    What is unchanged is not read again; renamed files and copies cost nothing; what is gone is taken out. Stopped
+    at any moment, also by a power cut, the same command goes on. Pictures themselves are never changed.
+
+    Args:
+        pictures: Folders; none takes those that the library knows.
+        library: Its folder; $CROSSGRAPH_LIBRARY, or one in your home folder.
+        model: A bundle or run for a new library; else $CROSSGRAPH_MODEL, or what 'make demo' left here.
+        store: Engine of a new library: edge, memory, or a Qdrant server as http://host:6333.
+        exclude: Names or paths to pass over, with * and ?.
+        codes: How a new library keeps region codes; int8 takes half the room and loses a little.
+        keep_features: Keep region features too, so that another model can encode without reading pictures.
+        reencode: Encode everything anew by --model.
+        watch: Stay, and index what changes.
+        batch_size: Pictures a forward pass.
+        workers: Threads that read pictures.
+        max_megapixels: Larger pictures are listed as broken.
+    """
+    from crossgraph.cli.progress import TaskProgress
+    from crossgraph.library.indexer import Settings, index_pictures
+    from crossgraph.library.library import Library, default_library
+    from crossgraph.library.scan import check_roots
+
+    check_roots(pictures or [])
+    folder = library or default_library()
+    settings = Settings(
+        batch_size=batch_size,
+        workers=workers,
+        max_megapixels=max_megapixels,
+        exclude=tuple(exclude or ()),
+        keep_features=keep_features,
+        codes=codes,
+    )
+    with Library(folder, create=_is_new(folder, pictures, model)) as opened:
+        with TaskProgress() as progress:
+            _settle_model(opened, model, store, reencode, progress.report)
+            try:
+                outcome = index_pictures(opened, pictures or [], settings, progress.report)
+            except KeyboardInterrupt:
+                raise KeyboardInterrupt("what was reported is kept; the same command goes on from there") from None
+        _tell(opened, outcome)
+        if watch:
+            _watch(opened, pictures or list(opened.manifest.roots().values()), settings)
+
+
+def _is_new(folder: Path, pictures: list[Path] | None, model: Path | None) -> bool:
+    """Tell whether a library is to be made; refuse what could not be made, before anything is."""
+    from crossgraph.bundle.folder import load_bundle
+    from crossgraph.core.errors import InputError
+    from crossgraph.library.indexer import choose_model
+
+    if (folder / "manifest.sqlite").exists():
+        return False
+    if not pictures:
+        raise InputError(f"{folder}: is no picture library", "make one with: crossgraph index PICTURES")
+    load_bundle(choose_model(model, folder, os.environ.get("CROSSGRAPH_MODEL")))
+    return True
+
+
+def _settle_model(library: Library, model: Path | None, store: str | None, reencode: bool, report: Report) -> None:
+    """Give a new library its model; keep an old one's unless it is to be encoded anew."""
+    from crossgraph.bundle.folder import load_bundle
+    from crossgraph.core.errors import InputError
+    from crossgraph.library.indexer import choose_model
+    from crossgraph.library.maintenance import reencode as encode_anew
+
+    if not library.has_model:
+        chosen = choose_model(model, library.folder, os.environ.get("CROSSGRAPH_MODEL"))
+        library.adopt(chosen, store)
+        return
+    if store is not None and store != library.engine:
+        raise InputError(
+            f"--store {store}: {library.folder} keeps its neighbours in {library.engine}",
+            "leave --store out, or index into a new library",
+        )
+    if reencode and model is None:
+        raise InputError("--reencode without a model", "name one by --model RUN-or-BUNDLE")
+    if model is None:
+        return
+    same = load_bundle(model).fingerprint == library.manifest.meta("fingerprint")
+    if not same and not reencode:
+        raise InputError(
+            f"{library.folder}: its {library.count():,} pictures are encoded by {library.model_name}, not by {model}",
+            "add --reencode to encode them anew, or leave --model out",
+        )
+    if not same:
+        count = encode_anew(library, model, report)
+        print(f"{count:,} pictures encoded anew by {model}")
+
+
+def _tell(library: Library, outcome: Outcome) -> None:
+    import sys
+
+    for path, reason in outcome.broken:
+        print(f"crossgraph index: left out {path}: {reason}", file=sys.stderr)
+    parts = {
+        "new": outcome.added,
+        "renamed or copied": outcome.renamed,
+        "changed": outcome.updated,
+        "gone": outcome.removed,
+        "as before": outcome.unchanged,
+        "left out": len(outcome.broken),
+    }
+    said = ", ".join(f"{count:,} {what}" for what, count in parts.items() if count) or "nothing new"
+    rate = f", {outcome.added / outcome.seconds:.0f} a second" if outcome.added and outcome.seconds else ""
+    print(f"{library.folder}: {outcome.pictures:,} pictures ({said}; {outcome.seconds:.1f} s{rate})")
+
+
+def _watch(library: Library, roots: list[Path], settings: Settings) -> None:
+    import sys
+
+    from crossgraph.core.errors import InputError
+    from crossgraph.library.indexer import index_pictures
+
+    try:
+        from watchfiles import watch
+    except ImportError as error:
+        raise InputError("--watch needs the package watchfiles", "pip install 'crossgraph[search]'") from error
+    print("watching for changes; Ctrl-C ends it", file=sys.stderr)
+    try:
+        for _ in watch(*roots, debounce=2000, raise_interrupt=True):
+            try:
+                outcome = index_pictures(library, roots, settings)
+            except InputError as error:
+                print(f"crossgraph index: {error}", file=sys.stderr)
+                continue
+            if outcome.added or outcome.removed or outcome.updated or outcome.renamed:
+                _tell(library, outcome)
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt("the library is up to date") from None

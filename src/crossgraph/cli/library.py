@@ -1,0 +1,106 @@
+"""`crossgraph library`: what a library holds, and what keeps it in shape."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+
+def library(
+    action: Literal["info", "verify", "rebuild", "compact", "remove", "export"] = "info",
+    target: Path | None = None,
+    *,
+    library: Path | None = None,
+    json: bool = False,
+) -> None:
+    """Look at a picture library, check it, mend it, take something out of it.
+
+    info: what it holds and how large it is. verify: every code, thumbnail and neighbour against the manifest,
+    mended where that can be. rebuild: the nearest neighbours anew, from manifest and codes. compact: give back the
+    room of pictures that were removed. remove FOLDER: take a folder out; the pictures stay where they are.
+    export FILE: what is known of every picture, as .csv or .jsonl.
+
+    Args:
+        action: What to do.
+        target: The folder for remove, the file for export.
+        library: The library's folder; $CROSSGRAPH_LIBRARY, or the one in your home folder.
+        json: Print JSON (info).
+    """
+    from json import dumps
+
+    from crossgraph.cli.progress import TaskProgress
+    from crossgraph.core.errors import InputError
+    from crossgraph.library import maintenance
+    from crossgraph.library.library import Library, default_library
+
+    needs = {"remove": "the folder to take out", "export": "the .csv or .jsonl to write"}
+    if action in needs and target is None:
+        raise InputError(f"library {action}: what?", f"name {needs[action]}")
+    if action not in needs and target is not None:
+        raise InputError(
+            f"library {action} {target}: takes nothing more", f"leave {target} out; --library names the library"
+        )
+    with Library(library or default_library()) as opened, TaskProgress() as progress:
+        report = progress.report
+        if action == "info":
+            found = opened.info()
+            print(dumps(found, indent=2, ensure_ascii=False) if json else _told(found))
+        elif action == "verify":
+            findings = maintenance.verify(opened, report)
+            print(_findings(findings))
+        elif action == "rebuild":
+            print(f"{maintenance.rebuild(opened, report):,} pictures in the store")
+        elif action == "compact":
+            before, after = maintenance.compact(opened, report)
+            print(f"codes: {before / 1e6:,.1f} MB before, {after / 1e6:,.1f} MB now")
+        elif action == "remove":
+            assert target is not None
+            print(
+                f"{maintenance.remove(opened, target, report):,} files taken out; the pictures themselves are untouched"
+            )
+        elif action == "export":
+            assert target is not None
+            _check_table(target)
+            print(f"{target}: {maintenance.export(opened, target, report):,} pictures")
+
+
+def _check_table(path: Path) -> None:
+    from crossgraph.core.errors import InputError
+    from crossgraph.scoring.places import check_file
+
+    if path.suffix not in (".csv", ".jsonl"):
+        raise InputError(f"{path}: must end in .csv or .jsonl", f"name it {path.stem or 'pictures'}.csv")
+    check_file(path, path.suffix)
+
+
+def _told(found: dict[str, object]) -> str:
+    sizes = found["bytes"]
+    assert isinstance(sizes, dict)
+    roots = found["roots"]
+    assert isinstance(roots, list)
+    lines = [
+        f"{found['folder']}: {found['pictures']:,} pictures in {found['files']:,} files, {found['broken']:,} broken",
+        *(f"  from {root}" for root in roots),
+        f"model {found['model']} on {found['region_encoder']}; index by {found['index']}",
+        f"scores are {'calibrated' if found['calibrated'] else 'not calibrated'}; neighbours in {found['store']}",
+        f"{found['bytes_per_picture']:,} bytes of {found['codes']} codes a picture",
+        "on disk: " + ", ".join(f"{name} {size / 1e6:,.1f} MB" for name, size in sizes.items() if size),
+    ]
+    return "\n".join(lines)
+
+
+def _findings(found: object) -> str:
+    from crossgraph.library.maintenance import Findings
+
+    assert isinstance(found, Findings)
+    if found.sound:
+        return f"{found.pictures:,} pictures: all sound"
+    parts = [
+        f"{found.codes:,} without whole codes: run 'crossgraph index' to encode them anew" if found.codes else "",
+        f"{found.thumbnails:,} thumbnails made again" if found.thumbnails else "",
+        f"{found.store[0]:,} added to the store, {found.store[1]:,} taken out" if any(found.store) else "",
+        f"{len(found.missing):,} files are no longer there (first: {found.missing[0]}): run 'crossgraph index'"
+        if found.missing
+        else "",
+    ]
+    return "\n".join([f"{found.pictures:,} pictures looked at", *(f"  {part}" for part in parts if part)])

@@ -1,0 +1,311 @@
+"""A picture library on disk: manifest, codes, thumbnails, nearest neighbours, and the model that made them.
+
+manifest.sqlite   which pictures there are, and where (the truth)
+model/            the bundle or run that the codes belong to
+codes/            one record a picture: index vector and region codes
+features/         region features, where they were to be kept
+thumbnails/       WebP, by content
+store/            nearest neighbours; can be made again at any time
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+from collections.abc import Iterator, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from crossgraph.bundle.bundle import Bundle
+from crossgraph.bundle.folder import MANIFEST, RUN_FILES, load_bundle, save_bundle
+from crossgraph.core.errors import InputError
+from crossgraph.core.types import ImageCode
+from crossgraph.files import unwritable
+from crossgraph.library.manifest import Manifest, Picture
+from crossgraph.library.records import Layout, Shards, unpack
+from crossgraph.scoring.engine import choose_device
+from crossgraph.store import Point, Store, open_store
+
+ENGINE = "edge"
+_POINTS = 512
+
+
+def default_library() -> Path:
+    """Return where a person's library lies: $CROSSGRAPH_LIBRARY, else below $XDG_DATA_HOME or ~/.local/share."""
+    if named := os.environ.get("CROSSGRAPH_LIBRARY"):
+        return Path(named)
+    data = os.environ.get("XDG_DATA_HOME") or str(Path.home() / ".local" / "share")
+    return Path(data) / "crossgraph" / "library"
+
+
+class Library:
+    """A library, open.
+
+    Args:
+        folder: Where it lies.
+        create: Whether a missing one is made; it then needs `adopt` before anything else.
+
+    Raises:
+        InputError: It is missing, damaged, of a newer program, or the folder holds something else.
+    """
+
+    def __init__(self, folder: Path, create: bool = False) -> None:
+        self.folder = folder
+        if create:
+            _claim(folder)
+        self.manifest = Manifest(folder, create)
+        self._store: Store | None = None
+
+    def __enter__(self) -> Library:
+        """Return it."""
+        return self
+
+    def __exit__(self, *raised: object) -> None:
+        """Close it."""
+        self.close()
+
+    def close(self) -> None:
+        """Give everything back."""
+        if self._store is not None:
+            self._store.close()
+            self._store = None
+        self.manifest.close()
+
+    @property
+    def has_model(self) -> bool:
+        """Whether it knows what encodes its pictures."""
+        return bool(self.manifest.meta("fingerprint"))
+
+    @cached_property
+    def bundle(self) -> Bundle:
+        """The model that its codes belong to.
+
+        Raises:
+            InputError: It is missing or was changed.
+        """
+        if not self.has_model:
+            raise InputError(
+                f"{self.folder}: is empty", "fill it with: crossgraph index PICTURES --model RUN-or-BUNDLE"
+            )
+        bundle = load_bundle(self.folder / "model").to(choose_device("auto"))
+        if bundle.fingerprint != self.manifest.meta("fingerprint"):
+            raise InputError(
+                f"{self.folder / 'model'}: is not the model that the codes were made by",
+                "put it back, or encode anew with: crossgraph index --reencode --model RUN-or-BUNDLE",
+            )
+        return bundle
+
+    @property
+    def model_name(self) -> str:
+        """What its model was called where it came from."""
+        return self.manifest.meta("model_name", "model")
+
+    @property
+    def layout(self) -> Layout:
+        """What a record holds."""
+        text = self.manifest.meta("layout")
+        if not text:
+            raise InputError(f"{self.folder}: holds no picture yet", "fill it with: crossgraph index PICTURES")
+        return Layout.from_json(text)
+
+    @property
+    def generation(self) -> int:
+        """Which generation of code files counts."""
+        return int(self.manifest.meta("generation", "0"))
+
+    @cached_property
+    def shards(self) -> Shards:
+        """The code files."""
+        return Shards(self.folder / "codes", self.layout.dtype)
+
+    @property
+    def engine(self) -> str:
+        """Which engine keeps the nearest neighbours: "edge", "memory", or a server's URL."""
+        return self.manifest.meta("store", ENGINE)
+
+    @property
+    def store(self) -> Store:
+        """Nearest neighbours, opened when first asked for.
+
+        Raises:
+            InputError: It is another process's, is down, or holds vectors of another size.
+        """
+        if self._store is None:
+            is_remote = "://" in self.engine
+            self._store = open_store(self.engine, None if is_remote else self.folder / "store", self.layout.index)
+        return self._store
+
+    def close_store(self, drop: bool = False) -> None:
+        """Give the store back; drop it where it is to be made anew."""
+        if drop and "://" in self.engine:
+            self.store.delete(list(self.store.ids()))
+        if self._store is not None:
+            self._store.close()
+            self._store = None
+        if drop:
+            shutil.rmtree(self.folder / "store", ignore_errors=True)
+
+    def adopt(self, model: Path, engine: str | None = None) -> None:
+        """Take a bundle or run as the library's model, copied into it.
+
+        Raises:
+            InputError: It is neither, or the disk is full.
+        """
+        bundle = load_bundle(model)
+        copy_model(bundle, self.folder / "model")
+        values = {"fingerprint": bundle.fingerprint, "model_name": bundle.name, "region_encoder": bundle.region_encoder}
+        if engine is not None:
+            values["store"] = engine
+        self.manifest.remember(values)
+        self.forget_model()
+
+    def forget_model(self) -> None:
+        """Drop what was loaded of model and codes, so that it is read again."""
+        for name in ("bundle", "shards"):
+            self.__dict__.pop(name, None)
+
+    def count(self) -> int:
+        """Return how many pictures can be found."""
+        return self.manifest.count()
+
+    def get(self, number: int) -> Picture:
+        """Return a picture.
+
+        Raises:
+            InputError: There is none with that id.
+        """
+        found = self.manifest.get([number]).get(number)
+        if found is None:
+            raise InputError(f"picture {number}: is not in the library", "search again")
+        return found
+
+    def codes(self, ids: Sequence[int]) -> ImageCode:
+        """Return the re-ranker's codes of some pictures, float32 on the CPU, in the order given.
+
+        Raises:
+            InputError: A picture has none.
+        """
+        return unpack(self.layout, self.records(ids))
+
+    def records(self, ids: Sequence[int]) -> np.ndarray:
+        """Return the stored records of some pictures.
+
+        Raises:
+            InputError: A picture has none.
+        """
+        places = self.manifest.places(ids)
+        missing = [number for number in ids if number not in places]
+        if missing:
+            raise InputError(f"picture {missing[0]}: has no codes", "run: crossgraph library verify")
+        return self.shards.read([places[number] for number in ids])
+
+    def thumbnail(self, sha256: str) -> Path:
+        """Return where a content's thumbnail lies."""
+        return self.folder / "thumbnails" / sha256[:2] / f"{sha256}.webp"
+
+    def points(self, ids: Sequence[int]) -> Iterator[list[Point]]:
+        """Yield what the store must hold for some pictures, some at a time."""
+        roots = self.manifest.roots()
+        for start in range(0, len(ids), _POINTS):
+            some = list(ids[start : start + _POINTS])
+            pictures, records = self.manifest.get(some), self.records(some)
+            yield [
+                Point(number, np.ascontiguousarray(records["index"][row]), payload(pictures[number], roots.values()))
+                for row, number in enumerate(some)
+            ]
+
+    def info(self) -> dict[str, Any]:
+        """Return what there is to know, as plain values."""
+        bundle = self.bundle if self.has_model else None
+        record = self.layout.dtype.itemsize if self.manifest.meta("layout") else 0
+        return {
+            "folder": str(self.folder),
+            "pictures": self.count(),
+            "files": self.manifest.connection.execute("SELECT count(*) FROM files").fetchone()[0],
+            "broken": self.manifest.count("broken"),
+            "roots": [str(root) for root in self.manifest.roots().values()],
+            "model": self.model_name if bundle else None,
+            "region_encoder": bundle.region_encoder if bundle else None,
+            "index": bundle.index_by if bundle else None,
+            "calibrated": bool(bundle and bundle.calibration),
+            "store": self.engine,
+            "codes": self.layout.kind if record else None,
+            "bytes_per_picture": record,
+            "bytes": {
+                name: _size(self.folder / name)
+                for name in ("manifest.sqlite", "codes", "features", "thumbnails", "store", "model")
+            },
+            "indexed": self.manifest.meta("indexed") or None,
+        }
+
+
+def payload(picture: Picture, roots: Any) -> dict[str, Any]:
+    """Return the fields that a picture can be filtered by."""
+    paths = [str(path) for path in picture.paths]
+    return {
+        "path": paths,
+        "name": [path.name for path in picture.paths],
+        "folder": [str(path.parent) for path in picture.paths],
+        "root": [str(root) for root in roots if any(path.is_relative_to(root) for path in picture.paths)],
+        "caption": list(picture.captions),
+        "date": picture.date,
+        "camera": picture.camera,
+        "width": picture.width,
+        "height": picture.height,
+        "megapixels": round(picture.width * picture.height / 1e6, 3),
+        "latitude": picture.latitude,
+        "longitude": picture.longitude,
+    }
+
+
+def copy_model(bundle: Bundle, folder: Path) -> None:
+    """Copy a bundle or a bare run; an earlier model there goes away only when the copy is whole."""
+    fresh = folder.with_name(folder.name + ".new")
+    shutil.rmtree(fresh, ignore_errors=True)
+    try:
+        if (bundle.path / MANIFEST).exists():
+            save_bundle(fresh, bundle, {"copied_from": bundle.name})
+        else:
+            fresh.mkdir(parents=True)
+            for name in RUN_FILES:
+                shutil.copyfile(bundle.path / name, fresh / name)
+        old = folder.with_name(folder.name + ".old")
+        shutil.rmtree(old, ignore_errors=True)
+        if folder.exists():
+            folder.rename(old)
+        fresh.rename(folder)
+        shutil.rmtree(old, ignore_errors=True)
+    except OSError as error:
+        raise unwritable(folder, error) from error
+
+
+def _claim(folder: Path) -> None:
+    """Make the folder, or refuse one that holds something else."""
+    if folder.exists() and not folder.is_dir():
+        raise InputError(f"{folder}: is a file", "name a folder with --library")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        names = [entry.name for entry in folder.iterdir()]
+    except OSError as error:
+        raise unwritable(folder, error) from error
+    if (
+        names
+        and "manifest.sqlite" not in names
+        and any(not name.startswith(("library.lock", "model")) for name in names)
+    ):
+        raise InputError(
+            f"{folder}: holds other files ({min(names)}) and no library", "name a new folder with --library"
+        )
+
+
+def _size(path: Path) -> int:
+    """Return the room that a file or folder takes on the disk; files with holes take less than they seem to."""
+    total = 0
+    for file in [path] if path.is_file() else path.rglob("*"):
+        with contextlib.suppress(OSError):
+            total += file.stat().st_blocks * 512 if file.is_file() else 0
+    return total

@@ -1,0 +1,272 @@
+"""The manifest: which pictures there are, where they lie, and where their codes are. SQLite is the truth."""
+
+from __future__ import annotations
+
+import contextlib
+import datetime
+import sqlite3
+import threading
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from crossgraph.core.errors import InputError
+from crossgraph.files import unwritable
+from crossgraph.library.schema import connect
+
+FILE = "manifest.sqlite"
+_AT_ONCE = 500  # ids in one statement
+
+
+@dataclass(frozen=True)
+class Picture:
+    """One picture: one content, wherever it lies.
+
+    Attributes:
+        id: Stable as long as the content is in the library.
+        sha256: Of the file's bytes.
+        paths: Where it lies; copies have several. Empty when it has just been removed.
+        width: In pixels, upright.
+        height: In pixels, upright.
+        date: When it was taken, ISO without zone, or None.
+        camera: Make and model, or None.
+        latitude: In degrees, or None.
+        longitude: In degrees, or None.
+        orientation: EXIF orientation of the file, 1..8.
+        captions: Given ones.
+        alike: Least id of the pictures that look nearly the same, itself included.
+        state: "ready" or "broken".
+        reason: Why it is broken.
+    """
+
+    id: int
+    sha256: str
+    paths: tuple[Path, ...]
+    width: int
+    height: int
+    date: str | None
+    camera: str | None
+    latitude: float | None
+    longitude: float | None
+    orientation: int
+    captions: tuple[str, ...]
+    alike: int
+    state: Literal["ready", "broken"]
+    reason: str
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a picture's codes lie: generation and shard of the files, and the row."""
+
+    generation: int
+    shard: int
+    row: int
+
+
+@dataclass(frozen=True)
+class KnownFile:
+    """What the manifest remembers of a file, to tell an unchanged one without reading it."""
+
+    picture: int
+    size: int
+    modified: int
+
+
+class Manifest:
+    """One library's manifest; every thread has a connection of its own.
+
+    Args:
+        folder: The library.
+        create: Whether a missing one is made.
+
+    Raises:
+        InputError: It is missing, damaged, of a newer program, or cannot be written.
+    """
+
+    def __init__(self, folder: Path, create: bool = False) -> None:
+        self.path = folder / FILE
+        self._create = create
+        self._local = threading.local()
+        self._all: list[sqlite3.Connection] = []
+        self._guard = threading.Lock()
+        _ = self.connection
+
+    @property
+    def connection(self) -> sqlite3.Connection:
+        """This thread's connection."""
+        found: sqlite3.Connection | None = getattr(self._local, "connection", None)
+        if found is None:
+            found = connect(self.path, self._create)
+            self._local.connection = found
+            with self._guard:
+                self._all.append(found)
+        return found
+
+    @contextlib.contextmanager
+    def transaction(self) -> Iterator[sqlite3.Connection]:
+        """Run a block whose changes are kept together or not at all; on disk when it ends.
+
+        Raises:
+            InputError: The disk is full or cannot be written.
+        """
+        connection = self.connection
+        try:
+            connection.execute("BEGIN IMMEDIATE")
+            try:
+                yield connection
+            except BaseException:
+                if connection.in_transaction:
+                    connection.execute("ROLLBACK")
+                raise
+            connection.execute("COMMIT")
+        except sqlite3.OperationalError as error:
+            if connection.in_transaction:
+                connection.execute("ROLLBACK")
+            if "full" in str(error):
+                raise unwritable(self.path, OSError(28, "")) from error
+            raise InputError(
+                f"{self.path}: {error}", "check that no other program holds it and that it can be written"
+            ) from error
+
+    def close(self) -> None:
+        """Close all connections."""
+        with self._guard:
+            for connection in self._all:
+                connection.close()
+            self._all.clear()
+        self._local = threading.local()
+
+    def meta(self, key: str, default: str = "") -> str:
+        """Return a remembered value."""
+        found = self.connection.execute("SELECT value FROM meta WHERE key = ?", (key,)).fetchone()
+        return found[0] if found else default
+
+    def remember(self, values: Mapping[str, str]) -> None:
+        """Remember values."""
+        with self.transaction() as connection:
+            connection.executemany("INSERT OR REPLACE INTO meta VALUES (?, ?)", list(values.items()))
+
+    def roots(self) -> dict[int, Path]:
+        """Return the folders that are indexed, by id."""
+        return {
+            row["id"]: Path(row["path"]) for row in self.connection.execute("SELECT id, path FROM roots ORDER BY id")
+        }
+
+    def add_root(self, path: Path) -> int:
+        """Return the id of a root, which is added where it is new."""
+        with self.transaction() as connection:
+            connection.execute("INSERT OR IGNORE INTO roots (path, added) VALUES (?, ?)", (str(path), now()))
+        return self.connection.execute("SELECT id FROM roots WHERE path = ?", (str(path),)).fetchone()[0]
+
+    def count(self, state: str = "ready") -> int:
+        """Return how many pictures are in a state and still lie somewhere."""
+        query = "SELECT count(*) FROM pictures WHERE state = ? AND id IN (SELECT picture FROM files)"
+        return self.connection.execute(query, (state,)).fetchone()[0]
+
+    def ids(self, state: str = "ready") -> list[int]:
+        """Return the ids of pictures in a state, ascending."""
+        rows = self.connection.execute("SELECT id FROM pictures WHERE state = ? ORDER BY id", (state,))
+        return [row[0] for row in rows]
+
+    def get(self, ids: Sequence[int]) -> dict[int, Picture]:
+        """Return pictures by id; unknown ids are left out."""
+        found: dict[int, Picture] = {}
+        for some in chunks(ids):
+            marks = ",".join("?" * len(some))
+            paths: dict[int, list[Path]] = {}
+            for row in self.connection.execute(
+                f"SELECT picture, path FROM files WHERE picture IN ({marks}) ORDER BY path", some
+            ):
+                paths.setdefault(row[0], []).append(Path(row[1]))
+            texts: dict[int, list[str]] = {}
+            for row in self.connection.execute(
+                f"SELECT picture, text FROM captions WHERE picture IN ({marks}) ORDER BY text", some
+            ):
+                texts.setdefault(row[0], []).append(row[1])
+            for row in self.connection.execute(f"SELECT * FROM pictures WHERE id IN ({marks})", some):
+                found[row["id"]] = _picture(row, paths.get(row["id"], []), texts.get(row["id"], []))
+        return found
+
+    def places(self, ids: Sequence[int]) -> dict[int, Place]:
+        """Return where the codes of ready pictures lie."""
+        found: dict[int, Place] = {}
+        for some in chunks(ids):
+            marks = ",".join("?" * len(some))
+            query = f"SELECT id, generation, shard, row FROM pictures WHERE id IN ({marks}) AND shard IS NOT NULL"
+            for row in self.connection.execute(query, some):
+                found[row[0]] = Place(row[1], row[2], row[3])
+        return found
+
+    def by_content(self, sha256: str) -> tuple[int, str] | None:
+        """Return id and state of a content, or None where it is new."""
+        row = self.connection.execute("SELECT id, state FROM pictures WHERE sha256 = ?", (sha256,)).fetchone()
+        return (row[0], row[1]) if row else None
+
+    def files(self, root: int) -> dict[str, KnownFile]:
+        """Return what is remembered of a root's files, by path."""
+        rows = self.connection.execute("SELECT path, picture, size, modified FROM files WHERE root = ?", (root,))
+        return {row[0]: KnownFile(row[1], row[2], row[3]) for row in rows}
+
+    def forget_files(self, paths: Iterable[str]) -> int:
+        """Forget files, and pictures that lie nowhere any more; return how many of these."""
+        with self.transaction() as connection:
+            connection.executemany("DELETE FROM files WHERE path = ?", [(path,) for path in paths])
+            return connection.execute("DELETE FROM pictures WHERE id NOT IN (SELECT picture FROM files)").rowcount
+
+    def broken(self) -> list[tuple[str, str]]:
+        """Return (path, reason) of what could not be read."""
+        query = (
+            "SELECT path, reason FROM files JOIN pictures ON pictures.id = picture WHERE state = 'broken' ORDER BY path"
+        )
+        return [(row[0], row[1] or "") for row in self.connection.execute(query)]
+
+    def hashes(self) -> list[tuple[int, bytes | None]]:
+        """Return the difference hash of every ready picture, by ascending id."""
+        rows = self.connection.execute("SELECT id, hash FROM pictures WHERE state = 'ready' ORDER BY id")
+        return [(row[0], row[1]) for row in rows]
+
+    def set_alike(self, groups: Iterable[tuple[int, int]]) -> None:
+        """Remember, as (least id, id), which pictures look nearly the same."""
+        with self.transaction() as connection:
+            connection.executemany("UPDATE pictures SET alike = ? WHERE id = ?", list(groups))
+
+    def alike(self, ids: Sequence[int]) -> dict[int, int]:
+        """Return each picture's group."""
+        found: dict[int, int] = {}
+        for some in chunks(ids):
+            marks = ",".join("?" * len(some))
+            rows = self.connection.execute(f"SELECT id, coalesce(alike, id) FROM pictures WHERE id IN ({marks})", some)
+            found |= {row[0]: row[1] for row in rows}
+        return found
+
+
+def chunks(ids: Sequence[int]) -> Iterator[list[int]]:
+    """Cut ids into lists that one statement takes."""
+    for start in range(0, len(ids), _AT_ONCE):
+        yield [int(number) for number in ids[start : start + _AT_ONCE]]
+
+
+def now() -> str:
+    """Return the time, UTC, to the second."""
+    return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+
+
+def _picture(row: Any, paths: list[Path], captions: list[str]) -> Picture:
+    return Picture(
+        id=row["id"],
+        sha256=row["sha256"],
+        paths=tuple(paths),
+        width=row["width"] or 0,
+        height=row["height"] or 0,
+        date=row["date"],
+        camera=row["camera"],
+        latitude=row["latitude"],
+        longitude=row["longitude"],
+        orientation=row["orientation"] or 1,
+        captions=tuple(captions),
+        alike=row["alike"] or row["id"],
+        state=row["state"],
+        reason=row["reason"] or "",
+    )

@@ -1,0 +1,62 @@
+"""A file on its way into the library, as a reader thread leaves it."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from crossgraph.library.library import Library
+from crossgraph.library.photo import Photo, read_photo
+from crossgraph.library.scan import Found
+from crossgraph.vision.pictures import BrokenPicture, PictureLoader
+
+
+@dataclass(frozen=True)
+class Read:
+    """What came of reading a file.
+
+    Attributes:
+        file: Which.
+        sha256: Of its bytes; empty where they could not be read.
+        picture: Id of a known picture of this content, or None.
+        photo: What a new picture needs; None where the content is known or broken.
+        broken: Why it cannot be used, or empty.
+    """
+
+    file: Found
+    sha256: str
+    picture: int | None = None
+    photo: Photo | None = None
+    broken: str = ""
+
+
+def read_file(library: Library, file: Found, loader: PictureLoader, size: int, max_megapixels: float) -> Read:
+    """Read a file; of new content also pixels and thumbnail, which is put in its place."""
+    try:
+        data = Path(file.path).read_bytes()
+    except OSError as error:
+        return Read(file, "", broken=(error.strerror or str(error)).lower())
+    digest = hashlib.sha256(data).hexdigest()
+    known = library.manifest.by_content(digest)
+    if known is not None and known[1] == "ready":
+        return Read(file, digest, picture=known[0])
+    try:
+        photo = read_photo(data, loader, size, max_megapixels)
+    except BrokenPicture as reason:
+        return Read(file, digest, broken=str(reason))
+    put_thumbnail(library.thumbnail(digest), photo.thumbnail)
+    return Read(file, digest, photo=photo)
+
+
+def put_thumbnail(path: Path, data: bytes) -> None:
+    """Write a thumbnail, whole or not at all; it is not synced, since it can be made again."""
+    with contextlib.suppress(OSError):  # a library without thumbnails still finds; verify says which are missing
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=".", suffix=".tmp")
+        with os.fdopen(handle, "wb") as out:
+            out.write(data)
+        Path(name).replace(path)

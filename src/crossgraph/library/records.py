@@ -1,0 +1,219 @@
+"""Codes on disk: one record of fixed size a picture, appended to shards, read through a memory map.
+
+A record holds the index vector (float32), the region embeddings (float16, or int8 with one scale a region),
+their mask, and whatever else the model's score needs (float16). The manifest says which record is whose; bytes
+behind the last record it knows are the remains of a killed run, and are cut off by the next one.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import torch
+from jaxtyping import Float
+
+from crossgraph.core.errors import InputError
+from crossgraph.core.types import ImageCode
+from crossgraph.files import unwritable
+from crossgraph.library.manifest import Place
+
+Kind = Literal["float16", "int8"]
+ROWS = 4096
+"""Records of a shard."""
+
+
+@dataclass(frozen=True)
+class Layout:
+    """What a record holds.
+
+    Attributes:
+        index: Numbers of the index vector.
+        local: Regions and width of their embeddings.
+        parts: Shape of every other part, by name.
+        kind: How region embeddings are stored.
+    """
+
+    index: int
+    local: tuple[int, int]
+    parts: tuple[tuple[str, tuple[int, ...]], ...]
+    kind: Kind = "float16"
+
+    @property
+    def dtype(self) -> np.dtype[np.void]:
+        """The record as a structured type; its `itemsize` is bytes per picture."""
+        regions, _ = self.local
+        fields: list[tuple[str, str, tuple[int, ...]]] = [("index", "<f4", (self.index,))]
+        if self.kind == "int8":
+            fields += [("local", "i1", self.local), ("scale", "<f4", (regions,))]
+        else:
+            fields.append(("local", "<f2", self.local))
+        fields.append(("mask", "?", (regions,)))
+        fields += [(f"part {name}", "<f2", shape) for name, shape in self.parts]
+        return np.dtype(fields)
+
+    @classmethod
+    def of(cls, index: np.ndarray, code: ImageCode, kind: Kind = "float16") -> Layout:
+        """Return the layout that fits some codes."""
+        parts = tuple((name, tuple(tensor.shape[1:])) for name, tensor in sorted(code.parts.items()))
+        return cls(index.shape[1], (code.local.shape[1], code.local.shape[2]), parts, kind)
+
+    def to_json(self) -> str:
+        """Return it as text."""
+        return json.dumps({"index": self.index, "local": self.local, "parts": self.parts, "kind": self.kind})
+
+    @classmethod
+    def from_json(cls, text: str) -> Layout:
+        """Read what `to_json` gave."""
+        values = json.loads(text)
+        parts = tuple((name, tuple(shape)) for name, shape in values["parts"])
+        return cls(values["index"], tuple(values["local"]), parts, values["kind"])
+
+
+def pack(layout: Layout, index: np.ndarray, code: ImageCode) -> np.ndarray:
+    """Return some codes as records.
+
+    Raises:
+        ValueError: They are not of the layout.
+    """
+    if Layout.of(index, code, layout.kind) != layout:
+        raise ValueError("codes do not fit the library's layout")
+    records = np.zeros(len(code), dtype=layout.dtype)
+    records["index"], records["mask"] = index, code.mask.numpy()
+    local = code.local.float().numpy()
+    if layout.kind == "int8":
+        scale = np.maximum(np.abs(local).max(axis=2), 1e-12) / 127
+        records["local"], records["scale"] = np.rint(local / scale[:, :, None]), scale
+    else:
+        records["local"] = local
+    for name, _ in layout.parts:
+        records[f"part {name}"] = code.parts[name].float().numpy()
+    return records
+
+
+def unpack(layout: Layout, records: np.ndarray) -> ImageCode:
+    """Return records as codes, float32."""
+    local = records["local"].astype(np.float32)
+    if layout.kind == "int8":
+        local *= records["scale"][:, :, None]
+    parts = {name: torch.from_numpy(records[f"part {name}"].astype(np.float32)) for name, _ in layout.parts}
+    mask = torch.from_numpy(np.ascontiguousarray(records["mask"]))
+    return ImageCode(torch.from_numpy(local), mask, parts=parts)
+
+
+class Shards:
+    """The record files of a folder.
+
+    Args:
+        folder: Made where missing, by the first record written.
+        dtype: Of a record.
+    """
+
+    def __init__(self, folder: Path, dtype: np.dtype[np.void]) -> None:
+        self.folder, self.dtype = folder, dtype
+        self._maps: dict[tuple[int, int], np.memmap] = {}
+
+    def path(self, generation: int, shard: int) -> Path:
+        """Return a shard's file."""
+        return self.folder / f"{generation:03d}-{shard:05d}.records"
+
+    def read(self, places: Sequence[Place]) -> np.ndarray:
+        """Return the records at some places, in their order.
+
+        Raises:
+            InputError: A file is missing or shorter than the manifest says.
+        """
+        records = np.empty(len(places), dtype=self.dtype)
+        wanted: dict[tuple[int, int], list[int]] = {}
+        for number, place in enumerate(places):
+            wanted.setdefault((place.generation, place.shard), []).append(number)
+        for key, numbers in wanted.items():
+            rows = np.array([places[number].row for number in numbers])
+            records[numbers] = self._map(key, int(rows.max()) + 1)[rows]
+        return records
+
+    def append(self, records: np.ndarray, after: Place) -> list[Place]:
+        """Write records behind a place; they are on disk when this returns.
+
+        Args:
+            records: At least one.
+            after: The place for the first of them: behind the last that the manifest knows. What lies there
+                is cut off.
+
+        Returns:
+            Where each of them lies.
+
+        Raises:
+            InputError: The disk is full, or the folder cannot be written.
+        """
+        places: list[Place] = []
+        shard, row, start = after.shard, after.row, 0
+        while start < len(records):
+            if row >= ROWS:
+                shard, row = shard + 1, 0
+            some = records[start : start + ROWS - row]
+            self._write(self.path(after.generation, shard), row, some)
+            places += [Place(after.generation, shard, row + number) for number in range(len(some))]
+            row, start = row + len(some), start + len(some)
+        return places
+
+    def rows(self, generation: int, shard: int) -> int:
+        """Return how many whole records a shard's file holds."""
+        path = self.path(generation, shard)
+        return path.stat().st_size // self.dtype.itemsize if path.exists() else 0
+
+    def bytes(self) -> int:
+        """Return the size of all files."""
+        return sum(path.stat().st_size for path in self.folder.glob("*.records"))
+
+    def drop(self, keep: int) -> None:
+        """Delete the files of all generations but one."""
+        self._maps.clear()
+        for path in self.folder.glob("*.records"):
+            if not path.name.startswith(f"{keep:03d}-"):
+                path.unlink(missing_ok=True)
+
+    def drop_generation(self, generation: int) -> None:
+        """Delete the files of one generation: the remains of a run that was killed."""
+        for path in self.folder.glob(f"{generation:03d}-*.records"):
+            path.unlink(missing_ok=True)
+
+    def _write(self, path: Path, row: int, records: np.ndarray) -> None:
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            with path.open("r+b" if path.exists() else "w+b") as file:
+                file.seek(row * self.dtype.itemsize)
+                file.truncate()
+                file.write(records.tobytes())
+                file.flush()
+                os.fsync(file.fileno())
+        except OSError as error:
+            raise unwritable(path, error) from error
+
+    def _map(self, key: tuple[int, int], rows: int) -> np.memmap:
+        found = self._maps.get(key)
+        if found is None or len(found) < rows:
+            path = self.path(*key)
+            try:
+                whole = path.stat().st_size // self.dtype.itemsize
+                found = np.memmap(path, dtype=self.dtype, mode="r", shape=(whole,)) if whole else None
+            except OSError as error:
+                raise InputError(
+                    f"{path}: cannot be read ({error.strerror})", "run: crossgraph library verify"
+                ) from error
+            if found is None or len(found) < rows:
+                raise InputError(f"{path}: ends before record {rows:,}", "run: crossgraph library verify")
+            self._maps[key] = found
+        return found
+
+
+def loss_of_int8(local: Float[np.ndarray, "region dim"]) -> float:
+    """Return the largest change that int8 makes to an embedding, as a share of its length."""
+    scale = np.maximum(np.abs(local).max(axis=1), 1e-12) / 127
+    kept = np.rint(local / scale[:, None]) * scale[:, None]
+    return float((np.linalg.norm(kept - local, axis=1) / np.maximum(np.linalg.norm(local, axis=1), 1e-12)).max())

@@ -1,0 +1,100 @@
+"""The manifest's tables, and how an older manifest becomes a newer one.
+
+`pictures` has one row per *content*: a copy or a renamed file is the same picture. `files` says where it lies.
+Everything else on disk (codes, thumbnails, nearest neighbours) can be made again from here and the files.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from pathlib import Path
+
+from crossgraph.core.errors import InputError
+
+VERSION = 1
+
+_TABLES = """
+CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE roots (id INTEGER PRIMARY KEY, path TEXT NOT NULL UNIQUE, added TEXT NOT NULL);
+CREATE TABLE pictures (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    sha256 TEXT NOT NULL UNIQUE,
+    width INTEGER, height INTEGER, orientation INTEGER,
+    date TEXT, camera TEXT, latitude REAL, longitude REAL,
+    hash BLOB, alike INTEGER,
+    state TEXT NOT NULL CHECK (state IN ('ready', 'broken')), reason TEXT,
+    generation INTEGER, shard INTEGER, row INTEGER,
+    feature_shard INTEGER, feature_row INTEGER,
+    added TEXT NOT NULL
+);
+CREATE INDEX pictures_alike ON pictures (alike);
+CREATE INDEX pictures_place ON pictures (generation, shard, row);
+CREATE TABLE files (
+    path TEXT PRIMARY KEY,
+    root INTEGER NOT NULL REFERENCES roots (id) ON DELETE CASCADE,
+    picture INTEGER NOT NULL REFERENCES pictures (id) ON DELETE CASCADE,
+    size INTEGER NOT NULL, modified INTEGER NOT NULL
+) WITHOUT ROWID;
+CREATE INDEX files_picture ON files (picture);
+CREATE TABLE captions (
+    picture INTEGER NOT NULL REFERENCES pictures (id) ON DELETE CASCADE, text TEXT NOT NULL,
+    PRIMARY KEY (picture, text)
+) WITHOUT ROWID;
+"""
+
+# MIGRATIONS[n] takes a manifest from version n to n + 1, inside one transaction.
+MIGRATIONS: dict[int, str] = {}
+
+
+def connect(path: Path, create: bool) -> sqlite3.Connection:
+    """Open a manifest, made or brought up to date where needed.
+
+    Args:
+        path: The SQLite file.
+        create: Whether a missing one is made.
+
+    Raises:
+        InputError: It is missing, no manifest, damaged, or of a newer program.
+    """
+    if not create and not path.exists():
+        raise InputError(f"{path.parent}: is no picture library", "make one with: crossgraph index PICTURES")
+    try:
+        connection = sqlite3.connect(path, timeout=30, isolation_level=None, check_same_thread=False)
+        connection.row_factory = sqlite3.Row
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute("PRAGMA synchronous = FULL")  # what is reported done survives a power cut
+        connection.execute("PRAGMA foreign_keys = ON")
+        _bring_up_to_date(connection, path)
+    except sqlite3.DatabaseError as error:
+        raise InputError(
+            f"{path}: cannot be read as a manifest ({error})",
+            "restore it from a backup, or index into a new library",
+        ) from error
+    return connection
+
+
+def _bring_up_to_date(connection: sqlite3.Connection, path: Path) -> None:
+    (version,) = connection.execute("PRAGMA user_version").fetchone()
+    if version > VERSION:
+        raise InputError(f"{path}: has schema {version}, this program knows {VERSION}", "update crossgraph")
+    if version == 0:
+        if connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
+            raise InputError(f"{path}: is another program's database", "choose another library folder")
+        _run(connection, _TABLES, VERSION)
+        return
+    while version < VERSION:
+        _run(connection, MIGRATIONS[version], version + 1)
+        version += 1
+
+
+def _run(connection: sqlite3.Connection, script: str, version: int) -> None:
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        if connection.execute("PRAGMA user_version").fetchone()[0] < version:  # another process may have been faster
+            for statement in filter(str.strip, script.split(";")):
+                connection.execute(statement)
+            connection.execute(f"PRAGMA user_version = {version}")
+    except BaseException:
+        connection.execute("ROLLBACK")
+        raise
+    connection.execute("COMMIT")
