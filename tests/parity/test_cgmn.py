@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import pickle
 
 import numpy as np
 import pytest
@@ -73,3 +74,31 @@ def test_one_training_step(case):
     close(texts.index, arrays["train.cap_emb"])
     assert float(loss.detach()) == pytest.approx(float(arrays["train.loss"]), rel=1e-5)
     check_training(model, arrays, our_key)
+
+
+def test_the_published_files_give_the_published_scores_through_the_command_line(goldens, tmp_path):
+    """Checkpoint, pickled vocabulary, features, boxes, captions and dependency edges, typed as a person would."""
+    from crossgraph.cli.main import main
+
+    arrays = np.load(goldens / "cgmn" / "cgmn_iou1_eval.npz")
+    words = ["<pad>", "<start>", "<end>", "<unk>", *(f"w{row}" for row in range(4, 50))]
+    vocabulary = {"word2idx": {w: i for i, w in enumerate(words)}, "idx2word": dict(enumerate(words)), "idx": 50}
+    (tmp_path / "vocab.pkl").write_bytes(pickle.dumps(vocabulary, 2))
+    data = tmp_path / "tiny_precomp"
+    data.mkdir()
+    np.save(data / "test_ims.npy", arrays["images"])
+    largest = np.ceil(arrays["boxes"].max(axis=(1, 2))).astype(np.int64)
+    np.save(data / "test_ims_bbx.npy", arrays["boxes"])
+    np.save(data / "test_ims_size.npy", np.stack([largest, largest], axis=1))
+    captions = [
+        " ".join(words[row] if row > 3 else "unheard" for row in ids[1 : length - 1])
+        for ids, length in zip(arrays["captions"], arrays["lengths"], strict=True)
+    ]
+    captions[-1] = captions[-1] or "unheard"  # a line must hold something: the golden's last caption is empty
+    (data / "test_caps.txt").write_text("".join(f"{caption}\n" for caption in captions))
+    (data / "test_caps.json").write_text(str(arrays["depends"]))
+    run, checkpoint = tmp_path / "run", goldens / "cgmn" / "cgmn_iou1.pth"
+    assert main(["import", "cgmn", str(checkpoint), "--vocab", str(tmp_path / "vocab.pkl"), "--out", str(run)]) == 0
+    out = tmp_path / "scores.npy"
+    assert main(["score", str(run), "--data", str(data), "--split", "test", "--out", str(out)]) == 0
+    np.testing.assert_allclose(np.load(out)[:, :5], arrays["sims"][:, :5], rtol=0, atol=1e-5)
