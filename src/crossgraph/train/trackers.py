@@ -110,9 +110,12 @@ class WandbTracker(Tracker):
         self._run.log(metrics(row), step=row["step"])
 
     def finished(self, summary: Mapping[str, Any]) -> None:
-        """End the run with its summary."""
+        """End the run with its summary, and wait until wandb's own process has written all of it."""
+        import wandb
+
         self._run.summary.update(dict(summary))
         self._run.finish()
+        wandb.teardown()
 
 
 class TrackioTracker(Tracker):
