@@ -71,7 +71,7 @@ class StubQdrant:
             return {"points": [one.model_dump(mode="json") for one in found], "next_page_offset": following}
         offset = body.get("offset", 0)
         return self.client.query_points(
-            name, query=body["query"], query_filter=asked, limit=body["limit"], offset=offset
+            name, query=body["query"]["nearest"], query_filter=asked, limit=body["limit"], offset=offset
         ).model_dump(mode="json")
 
 
@@ -89,7 +89,10 @@ def stub_qdrant() -> Iterator[StubQdrant]:
                 stub.requests.append((self.command, path))
                 stub.keys.append(self.headers.get("api-key"))
                 stub.bodies.append(json.loads(sent or b"{}"))
-                status, text = self.outcome([part for part in path.split("/") if part], stub.bodies[-1])
+                try:
+                    status, text = self.outcome([part for part in path.split("/") if part], stub.bodies[-1])
+                except Exception as error:  # told to the client, so that a test fails at once and says why
+                    status, text = 400, repr(error).encode()
             with contextlib.suppress(OSError):  # the client may have given up
                 self.send_response(status)
                 self.send_header("Content-Length", str(len(text)))

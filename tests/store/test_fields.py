@@ -38,7 +38,9 @@ def test_the_last_day_of_the_calendar_ends_too():
     assert span("9999").end == span("9999-12-31").end == span("9999-12").end
 
 
-@pytest.mark.parametrize("text", ["", "20", "20x0", "2020-13", "2020-02-30", "0000", "2020-05-03T25", "2020-5-3", "now"])
+@pytest.mark.parametrize(
+    "text", ["", "20", "20x0", "2020-13", "2020-02-30", "0000", "2020-05-03T25", "2020-5-3", "now"]
+)
 def test_what_names_no_date_is_none(text: str):
     assert span(text) is None
 

@@ -164,7 +164,10 @@ def test_the_character_is_shown_between_marks_with_its_neighbourhood():
         parse_filter("width > 1 and width > 2 and width > 3 and width ~ 3")
 
 
-@given(st.text(max_size=30) | st.lists(st.sampled_from([*FIELDS, "=", "~", "(", ")", "not", "and", "'", "3"])).map(" ".join))
+@given(
+    st.text(max_size=30)
+    | st.lists(st.sampled_from([*FIELDS, "=", "~", "(", ")", "not", "and", "'", "3"])).map(" ".join)
+)
 def test_any_text_is_a_filter_or_refused_in_one_line(text: str):
     try:
         parse_filter(text)

@@ -6,13 +6,10 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from crossgraph.core.errors import InputError, did_you_mean
+from crossgraph.store.base import Neighbour, Point, Store
 from crossgraph.store.filter import FilterError, matches, parse_filter
-
-if TYPE_CHECKING:
-    from crossgraph.store.base import Neighbour, Point, Store
 
 __all__ = ["ENGINES", "FilterError", "Neighbour", "Point", "Store", "matches", "open_store", "parse_filter"]
 

@@ -15,11 +15,11 @@ from crossgraph.store.filter_tree import And, Compare, Filter, Not, Or
 Condition = dict[str, object]
 """A condition as the REST interface has it."""
 
-Stored = dict[str, str | int | float | bool | list[str]]
+Stored = dict[str, int | float | list[str]]
 """A payload as it is stored."""
 
 _FOLDED = "_folded"
-_SCHEMAS = {"text": "keyword", "number": "float", "date": "integer", "flag": "bool"}
+_SCHEMAS = {"text": "keyword", "number": "float", "date": "integer", "flag": "integer"}
 INDICES: Mapping[str, str] = {
     field + (_FOLDED if kind == "text" else ""): _SCHEMAS[kind] for field, kind in FIELDS.items()
 }
@@ -34,7 +34,7 @@ def stored(payload: Mapping[str, PayloadValue]) -> Stored:
             kept[field] = list(value.exact)
             kept[field + _FOLDED] = list(value.folded)
         else:
-            kept[field] = value
+            kept[field] = int(value) if isinstance(value, bool) else value  # Edge compares no booleans
     return kept
 
 
@@ -75,7 +75,7 @@ def _condition(filter: Filter) -> Condition:
     if filter.kind == "text":
         return _text(filter)
     if filter.kind == "flag":
-        return {"key": filter.field, "match": {"value": filter.value == "true"}}
+        return {"key": filter.field, "match": {"value": int(filter.value == "true")}}
     return {"key": filter.field, "range": _range(filter)}
 
 

@@ -149,7 +149,7 @@ def _index(kind: str) -> Any:
     if kind == "keyword":
         return qe.KeywordIndexParams(prefix=True)
     schemas = qe.PayloadSchemaType
-    return {"float": schemas.Float, "integer": schemas.Integer, "bool": schemas.Bool}[kind]
+    return {"float": schemas.Float, "integer": schemas.Integer}[kind]
 
 
 def _filter(given: Condition) -> qe.Filter:
