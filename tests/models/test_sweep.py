@@ -41,6 +41,7 @@ VARIANTS = [
     "vsepp signs=absolute",
     "vsrn input_norm=none node_norm=region read_norm=none",
     "vsrn input_norm=region layers=1",
+    "vsrn captioning=attention captioning_size=10",
     "gpo text_norm=none text_direction=forward",
     "scan attention=i2t aggregation=lse",
     "scan aggregation=lse",

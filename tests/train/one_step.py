@@ -20,7 +20,7 @@ from crossgraph.models.base import MODELS, Batch, Inputs, Progress
 from crossgraph.train.distributed import make_fabric
 from crossgraph.train.step import StepInput, TrainingStep
 
-MEASURED = ("sgr", "saf", "cgmn", "gpo")
+MEASURED = ("sgr", "saf", "cgmn", "gpo", "vsrn captioning=attention")
 PAIRS, REGIONS, WIDTH, WORDS = 8, 5, 12, 7
 
 
@@ -46,10 +46,11 @@ def share(batch: Batch, rank: int, ranks: int) -> Batch:
 
 def measure(name: str, fabric: Fabric) -> dict[str, Tensor]:
     torch.manual_seed(0)
-    family = MODELS[name]
-    values = {"embed_size": 8, "word_size": 6, "sim_size": 5, "dropout": 0.0}
+    registered, *choices = name.split()
+    family = MODELS[registered]
+    values = {"embed_size": 8, "word_size": 6, "sim_size": 5, "dropout": 0.0, "captioning_dropout": 0.0}
     fields = {item.name for item in dataclasses.fields(family.Config)}
-    values = {key: value for key, value in values.items() if key in fields}
+    values = {key: value for key, value in values.items() if key in fields} | dict(c.split("=") for c in choices)
     model = family(configs.build(family.Config, values, "test"), Inputs(WIDTH, 20))
     for key, parameter in model.named_parameters():
         if key.endswith(".norm.weight") and not parameter.any():  # as region graphs begin: they would do nothing

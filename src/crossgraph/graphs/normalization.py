@@ -71,6 +71,21 @@ def sum_over_processes(x: Tensor) -> Tensor:
     return _SumOverProcesses.apply(x) if processes() > 1 else x  # pyright: ignore[reportReturnType]
 
 
+def rows_of_processes(own: int, device: torch.device) -> tuple[int, int]:
+    """Return where this process's rows begin among the rows of all processes, and how many there are of all.
+
+    Args:
+        own: Rows of this process.
+        device: Where the processes talk.
+    """
+    if processes() == 1:
+        return 0, own
+    counts = torch.zeros(processes(), dtype=torch.int64, device=device)
+    counts[dist.get_rank()] = own
+    dist.all_reduce(counts)
+    return int(counts[: dist.get_rank()].sum()), int(counts.sum())
+
+
 class _RunningStatistics(nn.Module):
     """What batch normalisations of both kinds keep: scale, shift and running statistics."""
 

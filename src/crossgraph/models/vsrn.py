@@ -6,8 +6,9 @@ What is unusual:
 - Regions reason over a complete graph of learned edges, four times, before a GRU reads them to one vector: local
   reasoning, then global. Captions get a plain GRU.
 - The GRU reads the regions in the detector's order, so that the order of regions matters.
-- The published model is trained to write the caption from the regions too. That branch takes no part in the score
-  and is not in the published checkpoints; it is not built here: ours is the retrieval part.
+- The model is trained to write the caption from the regions too (`captioning: attention`). That branch takes no
+  part in the score, and is not in the published checkpoints, so that ours could not be checked against theirs: it
+  is built after the authors' code and stays unverified. By default it is left out.
 - The published code is two models: on Flickr30K the projected regions are not normalised and the vector is batch
   normalised, on COCO the other way round. And its norms run over the *regions* of a picture, for each feature,
   not over a region's features. All three are choices of the config; an imported checkpoint brings its own.
@@ -19,15 +20,17 @@ from dataclasses import dataclass
 from typing import Literal
 
 import torch
+from jaxtyping import Float
 from torch import Tensor, nn
 
 from crossgraph.core.errors import InputError
 from crossgraph.core.types import Attention, ImageCode, Regions, TextCode, Tokens
+from crossgraph.graphs.caption_writer import CaptionWriter
 from crossgraph.graphs.contributions import increments, shares_of_score
-from crossgraph.graphs.normalization import BatchNorm, l2norm
+from crossgraph.graphs.normalization import BatchNorm, l2norm, rows_of_processes, sum_over_processes
 from crossgraph.graphs.region_graph import NormAxis, SemanticGraph, dead_biases, masked_l2norm
 from crossgraph.graphs.sequence_readout import SequenceReadout, last_states
-from crossgraph.models.base import MODELS, Inputs
+from crossgraph.models.base import MODELS, Batch, Inputs, Progress, RankingTerm
 from crossgraph.models.independent import IndependentMatcher
 from crossgraph.text.encoder import RecurrentTextEncoder
 
@@ -42,16 +45,22 @@ class VSRNConfig:
     input_norm: Literal["none", "feature", "region"] = "feature"  # published: "none" (Flickr30K), "region" (COCO)
     node_norm: NormAxis = "feature"  # after the graph; "region" = published
     read_norm: Literal["batch", "none"] = "batch"  # of the picture's vector; published: "batch" on Flickr30K alone
+    captioning: Literal["none", "attention"] = "none"  # "attention" = the paper, unverified: a second loss
+    captioning_size: int = 512  # of the caption writer's states
+    captioning_dropout: float = 0.2  # of what the caption writer reads
 
     def __post_init__(self) -> None:
         """Refuse what makes no model.
 
         Raises:
-            InputError: A size below 1, or fewer than no layers.
+            InputError: A size below 1, fewer than no layers, or no probability.
         """
-        for name, least in (("embed_size", 1), ("word_size", 1), ("layers", 0)):
+        for name, least in (("embed_size", 1), ("word_size", 1), ("layers", 0), ("captioning_size", 1)):
             if getattr(self, name) < least:
                 raise InputError(f"model.config.{name} is {getattr(self, name)}", f"give at least {least}")
+        if not 0 <= self.captioning_dropout < 1:
+            problem = f"model.config.captioning_dropout is {self.captioning_dropout}"
+            raise InputError(problem, "give a probability from 0 to below 1")
 
 
 @MODELS.register("vsrn")
@@ -73,6 +82,10 @@ class VSRN(IndependentMatcher):
         self.read_regions = SequenceReadout(d)
         self.read_norm = BatchNorm(d) if config.read_norm == "batch" else nn.Identity()
         self.encode_words = RecurrentTextEncoder(inputs.vocabulary_size, config.word_size, d, "forward", dropout=0.0)
+        if config.captioning == "attention":
+            self.writer = CaptionWriter(
+                d, inputs.vocabulary_size, config.word_size, config.captioning_size, config.captioning_dropout
+            )
 
     @property
     def reads_region_order(self) -> bool:
@@ -103,6 +116,17 @@ class VSRN(IndependentMatcher):
         """Encode captions: the GRU's states as `local`, the last of them, normalised, as `index`."""
         states = self.encode_words(tokens)
         return TextCode(states, tokens.mask, l2norm(last_states(states, tokens.lengths)))
+
+    def losses(
+        self, images: ImageCode, texts: TextCode, batch: Batch, ranking: RankingTerm, progress: Progress
+    ) -> dict[str, Float[Tensor, ""]]:
+        """Return the ranking loss, and "captioning" where it is chosen: −log p of the captions, a mean over pairs."""
+        terms = super().losses(images, texts, batch, ranking, progress)
+        if self.config.captioning == "attention":
+            first, pairs = rows_of_processes(len(texts), images.local.device)
+            own = images.select(slice(first, first + len(texts)))
+            terms["captioning"] = sum_over_processes(self.writer(own.local, own.mask, batch.tokens)) / pairs
+        return terms
 
     def align(self, image: ImageCode, text: TextCode) -> Attention:
         """Explain one pair by its score's own parts, negative ones left out.
