@@ -49,11 +49,14 @@ class ShortList:
             The measured share of the gallery, carried over to this library; at least `LEAST`, at most
             `MOST` and the library.
         """
+        return max(0, min(pictures, MOST, self.wanted(pictures, recall)))
+
+    def wanted(self, pictures: int, recall: float | None = None) -> int:
+        """Return how many the target asks for, were there no bound; see `size`."""
         wanted = DEFAULT_RECALL if recall is None else recall
         known = sorted(self.sizes)
         target = next((value for value in known if value >= wanted - 1e-9), known[-1])
-        share = math.ceil(self.sizes[target] * pictures / max(1, self.gallery))
-        return max(0, min(pictures, MOST, max(LEAST, share)))
+        return min(pictures, max(LEAST, math.ceil(self.sizes[target] * pictures / max(1, self.gallery))))
 
     def as_json(self) -> dict[str, Any]:
         """Return plain values."""

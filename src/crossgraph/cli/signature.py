@@ -56,7 +56,10 @@ class Parameter:
     @property
     def spelled(self) -> str:
         """How a person writes it: `--image-size`, `RUN`."""
-        return "--" + self.name.replace("_", "-") if self.option else self.shown
+        return "--" + self.name.rstrip("_").replace("_", "-") if self.option else self.shown
+
+
+_SHORT = re.compile(r"-[a-zA-Z]")
 
 
 def call(function: Callable[..., None], prog: str, arguments: Sequence[str]) -> None:
@@ -185,13 +188,15 @@ def _arrange(parameters: Sequence[Parameter], arguments: Sequence[str], collects
             break
         if word == "-h":
             word = "--help"
+        elif _SHORT.fullmatch(word) and word[1:] in options:  # an option of one letter is written with one dash too
+            word = f"-{word}"
         if not word.startswith("--"):
             if re.match(r"-[^\d.]", word):
                 raise InputError(f"no option {word}", f"see {' '.join(p.spelled for p in options.values())}")
             positionals.append(word)
             continue
         name, equals, value = word[2:].partition("=")
-        found = options.get(name.replace("-", "_"))
+        found = options.get(name.replace("-", "_")) or options.get(f"{name}_")  # `not_` is --not
         if found is not None:
             rest.append(found.spelled + equals + value)
             if not equals and not found.flag:
@@ -212,7 +217,7 @@ def _arrange(parameters: Sequence[Parameter], arguments: Sequence[str], collects
 def _values(queue: list[str], many: bool) -> list[str]:
     """Take the words that belong to the option just read."""
     taken: list[str] = []
-    while queue and not queue[0].startswith("--") and (many or not taken):
+    while queue and not queue[0].startswith("--") and (many or not taken) and not (taken and _SHORT.match(queue[0])):
         taken.append(queue.pop(0))
     return taken
 
@@ -268,6 +273,8 @@ def _parser(parameters: Sequence[Parameter], prog: str, doc: str, collects: bool
         if p.option:
             settings["required"] = p.required
             settings["help"] += " (required)" if p.required else ""
+        if p.name.endswith("_"):
+            settings["dest"] = p.name
         parser.add_argument(p.spelled if p.option else p.name, **settings)
     return parser
 

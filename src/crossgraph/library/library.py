@@ -11,6 +11,7 @@ store/            nearest neighbours; can be made again at any time
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import shutil
 from collections.abc import Iterator, Sequence
@@ -116,6 +117,12 @@ class Library:
     def generation(self) -> int:
         """Which generation of code files counts."""
         return int(self.manifest.meta("generation", "0"))
+
+    @property
+    def boxes(self) -> np.ndarray | None:
+        """Where the regions lie, (regions, 4) xyxy in 0..1, where they are the same in all pictures."""
+        text = self.manifest.meta("boxes")
+        return np.array(json.loads(text), dtype=np.float32) if text else None
 
     @cached_property
     def shards(self) -> Shards:

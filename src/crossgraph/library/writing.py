@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import sqlite3
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
@@ -137,7 +138,8 @@ class Writer:
         code = _join([codes.code for codes in step.codes])
         if not self.library.manifest.meta("layout"):
             layout = Layout.of(index, code, self._kind)
-            self.library.manifest.remember({"layout": layout.to_json(), "generation": "0"})
+            values = {"layout": layout.to_json(), "generation": "0", "boxes": _boxes(step.regions)}
+            self.library.manifest.remember(values)
             self.library.forget_model()
         records = pack(self.library.layout, index, code)
         return self.library.shards.append(records, _next_place(self.library))
@@ -169,6 +171,14 @@ def sync_store(library: Library, report: Report, rewrite: bool = False) -> tuple
         done += len(points)
         report("filling the store", done, len(missing))
     return len(missing), len(extra)
+
+
+def _boxes(batches: Sequence[Regions]) -> str:
+    """Return the regions' boxes as text where they are the same in all pictures, as a grid's are; else nothing."""
+    boxes = [regions.boxes for regions in batches if regions.boxes is not None]
+    if len(boxes) < len(batches) or any(not torch.equal(each, each[:1].expand_as(each)) for each in boxes):
+        return ""
+    return json.dumps(boxes[0][0].tolist())
 
 
 def _next_place(library: Library) -> Place:

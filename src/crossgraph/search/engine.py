@@ -1,0 +1,332 @@
+"""Two stages: nearest neighbours on index vectors, then the re-ranker's score of the short list.
+
+What is subtracted is subtracted twice: from the query's index vector, so that the neighbours are others, and
+from the score, as P · Π (1 − P_minus). A picture in the query counts by the cosine of index vectors, both
+brought to the same spread within the short list.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float
+
+from crossgraph.bundle.bundle import Bundle, EncodedText
+from crossgraph.core.errors import InputError
+from crossgraph.core.types import ImageCode
+from crossgraph.library.library import Library
+from crossgraph.pipeline.alignment import Alignment
+from crossgraph.pipeline.pictures import PictureLike
+from crossgraph.pipeline.pipeline import Pipeline
+from crossgraph.scoring.encode import encode_captions, inference
+from crossgraph.scoring.engine import score_bucket
+from crossgraph.search.query import Query, blend
+from crossgraph.search.results import GOOD, Hit, Results, Timings
+from crossgraph.search.words import bonus, word_filter
+from crossgraph.store.base import Neighbour
+
+_MINUS_WEIGHT = 0.5  # of a minus term in the query's index vector
+_SPARE = 1.5  # more neighbours than hits, since near-duplicates become one
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """A query, encoded."""
+
+    text: EncodedText | None
+    minus: list[EncodedText]
+    picture: np.ndarray | None
+    vector: np.ndarray
+    seconds: float
+
+
+class Searcher:
+    """Asks one library.
+
+    Args:
+        library: Open; it stays the caller's.
+    """
+
+    def __init__(self, library: Library) -> None:
+        self.library = library
+        self._pipeline: Pipeline | None = None
+
+    @property
+    def bundle(self) -> Bundle:
+        """The library's model."""
+        return self.library.bundle
+
+    def search(self, query: Query) -> Results:
+        """Find pictures.
+
+        Raises:
+            InputError: The library is empty, the model knows no word of the text or of a minus term, a picture
+                cannot be read, or the store is down.
+        """
+        begun = time.monotonic()
+        pictures = self.library.count()
+        if not pictures:
+            raise InputError(f"{self.library.folder}: holds no picture yet", "fill it with: crossgraph index PICTURES")
+        if query.min_probability and self.bundle.calibration is None:
+            raise InputError(
+                f"{self.library.model_name}: its scores are not calibrated, so a least probability means nothing",
+                "make a bundle with 'crossgraph bundle' and index with it, or leave it out",
+            )
+        asked = self._ask(query)
+        size, wanted = self._sizes(query, pictures)
+        near = self._nearest(query, asked, max(size, round(query.k * _SPARE)))
+        found = time.monotonic()
+        order, scores, probability = self._rank(query, asked, near)
+        ranked = time.monotonic()
+        hits = self._hits(
+            query,
+            [near[row].id for row in order],
+            scores[order],
+            probability[order] if probability is not None else None,
+        )
+        best = max((hit.probability for hit in hits if hit.probability is not None), default=None)
+        ended = time.monotonic()
+        encode_ms = 1000 * asked.seconds
+        timings = Timings(
+            encode_ms, 1000 * (found - begun) - encode_ms, 1000 * (ranked - found), 1000 * (ended - begun)
+        )
+        return Results(
+            hits=hits[: query.k],
+            tokens=asked.text.tokens if asked.text else (),
+            unknown=tuple(dict.fromkeys(word for text in self._texts(asked) for word in text.unknown)),
+            timings=timings,
+            short_list=min(size, len(near)) if query.has_text else 0,
+            wanted=wanted if query.has_text else 0,
+            pictures=pictures,
+            matching=len(hits),
+            any_good=best is None or best >= GOOD,
+            notes=self._notes(query, size, wanted),
+        )
+
+    def explain(self, number: int, text: str) -> Alignment:
+        """Look inside one pair of a picture of the library and a sentence.
+
+        Raises:
+            InputError: There is no such picture, or no word of the sentence is known.
+        """
+        return self.explain_many([number], text)[0]
+
+    def explain_many(self, ids: Sequence[int], text: str) -> list[Alignment]:
+        """Look inside several pairs, in the order given; see `explain`."""
+        encoded = self.bundle.encode_text(text)
+        codes = self.library.codes(list(ids))
+        pictures = self.library.manifest.get(list(ids))
+        return [
+            self._alignment(text, encoded, codes.select(slice(row, row + 1)), pictures[number].paths, number)
+            for row, number in enumerate(ids)
+        ]
+
+    def captions_for(
+        self, picture: PictureLike | int, captions: Sequence[str] | None = None, k: int = 20
+    ) -> list[tuple[str, float, float | None]]:
+        """Rank sentences for a picture.
+
+        Args:
+            picture: An id of the library, or any picture.
+            captions: Those to rank; those of the library without.
+            k: How many.
+
+        Returns:
+            (sentence, score, probability or None), the best first.
+
+        Raises:
+            InputError: There is no sentence, or none of which the model knows a word.
+        """
+        texts = list(captions) if captions is not None else self._own_captions()
+        usable = [text for text in texts if self._has_known_word(text)]
+        if not usable:
+            raise InputError("no sentence to choose from", "give some, or index pictures with captions beside them")
+        code = self.library.codes([picture]) if isinstance(picture, int) else self._encode_picture(picture)[1]
+        run = self.bundle.reranker
+        scores = np.empty(len(usable), dtype=np.float32)
+        with inference(run.model):
+            scorer = run.model.fold()
+            for bucket in encode_captions(run.model, run.vocabulary, usable):
+                scores[bucket.captions] = score_bucket(scorer, code, bucket, lambda pairs: None)[0]
+        order = np.argsort(-scores, kind="stable")[:k]
+        probability = self.bundle.probability(scores)
+        return [
+            (usable[row], float(scores[row]), None if probability is None else float(probability[row]))
+            for row in order.tolist()
+        ]
+
+    def _ask(self, query: Query) -> _Asked:
+        begun = time.monotonic()
+        text = self.bundle.encode_text(query.text) if query.has_text else None
+        minus = [self.bundle.encode_text(term) for term in query.minus]
+        picture = self._encode_picture(query.picture)[0] if query.picture is not None else None
+        parts: list[tuple[float, np.ndarray]] = []
+        share = query.picture_weight if text is not None else 1.0
+        if text is not None:
+            parts.append((1 - share if picture is not None else 1.0, text.index))
+        if picture is not None:
+            parts.append((share, picture))
+        if query.like:
+            parts.append((1.0, blend([(1.0, row) for row in self._index(query.like)])))
+        if query.unlike:
+            parts += [(-_MINUS_WEIGHT, row) for row in self._index(query.unlike)]
+        parts += [(-_MINUS_WEIGHT / len(minus), term.index) for term in minus]
+        return _Asked(text, minus, picture, blend(parts), time.monotonic() - begun)
+
+    def _sizes(self, query: Query, pictures: int) -> tuple[int, int]:
+        """Return how many pictures are re-ranked, and how many the recall target asks for."""
+        if not query.has_text or self.bundle.kind == "independent":
+            return 0, 0
+        sizes = self.bundle.short_list
+        wanted = sizes.wanted(pictures, query.recall) if sizes is not None else pictures
+        return self.bundle.short_list_size(pictures, query.recall), wanted
+
+    def _nearest(self, query: Query, asked: _Asked, limit: int) -> list[Neighbour]:
+        near = self.library.store.search(asked.vector, limit + len(query.like), query.where)
+        if query.join_words and asked.text is not None:
+            words = word_filter(asked.text.tokens, query.where)
+            if words is not None:
+                known = {neighbour.id for neighbour in near}
+                more = self.library.store.search(asked.vector, limit, words)
+                near = near + [neighbour for neighbour in more if neighbour.id not in known]
+        present = self.library.manifest.places([neighbour.id for neighbour in near])
+        return [one for one in near if one.id in present and one.id not in query.like]
+
+    def _rank(
+        self, query: Query, asked: _Asked, near: Sequence[Neighbour]
+    ) -> tuple[np.ndarray, Float[np.ndarray, " hit"], Float[np.ndarray, " hit"] | None]:
+        """Order the neighbours; return the order, and scores and probabilities by neighbour."""
+        cosine = np.array([neighbour.score for neighbour in near], dtype=np.float64)
+        if not len(near) or asked.text is None:
+            scores = self._less(cosine, asked, near, None)
+            return np.argsort(-scores, kind="stable"), scores, None
+        codes = None if self.bundle.kind == "independent" else self.library.codes([one.id for one in near])
+        raw = self._text_scores(asked.text, codes, near)
+        found = self.bundle.probability(raw.astype(np.float32))
+        scores = np.clip(raw, 0, 1) if found is None else found.astype(np.float64)
+        scores = self._less(scores, asked, near, codes)
+        if query.join_words:
+            pictures = self.library.manifest.get([one.id for one in near])
+            share = np.array([bonus(asked.text.tokens, pictures[one.id]) for one in near])
+            scores = 1 - (1 - scores) * (1 - 0.5 * share)
+        probability = None if found is None else scores.copy()
+        if asked.picture is not None or query.like:
+            share = query.picture_weight
+            wanted = (
+                asked.picture if asked.picture is not None else blend([(1.0, row) for row in self._index(query.like)])
+            )
+            alike = self._index([one.id for one in near]) @ wanted
+            scores = (1 - share) * _spread(scores) + share * _spread(alike)
+        elif found is not None and not asked.minus and not query.join_words:
+            return np.argsort(-raw, kind="stable"), scores, probability  # ties of a saturated curve keep their order
+        return np.argsort(-scores, kind="stable"), scores, probability
+
+    def _less(
+        self, scores: np.ndarray, asked: _Asked, near: Sequence[Neighbour], codes: ImageCode | None
+    ) -> np.ndarray:
+        """Take away what must not be there."""
+        if not asked.minus or not len(near):
+            return scores
+        if codes is None and self.bundle.kind != "independent":
+            codes = self.library.codes([one.id for one in near])
+        for term in asked.minus:
+            raw = self._text_scores(term, codes, near)
+            unwanted = self.bundle.probability(raw.astype(np.float32))
+            scores = scores * (1 - (np.clip(raw, 0, 1) if unwanted is None else unwanted))
+        return scores
+
+    def _text_scores(self, text: EncodedText, codes: ImageCode | None, near: Sequence[Neighbour]) -> np.ndarray:
+        if codes is None:
+            return (self._index([one.id for one in near]) @ text.index).astype(np.float64)
+        return self.bundle.score(text.code, codes).astype(np.float64)
+
+    def _hits(self, query: Query, ids: Sequence[int], scores: np.ndarray, probability: np.ndarray | None) -> list[Hit]:
+        """Turn ranked ids into hits: one of each group of near-duplicates, none below the least probability."""
+        groups = self.library.manifest.alike(ids)
+        first: dict[int, int] = {}
+        others: dict[int, int] = {}
+        for row, number in enumerate(ids):
+            if probability is not None and probability[row] < query.min_probability:
+                continue
+            group = groups.get(number, number)
+            if group in first:
+                others[group] = others.get(group, 0) + 1
+            else:
+                first[group] = row
+        kept = sorted(first.values())
+        pictures = self.library.manifest.get([ids[row] for row in kept])
+        hits: list[Hit] = []
+        for row in kept:
+            picture = pictures.get(ids[row])
+            if picture is None or not picture.paths:
+                continue
+            hits.append(
+                Hit(
+                    id=picture.id,
+                    path=str(picture.paths[0]),
+                    score=float(scores[row]),
+                    probability=None if probability is None else float(probability[row]),
+                    copies=others.get(groups.get(picture.id, picture.id), 0) + len(picture.paths) - 1,
+                    width=picture.width,
+                    height=picture.height,
+                    date=picture.date,
+                )
+            )
+        return hits
+
+    def _notes(self, query: Query, size: int, wanted: int) -> tuple[str, ...]:
+        notes: list[str] = []
+        if query.has_text and wanted > size > 0 and self.bundle.kind == "two-stage":
+            notes.append(f"{size:,} pictures were re-ranked where the recall target asks for {wanted:,}")
+        return tuple(notes)
+
+    def _index(self, ids: Sequence[int]) -> np.ndarray:
+        return np.ascontiguousarray(self.library.records(list(ids))["index"])
+
+    def _encode_picture(self, picture: PictureLike) -> tuple[np.ndarray, ImageCode]:
+        if self._pipeline is None:
+            self._pipeline = Pipeline(self.bundle.reranker)
+        encoded = self.bundle.encode_pictures(self._pipeline.regions([picture]))
+        return encoded.index[0], encoded.code
+
+    def _alignment(
+        self, text: str, encoded: EncodedText, code: ImageCode, paths: Sequence[object], number: int
+    ) -> Alignment:
+        found = self.bundle.align(encoded.code, code)
+        significance = found.significance.numpy()
+        boxes = self.library.boxes
+        kept = code.mask[0].numpy()
+        path = self.library.get(number).paths[0] if paths else None
+        return Alignment(
+            sentence=text,
+            tokens=encoded.tokens,
+            weights=found.weights.numpy()[:, kept],
+            significance=significance,
+            global_significance=max(0.0, 1.0 - float(significance.sum())),
+            score=float(found.score),
+            boxes=None if boxes is None else boxes[kept],
+            picture=path,
+            unknown=encoded.unknown,
+            model=self.bundle.reranker.info.model,
+            run=self.library.model_name,
+        )
+
+    def _own_captions(self) -> list[str]:
+        rows = self.library.manifest.connection.execute("SELECT DISTINCT text FROM captions ORDER BY text")
+        return [row[0] for row in rows]
+
+    def _has_known_word(self, text: str) -> bool:
+        encoded = self.bundle.reranker.vocabulary.encode(text)
+        return len(encoded.unknown) < len(encoded.ids) - 2
+
+    def _texts(self, asked: _Asked) -> list[EncodedText]:
+        return [*([asked.text] if asked.text else []), *asked.minus]
+
+
+def _spread(values: np.ndarray) -> np.ndarray:
+    """Bring numbers to mean 0 and deviation 1, so that two kinds can be added."""
+    deviation = float(values.std())
+    return (values - values.mean()) / deviation if deviation > 1e-9 else np.zeros_like(values)
