@@ -47,7 +47,7 @@ def test_every_command_has_a_place_and_a_line():
     assert set(known) <= placed, "name the group of the new command in cli/main.py"
     for name, line in known.items():
         assert 10 <= len(line) <= 100, f"{name}: the docstring's first line is what `crossgraph --help` shows"
-        assert line.endswith(".")
+        assert line.endswith((".", "?"))
         assert f"  {name} " in frame.overview()
 
 

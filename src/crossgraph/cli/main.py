@@ -23,8 +23,10 @@ BAD_INPUT, INTERRUPTED, BROKEN_PIPE = 2, 130, 141
 
 GROUPS: dict[str, tuple[str, ...]] = {
     "First look": ("demo", "scenes"),
-    "From pictures to a model": ("extract", "train", "import"),
-    "From a model to numbers": ("score", "evaluate", "compare"),
+    "From pictures to a model": ("models", "extract", "train", "sweep", "import"),
+    "From a model to numbers": ("score", "evaluate", "compare", "report"),
+    "Looking inside": ("explain", "figure", "encode"),
+    "A library of pictures": ("bundle", "index", "search", "serve", "library"),
 }
 """How the list of commands is laid out; a command that stands nowhere is listed under "More"."""
 
