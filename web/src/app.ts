@@ -1,0 +1,497 @@
+// The page: what is asked, what came back, and who is told.
+
+import { type Answer, Gone, type Hit, type LibraryState, Problem, ask, cancelled, get, pause } from "./api";
+import { Chips } from "./chips";
+import { Connection } from "./connection";
+import { count, h, plural } from "./dom";
+import { Explanations } from "./explanations";
+import { FilterForm } from "./filter_form";
+import { Grid } from "./grid";
+import { Head } from "./head";
+import { drawHeat } from "./heat";
+import { Indexing } from "./indexing";
+import { firstUse, problem, remarks, token, welcome } from "./notices";
+import { Panel, placeOf } from "./panel";
+import { listenForPictures, prepare } from "./picture";
+import { EMPTY, type Query, fromAddress, isEmpty, search, sentence, settle, toAddress } from "./query";
+import { type Word, group, guess } from "./words";
+
+const PAUSE = 200; // ms after the last key
+const GREY = 150; // ms until grey places show that something is coming
+const PAGE = 80; // hits a request
+const AHEAD = 60; // hits below the window that are asked for before one comes to them
+const PHONE = matchMedia("(max-width: 719px)");
+
+export class App {
+  private query: Query = EMPTY;
+  private answer: Answer | null = null;
+  private library: LibraryState | null = null;
+  private words: Word[] = [];
+  private pointed: number | null = null;
+  private pinned: number | null = null;
+  private running: AbortController | null = null;
+  private paging = false;
+  private delay = 0;
+  private view = "";
+
+  private connection = new Connection(() => this.returned());
+  private explanations = new Explanations(() => this.explained());
+  private indexing = new Indexing(() => void this.indexed());
+  private form = new FilterForm((clauses) => this.change({ ...this.query, where: [...this.query.where, ...clauses] }));
+  private chips = new Chips({
+    point: (word) => this.point(word),
+    pin: (word) => this.pin(word),
+    change: (query) => this.change(query),
+    weigh: (weight) => this.weigh(weight),
+    filter: (anchor) => this.form.toggle(anchor),
+  });
+  private head: Head;
+  private grid = new Grid({
+    open: (index) => this.open(index),
+    seen: (first, last) => this.seen(first, last),
+    leave: () => this.head.input.focus(),
+  });
+  private panel = new Panel({
+    close: () => this.close(),
+    walk: (step) => this.walk(step),
+    more: (id, less) => this.more(id, less),
+    point: (word) => this.point(word),
+    pin: (word) => this.pin(word),
+  });
+  private notices = h("div", { class: "notices" });
+  private status = h("p", { class: "status" });
+  private told = h("p", { class: "hidden", role: "status" });
+  private main = h("main", {}, this.notices, this.grid.element);
+  private veil = h("div", { class: "drop-veil", hidden: true }, h("p", {}, "Drop it: pictures that look like it are searched for"));
+
+  constructor() {
+    const { line } = this.indexing;
+    this.head = new Head(
+      {
+        type: (text) => this.type(text),
+        enter: () => this.enter(),
+        down: () => this.grid.focus(this.grid.atKeyboard),
+        file: (file) => void this.take(file),
+      },
+      this.chips.element,
+      this.form.element,
+      line,
+      this.connection.banner,
+    );
+    const footer = h("footer", { class: "foot" }, this.status, this.indexing.text);
+    const columns = h("div", { class: "columns" }, h("div", { class: "left" }, this.main, footer), this.panel.element);
+    document.body.append(this.head.element, columns, this.veil, this.told);
+    listenForPictures(this.veil, (file) => void this.take(file));
+    addEventListener("popstate", () => this.restore());
+    addEventListener("keydown", (event) => this.key(event));
+    PHONE.addEventListener("change", () => this.cover());
+  }
+
+  async start(): Promise<void> {
+    await this.readLibrary();
+    this.restore();
+    if (!PHONE.matches && !this.panel.isOpen) this.head.input.focus();
+  }
+
+  // ---- what is asked
+
+  private restore(): void {
+    const { query, open } = fromAddress(location.search);
+    const same = this.answer !== null && toAddress(query, null) === toAddress(this.query, null);
+    this.query = query;
+    this.showQuery();
+    if (same) return this.reopen(open);
+    void this.run().then(() => this.reopen(open));
+  }
+
+  private reopen(open: number | null): void {
+    if (open === null) return void (this.panel.isOpen && this.close(false));
+    const index = this.grid.indexOf(open);
+    if (index >= 0) return this.open(index, false);
+    this.panel.open(open, null, "");
+    this.cover();
+  }
+
+  private type(text: string): void {
+    this.query = settle({ ...this.query, text }, false);
+    this.head.write(this.query.text);
+    this.showQuery();
+    clearTimeout(this.delay);
+    this.delay = window.setTimeout(() => {
+      this.remember("replace");
+      void this.run();
+    }, PAUSE);
+  }
+
+  private enter(): void {
+    clearTimeout(this.delay);
+    this.change(settle(this.query, true));
+  }
+
+  private change(query: Query): void {
+    clearTimeout(this.delay);
+    this.query = query;
+    this.showQuery();
+    this.remember("push");
+    void this.run();
+  }
+
+  private weigh(weight: number): void {
+    if (!this.query.picture) return;
+    this.query = { ...this.query, picture: { ...this.query.picture, weight } };
+    clearTimeout(this.delay);
+    this.delay = window.setTimeout(() => {
+      this.remember("replace");
+      void this.run();
+    }, PAUSE);
+  }
+
+  private async take(file: File): Promise<void> {
+    const picture = await prepare(file);
+    if (picture) return this.change({ ...this.query, picture });
+    const text = `${file.name || "What you dropped"} is no picture.`;
+    this.say(problem(new Problem(415, text, "", "JPEG, PNG, WebP, GIF and HEIC can be searched with.")));
+  }
+
+  private more(id: number, less: boolean): void {
+    const [to, from] = less ? (["unlike", "like"] as const) : (["like", "unlike"] as const);
+    const without = this.query[from].filter((other) => other !== id);
+    const joined = [...this.query[to].filter((other) => other !== id), id];
+    if (PHONE.matches) this.close(false);
+    this.change({ ...this.query, [from]: without, [to]: joined });
+  }
+
+  private showQuery(): void {
+    const text = sentence(this.query);
+    this.head.write(this.query.text);
+    if (this.answer === null || text !== this.asked) this.showWords(guess(text));
+    this.chips.showTerms(this.query);
+    document.title = text ? `${text} · crossgraph` : "crossgraph";
+  }
+
+  private remember(how: "push" | "replace"): void {
+    const address = toAddress(this.query, this.panel.id);
+    if (how === "replace" || address === (location.search || location.pathname)) history.replaceState(null, "", address);
+    else history.pushState(null, "", address);
+  }
+
+  // ---- what comes back
+
+  private asked: string | null = null; // the sentence of the answer shown
+
+  private async run(): Promise<void> {
+    this.running?.abort();
+    const mine = (this.running = new AbortController());
+    if (isEmpty(this.query)) return this.empty();
+    document.body.setAttribute("aria-busy", "true");
+    const grey = setTimeout(() => {
+      if (!this.grid.length) this.showGrid();
+      if (!this.grid.length) this.grid.skeleton(6);
+      this.main.classList.add("late");
+    }, GREY);
+    try {
+      const text = sentence(this.query);
+      const answer = await search(this.query, PAGE, 0, mine.signal);
+      if (this.running === mine) this.show(text, answer);
+    } catch (error) {
+      this.failed(error);
+    } finally {
+      clearTimeout(grey);
+      if (this.running === mine) {
+        this.grid.skeleton(0);
+        this.main.classList.remove("late");
+        document.body.removeAttribute("aria-busy");
+      }
+    }
+  }
+
+  private show(text: string, answer: Answer): void {
+    this.answer = answer;
+    this.asked = text;
+    this.view = "results";
+    this.explanations.reset(text);
+    if (text === sentence(this.query)) this.showWords(group(text, answer.tokens));
+    this.notices.replaceChildren(...remarks(answer));
+    this.grid.element.hidden = false;
+    const open = this.panel.id;
+    this.grid.replace(answer.hits, answer.total);
+    this.grid.skeleton(0);
+    scrollTo(0, 0);
+    if (open !== null) this.stay(open);
+    this.showStatus(answer);
+    this.glow();
+  }
+
+  /** Keep the panel on its picture where the new hits have it, else on nothing but itself. */
+  private stay(id: number): void {
+    const index = this.grid.indexOf(id);
+    if (index >= 0) return this.open(index, false);
+    this.panel.explain(null);
+    this.explanations.want([id]);
+  }
+
+  private empty(): void {
+    this.answer = null;
+    this.asked = null;
+    this.view = "empty";
+    document.body.removeAttribute("aria-busy");
+    this.showWords([]);
+    this.explanations.reset("");
+    this.grid.replace([], 0);
+    this.grid.element.hidden = true;
+    const pictures = this.library?.pictures ?? 0;
+    this.status.textContent = pictures ? plural(pictures, "picture") : "";
+    if (!this.library) return;
+    this.notices.replaceChildren(pictures ? welcome(pictures) : firstUse(this.indexing.running));
+  }
+
+  private showGrid(): void {
+    this.grid.element.hidden = false;
+    this.notices.replaceChildren();
+  }
+
+  private showStatus({ pictures, timings, hits, total }: Answer): void {
+    const ms = (value: number): string => count(Math.max(value, value > 0 ? 1 : 0));
+    const stages = `nearest ${ms(timings.nearest)}, re-rank ${ms(timings.rerank)}`;
+    this.status.textContent = `${plural(pictures, "picture")} · ${ms(timings.total)} ms (${stages})`;
+    const good = hits.filter((hit) => (hit.probability ?? 0) >= 0.5).length;
+    const more = total > hits.length && good === hits.length ? " or more" : "";
+    this.told.textContent = `${count(total)} found${good ? `, ${plural(good, "good match").replace("matchs", "matches")}${more}` : ""}`;
+  }
+
+  private seen(first: number, last: number): void {
+    this.inView = [first, last];
+    if (!this.answer || !this.asked) return void this.page(last);
+    const ids: number[] = [];
+    if (this.panel.id !== null) ids.push(this.panel.id);
+    for (let index = first; index < last; index++) ids.push(this.grid.hit(index)!.id);
+    clearTimeout(this.explaining);
+    this.explaining = window.setTimeout(() => this.explanations.want(ids), this.pointed === null ? 120 : 0);
+    this.page(last);
+  }
+
+  private inView: [number, number] = [0, 0];
+  private explaining = 0;
+
+  private page(last: number): void {
+    const { answer, running } = this;
+    const have = this.grid.length;
+    if (!answer || !running || this.paging || last + AHEAD < have || this.fetched >= answer.total) return;
+    void this.fetchPage(answer, running);
+  }
+
+  private fetchedOf: Answer | null = null;
+  private fetchedTo = 0;
+
+  /** Hits asked for so far, also those that were shown already and left out. */
+  private get fetched(): number {
+    return this.fetchedOf === this.answer ? this.fetchedTo : this.grid.length;
+  }
+
+  private async fetchPage(answer: Answer, running: AbortController): Promise<void> {
+    this.paging = true;
+    const grey = setTimeout(() => this.grid.skeleton(2), GREY);
+    let more: Answer | null = null;
+    try {
+      const offset = this.fetched;
+      more = await search(this.query, PAGE, offset, running.signal);
+      if (this.answer !== answer || this.running !== running) return;
+      this.fetchedOf = answer;
+      this.fetchedTo = more.hits.length ? offset + more.hits.length : answer.total;
+    } catch (error) {
+      if (this.answer === answer) this.fetchedOf = answer;
+      this.fetchedTo = Infinity; // not again and again: a new search, or the server's return, asks anew
+      this.failed(error);
+      return;
+    } finally {
+      clearTimeout(grey);
+      this.grid.skeleton(0);
+      this.paging = false;
+    }
+    this.grid.append(more.hits, more.total);
+  }
+
+  private failed(error: unknown): void {
+    if (cancelled(error)) return;
+    if (error instanceof Gone) return this.connection.lost();
+    if (!(error instanceof Problem)) throw error;
+    if (error.status === 401) return this.askForToken();
+    this.say(problem(error));
+  }
+
+  private say(notice: HTMLElement): void {
+    if (this.view === "empty") this.notices.replaceChildren();
+    for (const old of this.notices.querySelectorAll(".problem")) old.remove();
+    this.notices.prepend(notice);
+    scrollTo(0, 0);
+  }
+
+  private askForToken(): void {
+    this.view = "token";
+    this.grid.element.hidden = true;
+    this.notices.replaceChildren(
+      token(async (given) => {
+        try {
+          await ask(`/?${new URLSearchParams({ token: given })}`);
+          await get("/api/library");
+        } catch (error) {
+          if (error instanceof Gone) this.connection.lost();
+          return false;
+        }
+        await this.start();
+        return true;
+      }),
+    );
+    this.notices.querySelector("input")?.focus();
+  }
+
+  // ---- the library
+
+  private async readLibrary(): Promise<void> {
+    try {
+      this.library = await get<LibraryState>("/api/library");
+    } catch (error) {
+      return this.failed(error);
+    }
+    this.indexing.follow(this.library);
+    if (!this.library.pictures) void this.watch();
+  }
+
+  private watching = false;
+
+  /** While there are no pictures: look now and then whether somebody put some in. */
+  private async watch(): Promise<void> {
+    if (this.watching) return;
+    this.watching = true;
+    while (!this.library?.pictures) {
+      await pause(2000);
+      if (document.hidden) continue;
+      const running = this.indexing.running;
+      try {
+        this.library = await get<LibraryState>("/api/library");
+      } catch (error) {
+        this.failed(error);
+        continue;
+      }
+      this.indexing.follow(this.library);
+      const news = this.library.pictures > 0 || this.indexing.running !== running;
+      if (news && this.view === "empty") this.empty();
+    }
+    this.watching = false;
+  }
+
+  private async indexed(): Promise<void> {
+    await this.readLibrary();
+    if (this.view === "empty") this.empty();
+  }
+
+  private returned(): void {
+    this.fetchedOf = null;
+    void this.readLibrary().then(() => {
+      if (isEmpty(this.query)) this.empty();
+      else if (this.asked !== sentence(this.query) || !this.answer) void this.run();
+      else this.seen(...this.inView);
+    });
+  }
+
+  // ---- words and their glow
+
+  private showWords(words: Word[]): void {
+    const same = words.length === this.words.length && words.every((word, i) => word.text === this.words[i]!.text);
+    this.words = words;
+    if (!same) this.pointed = this.pinned = null;
+    this.chips.showWords(words);
+    this.chips.strengthen(this.explanations.strengths(words));
+    this.glow();
+  }
+
+  private explained(): void {
+    this.chips.strengthen(this.explanations.strengths(this.words));
+    this.glow();
+  }
+
+  private point(word: number | null): void {
+    if (this.pointed === word) return;
+    this.pointed = word;
+    this.glow();
+  }
+
+  private pin(word: number): void {
+    this.pinned = this.pinned === word ? null : word;
+    this.glow();
+  }
+
+  private glow(): void {
+    const active = this.pointed ?? this.pinned;
+    const word = active === null ? undefined : this.words[active];
+    this.chips.mark(active, this.pinned);
+    this.grid.glow(word?.rows.length ? (hit, canvas) => this.paint(word, hit, canvas) : null);
+    const { id } = this.panel;
+    const picture = id === null ? null : this.explanations.of(id);
+    if (picture) this.panel.explain({ picture, words: this.words, heat: (chosen) => this.explanations.heat(picture.id, chosen) });
+    else if (id !== null && !this.words.length) this.panel.explain(null);
+    this.panel.light(active, this.pinned);
+  }
+
+  private paint(word: Word, hit: Hit, canvas: HTMLCanvasElement): boolean {
+    const picture = this.explanations.of(hit.id);
+    const heat = this.explanations.heat(hit.id, word);
+    if (!picture || !heat) return false;
+    drawHeat(canvas, picture, heat, hit.width / hit.height || 1);
+    return true;
+  }
+
+  // ---- the panel
+
+  private open(index: number, remember = true): void {
+    const hit = this.grid.hit(index);
+    if (!hit) return;
+    const was = this.panel.isOpen;
+    this.panel.open(hit.id, hit, placeOf(index, this.answer?.total ?? this.grid.length));
+    this.grid.select(index);
+    if (this.asked) this.explanations.want([hit.id]);
+    this.cover();
+    if (remember) this.remember(was ? "replace" : "push");
+    if (index + AHEAD >= this.grid.length) this.page(index);
+    this.glow();
+  }
+
+  private close(remember = true): void {
+    const index = this.grid.indexOf(this.panel.id ?? -1);
+    this.panel.close();
+    this.grid.select(null);
+    this.cover();
+    if (remember) this.remember("push");
+    this.grid.focus(index >= 0 ? index : this.grid.atKeyboard);
+  }
+
+  private walk(step: 1 | -1): void {
+    const index = this.grid.indexOf(this.panel.id ?? -1) + step;
+    if (index < 0 || index >= this.grid.length) return;
+    this.open(index);
+    if (!PHONE.matches) this.grid.reveal(index);
+  }
+
+  /** On a phone the panel covers everything else, which then cannot be reached. */
+  private cover(): void {
+    const covered = PHONE.matches && this.panel.isOpen;
+    for (const part of [this.head.element, this.main.parentElement!]) part.toggleAttribute("inert", covered);
+    document.documentElement.classList.toggle("covered", covered);
+    document.documentElement.classList.toggle("panel-open", this.panel.isOpen);
+    if (covered && !this.panel.element.contains(document.activeElement))
+      this.panel.element.querySelector<HTMLElement>("[aria-label=Close]")?.focus();
+  }
+
+  private key(event: KeyboardEvent): void {
+    if (event.altKey || event.ctrlKey || event.metaKey) return;
+    const typing = event.target instanceof HTMLInputElement;
+    if (event.key === "/" && !typing) this.head.input.focus();
+    else if (event.key === "Escape" && this.pinned !== null) this.pin(this.pinned);
+    else if (event.key === "Escape" && this.panel.isOpen) this.close();
+    else if (event.key === "Escape" && this.grid.holdsFocus) this.head.input.focus();
+    else if (event.key === "ArrowRight" && this.panel.isOpen && !typing) this.walk(1);
+    else if (event.key === "ArrowLeft" && this.panel.isOpen && !typing) this.walk(-1);
+    else return;
+    event.preventDefault();
+  }
+}

@@ -1,0 +1,5 @@
+// crossgraph's search page.
+
+import { App } from "./app";
+
+void new App().start();

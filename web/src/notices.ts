@@ -1,0 +1,103 @@
+// What the page says when there are no pictures to show, or not the right ones.
+
+import { type Answer, type Problem } from "./api";
+import { h, plural } from "./dom";
+
+type Part = HTMLElement | null;
+
+/** The library is empty: the one command that fills it. */
+export function firstUse(indexing: boolean): HTMLElement {
+  const card = h("section", { class: "card" }, h("h1", {}, "No pictures yet"));
+  if (indexing) {
+    card.append(h("p", {}, "They are being indexed now. You can search as soon as the first are in."));
+    return card;
+  }
+  card.append(h("p", {}, "One command fills the library. Your pictures stay where they are."));
+  card.append(command("crossgraph index ~/Pictures"));
+  card.append(h("p", { class: "muted" }, "This page notices by itself when pictures are there."));
+  return card;
+}
+
+function command(text: string): HTMLElement {
+  const copy = h("button", { type: "button" }, "copy");
+  copy.addEventListener("click", () => {
+    void navigator.clipboard?.writeText(text).then(() => {
+      copy.textContent = "copied";
+      setTimeout(() => (copy.textContent = "copy"), 1500);
+    });
+  });
+  return h("p", { class: "command" }, h("code", {}, text), copy);
+}
+
+/** Nothing was asked yet. */
+export function welcome(pictures: number): HTMLElement {
+  const keys: [string, string][] = [
+    ["/", "the box"],
+    ["↓", "the pictures"],
+    ["← → ↑ ↓", "walk"],
+    ["Enter", "open"],
+    ["Esc", "close"],
+  ];
+  const list = h("p", { class: "keys muted" });
+  for (const [key, meaning] of keys) list.append(h("span", {}, h("kbd", {}, key), ` ${meaning}`));
+  return h(
+    "section",
+    { class: "card" },
+    h("h1", {}, plural(pictures, "picture")),
+    h("p", {}, "Say what is in the one you look for, or drop a picture that looks like it."),
+    h("p", { class: "muted" }, "Put a minus before what you don't want: ", h("code", {}, "a beach -people")),
+    list,
+  );
+}
+
+/** The server wants a token. */
+export function token(enter: (token: string) => Promise<boolean>): HTMLElement {
+  const input = h("input", { type: "password", autocomplete: "off", required: true, "aria-label": "Token" });
+  const wrong = h("p", { class: "problem", role: "alert", hidden: true }, "That is not the token.");
+  const form = h("form", { class: "command" }, input, h("button", { type: "submit" }, "Open"));
+  form.addEventListener("submit", (event) => {
+    event.preventDefault();
+    void enter(input.value.trim()).then((accepted) => (wrong.hidden = accepted));
+  });
+  return h(
+    "section",
+    { class: "card" },
+    h("h1", {}, "This library asks for a token"),
+    h("p", {}, "crossgraph serve printed it when it started. It is kept in this browser until you close it."),
+    form,
+    wrong,
+  );
+}
+
+/** The server could not do what was asked, in its own words. */
+export function problem(error: Problem): HTMLElement {
+  const line = h("div", { class: "notice problem", role: "alert" }, h("strong", {}, error.title));
+  if (error.detail) line.append(h("span", { class: "detail" }, error.detail));
+  if (error.remedy) line.append(h("span", {}, error.remedy));
+  return line;
+}
+
+/** Remarks above the pictures: unknown words, no good match, whatever else the server says. */
+export function remarks(answer: Answer): HTMLElement[] {
+  const made: Part[] = [unknown(answer), noMatch(answer)];
+  if (answer.message && !made[0] && !made[1]) made.push(h("p", { class: "notice" }, answer.message));
+  return made.filter((part) => part !== null);
+}
+
+function unknown({ unknown: words, hits }: Answer): Part {
+  if (!words.length) return null;
+  const named = words.map((word) => `“${word}”`).join(", ");
+  const rest = hits.length ? "The rest was searched for." : "Say it in other words.";
+  return h("p", { class: "notice" }, `The model does not know ${named}. ${rest}`);
+}
+
+function noMatch({ any_good, hits, pictures }: Answer): Part {
+  if (any_good && hits.length) return null;
+  const line = h("p", { class: "notice" });
+  if (hits.length) {
+    line.append(h("strong", {}, "No good match"), ` among ${plural(pictures, "picture")}. These are the nearest.`);
+  } else {
+    line.append(h("strong", {}, "No picture"), " fits. Take a filter or a minus away, or say it in other words.");
+  }
+  return line;
+}
