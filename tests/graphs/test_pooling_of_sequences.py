@@ -19,7 +19,8 @@ def test_hidden_items_are_stepped_over_wherever_they_stand():
             alone = read.gru(items[row, mask[row]][None])[0][0]
             torch.testing.assert_close(states[row, mask[row]], alone)
             torch.testing.assert_close(last[row], alone[-1])
-    assert states[~mask].abs().max() == 0
+        nothing = read(items, torch.zeros(2, 6, dtype=torch.bool))
+    assert states[~mask].abs().max() == nothing.abs().max() == 0
 
 
 def test_generalized_pooling_ignores_order_and_padding_and_its_shares_add_up():
@@ -41,6 +42,8 @@ def test_parts_of_a_dot_product_become_shares():
     weights, significance = shares_of_score(regions, words, torch.tensor([True, True, False]))
     torch.testing.assert_close(weights, torch.tensor([[1 / 3, 2 / 3, 0], [0.5, 0.5, 0], [1.0, 0, 0]]))
     torch.testing.assert_close(significance, torch.tensor([0.5, 0.0, 0.5]))
+    _, significance = shares_of_score(regions, words, torch.tensor([True, True, False]), whole=torch.tensor([1.0, 0]))
+    torch.testing.assert_close(significance, torch.tensor([0.25, 0.0, 0.75]))
 
 
 def test_increments_add_up_to_the_last_state():

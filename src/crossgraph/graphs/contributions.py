@@ -18,7 +18,10 @@ def increments(states: Float[Tensor, "item dim"]) -> Float[Tensor, "item dim"]:
 
 
 def shares_of_score(
-    regions: Float[Tensor, "region dim"], words: Float[Tensor, "word dim"], region_mask: Bool[Tensor, " region"]
+    regions: Float[Tensor, "region dim"],
+    words: Float[Tensor, "word dim"],
+    region_mask: Bool[Tensor, " region"],
+    whole: Float[Tensor, " dim"] | None = None,
 ) -> tuple[Float[Tensor, "word region"], Float[Tensor, " word"]]:
     """Turn parts of a dot product into shares; parts that lower the score count nothing.
 
@@ -26,6 +29,7 @@ def shares_of_score(
         regions: a_i.
         words: b_j, of real words alone.
         region_mask: True where a region is real.
+        whole: v, where the regions' parts do not add up to it.
 
     Returns:
         Each word's shares of the regions, which sum to 1 (even where no region raised the word's part), and each
@@ -36,5 +40,5 @@ def shares_of_score(
     total = raising.sum(dim=1, keepdim=True)
     even = (region_mask / region_mask.sum()).to(parts.dtype).expand_as(parts)
     weights = torch.where(total > 0, raising / total.clamp(min=torch.finfo(parts.dtype).tiny), even)
-    of_words = parts.sum(dim=1).clamp(min=0)
+    of_words = (parts.sum(dim=1) if whole is None else (words @ whole).float()).clamp(min=0)
     return weights, of_words / of_words.sum().clamp(min=torch.finfo(parts.dtype).tiny)

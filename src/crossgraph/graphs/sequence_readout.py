@@ -22,7 +22,7 @@ class SequenceReadout(nn.Module):
     def forward(self, nodes: Float[Tensor, "n node dim"], mask: Bool[Tensor, "n node"]) -> Float[Tensor, "n dim"]:
         """Return the state after the last real node; zero where there is no real node."""
         states, counts = self._read(nodes, mask)
-        return states[torch.arange(len(states), device=states.device), counts.clamp(min=1) - 1]
+        return last_states(states, counts.clamp(min=1)) * (counts > 0)[:, None]
 
     def states(self, nodes: Float[Tensor, "n node dim"], mask: Bool[Tensor, "n node"]) -> Float[Tensor, "n node dim"]:
         """Return the state after each node, in the nodes' places; zero at hidden nodes."""

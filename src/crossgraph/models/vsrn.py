@@ -129,16 +129,17 @@ class VSRN(IndependentMatcher):
         return terms
 
     def align(self, image: ImageCode, text: TextCode) -> Attention:
-        """Explain one pair by its score's own parts, negative ones left out.
+        """Explain one pair by what would be missing in it; what would raise the score by its absence counts nothing.
 
-        Both vectors are read item by item. A region's part is what reading it changed in the picture's vector, a
-        word's what reading it changed in the caption's, everything read before it given: products of the two add up
-        to the score. A region that the GRU reads late can matter through the graph and yet change little.
+        A region's part is what the picture's vector would lack had the GRU not read that region's node; a word's is
+        what reading it changed in the caption's vector, everything read before it given. Words' parts add up to the
+        score, regions' do not: without one the GRU reads the others otherwise.
         """
         real = image.mask[0]
-        states = self.read_norm(self.read_regions.states(image.local, image.mask)[0, real])
-        regions = torch.zeros_like(image.local[0])
-        regions[real] = increments(l2norm(states)).to(regions.dtype)
+        others = real & ~torch.diag(real)
+        whole = l2norm(self.read_norm(self.read_regions(image.local, image.mask)))
+        without = l2norm(self.read_norm(self.read_regions(image.local.expand(len(real), -1, -1), others)))
+        regions = whole - without * others.any(dim=1, keepdim=True)
         words = increments(l2norm(text.local[0, : int(text.mask[0].sum())]))
-        weights, significance = shares_of_score(regions, words, real)
+        weights, significance = shares_of_score(regions, words, real, whole[0])
         return Attention(weights, significance, self.score_block(image, text).reshape(()))
