@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import torch
 
 from crossgraph.core.types import Tokens
@@ -12,7 +14,7 @@ def plain(writer, regions, ids):
     """−log p of one caption (its ids, `<start>` first) given one picture's real regions."""
     read, state = writer.read.gru(writer.narrow(regions)[None])
     read, state, total = read[0], state[0], 0.0
-    for given, wanted in zip(ids[:-1], ids[1:], strict=True):
+    for given, wanted in pairwise(ids):
         logits = writer.attend(torch.tanh(writer.attend_region(read) + writer.attend_state(state)))
         context = (logits.softmax(dim=0) * read).sum(dim=0)
         state = writer.write(torch.cat([writer.embedding(given), context])[None], state)
