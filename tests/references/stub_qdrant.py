@@ -91,7 +91,7 @@ def stub_qdrant() -> Iterator[StubQdrant]:
                 stub.bodies.append(json.loads(sent or b"{}"))
                 try:
                     status, text = self.outcome([part for part in path.split("/") if part], stub.bodies[-1])
-                except Exception as error:  # told to the client, so that a test fails at once and says why
+                except Exception as error:  # noqa: BLE001 - told to the client, so that a test fails at once and says why
                     status, text = 400, repr(error).encode()
             with contextlib.suppress(OSError):  # the client may have given up
                 self.send_response(status)

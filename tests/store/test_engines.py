@@ -195,7 +195,7 @@ def test_every_text_field_finds_parts_of_itself(store: Store, field: str):
     ],
 )
 def test_what_is_no_point_is_refused_and_nothing_of_it_kept(store: Store, point: Point):
-    with pytest.raises(ValueError, match="negative|shape|finite"):
+    with pytest.raises(ValueError, match=r"negative|shape|finite"):
         store.upsert([Point(5, vectors(1)[0], {}), point])
     assert store.count() == 0
     with pytest.raises(ValueError, match="shape"):

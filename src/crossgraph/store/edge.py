@@ -183,7 +183,7 @@ class EdgeStore:
         try:
             if self._closed:
                 raise EdgeEndedError
-            builder.open(self._settings, dict(INDICES))
+            builder.ask("open", self._settings, dict(INDICES))
             builder.ask("optimise", asked=waiting)
             builder.ask("close")
             builder.end()
@@ -243,13 +243,13 @@ class EdgeStore:
     def _revive(self, ended: EdgeProcess) -> None:
         with self._writing:
             if self._process is ended:
-                ended.end(patience=10)
+                ended.end(patience=10.0)
                 self._process = self._start(ended.path)
 
     def _start(self, path: Path) -> EdgeProcess:
         process = EdgeProcess(path)
         try:
-            process.open(self._settings, dict(INDICES))
+            process.ask("open", self._settings, dict(INDICES))
         except EdgeEndedError as error:
             process.kill()
             raise InputError(f"{path}: the engine ended while opening it", REBUILD) from error

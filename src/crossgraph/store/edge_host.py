@@ -12,9 +12,11 @@ from __future__ import annotations
 
 import array
 import ctypes
+import fcntl
 import os
 import signal
 import sys
+import time
 from collections.abc import Sequence
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -25,7 +27,9 @@ if TYPE_CHECKING:
 
 FOLDER_OF_SEGMENTS = "segments"
 BATCH_OF_IDS = 10_000
+LOCK = "host.lock"
 _NICE = 10
+_PATIENCE = 30.0  # seconds that the process of a parent that was killed may take to end
 
 Settings = dict[str, int]
 Condition = dict[str, Any]
@@ -45,9 +49,13 @@ class Host:
         return self._shard
 
     def open(self, settings: Settings, indices: dict[str, str]) -> None:
-        """Open the shard, or create it with indices on fields."""
+        """Open the shard, or create it with indices on fields; waits for a former process to let it go.
+
+        Edge's own lock is taken only after files were read and mended, which spoils a shard still being written.
+        """
         import qdrant_edge as qe
 
+        self._take()
         self._settings = settings
         config = qe.EdgeConfig(
             vectors=qe.EdgeVectorParams(settings["size"], qe.Distance.Cosine),
@@ -66,11 +74,23 @@ class Host:
         if (Path(self._path) / FOLDER_OF_SEGMENTS).is_dir():
             self._shard = qe.EdgeShard.load(self._path, config)
             return
-        Path(self._path).mkdir(parents=True, exist_ok=True)
         self._shard = qe.EdgeShard.create(self._path, config)
         for field, kind in indices.items():
             self._shard.update(qe.UpdateOperation.create_field_index(field, _index(kind)))
         self._shard.flush()
+
+    def _take(self) -> None:
+        Path(self._path).mkdir(parents=True, exist_ok=True)
+        self._lock = os.open(Path(self._path) / LOCK, os.O_RDWR | os.O_CREAT, 0o666)
+        until = time.monotonic() + _PATIENCE
+        while True:
+            try:
+                fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                return
+            except BlockingIOError:
+                if time.monotonic() > until:
+                    raise TimeoutError("another process still has it open") from None
+                time.sleep(0.02)
 
     def upsert(self, ids: list[int], vectors: bytes, payloads: list[dict[str, Any]]) -> None:
         """Add or replace points; vectors are float32 rows."""

@@ -7,7 +7,6 @@ import socket
 import subprocess
 import sys
 import threading
-import time
 import weakref
 from collections.abc import Callable
 from importlib.util import find_spec
@@ -21,8 +20,6 @@ from crossgraph.store.place import REBUILD
 LOG = "edge.log"
 _HOST = Path(__file__).with_name("edge_host.py")
 _OPEN: weakref.WeakSet[EdgeProcess] = weakref.WeakSet()
-_PATIENCE = 15.0  # seconds that a shard may take to be let go by the process of a parent that was killed
-_BUSY = "WouldBlock"
 
 
 class EdgeEndedError(Exception):
@@ -60,23 +57,6 @@ class EdgeProcess:
         self._guard = threading.Lock()
         self._number = 0
         _OPEN.add(self)
-
-    def open(self, settings: dict[str, int], indices: dict[str, str]) -> None:
-        """Open the shard, waiting for the process of a parent that was killed to let it go.
-
-        Raises:
-            InputError: The shard cannot be opened.
-            EdgeEndedError: The process ended.
-        """
-        until = time.monotonic() + _PATIENCE
-        while True:
-            try:
-                self.ask("open", settings, indices)
-                return
-            except InputError as error:
-                if _BUSY not in str(error) or time.monotonic() > until:
-                    raise
-                time.sleep(0.1)
 
     def ask(self, name: str, *arguments: object, asked: Callable[[], None] | None = None) -> object:
         """Send a request and wait for its answer.
