@@ -15,7 +15,7 @@ function cells(weights, grid, most) {
   const pixels = small.getContext("2d").createImageData(columns, rows);
   for (let cell = 0; cell < rows * columns; cell++) {
     const share = Math.min(1, weights[start + cell] / most);
-    pixels.data.set([255, 176 + 79 * share * share, 255 * Math.max(0, 2 * share - 1), 225 * share], 4 * cell);
+    pixels.data.set([255, 176 + 79 * share * share, 255 * Math.max(0, 2 * share - 1), 185 * share], 4 * cell);
   }
   small.getContext("2d").putImageData(pixels, 0, 0);
   return small;
