@@ -47,7 +47,7 @@ def stopped(tmp_path_factory: pytest.TempPathFactory) -> Path:
     )
     assert process.stderr is not None
     for line in process.stderr:
-        if "3/6 training" in line:
+        if "3/8 training" in line:
             break
     time.sleep(1.5)
     os.killpg(process.pid, signal.SIGINT)

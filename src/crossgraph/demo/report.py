@@ -89,6 +89,11 @@ One pair as a figure:
 
   crossgraph explain {out / "runs" / "saf"} {pair} --out why.png
 
+The pictures searched, and shown in a browser:
+
+  crossgraph search {shlex.quote(shown.sentence)} --library {out / "library"} --explain -k 3
+  crossgraph serve --library {out / "library"}
+
 Now with pictures of your own: put captions.csv (columns image, caption) beside them, and type
 
   crossgraph extract photos --out photos/features

@@ -12,6 +12,7 @@ from crossgraph.data import open_data
 from crossgraph.data.extraction import extract_features
 from crossgraph.data.scenes import Settings, write_scenes
 from crossgraph.demo.found import draw_sheet, find
+from crossgraph.demo.library import index_demo, make_demo_bundle
 from crossgraph.demo.numbers import mean_scores, measure
 from crossgraph.demo.report import Reporter, duration
 from crossgraph.demo.scoring import score_baselines, score_models
@@ -22,7 +23,7 @@ from crossgraph.vision.region_encoder import load_region_encoder
 
 RECIPES = {"sgr": "sgraf-sgr-scenes", "saf": "sgraf-saf-scenes"}
 ENSEMBLE = "SGR + SAF"
-_STEPS = 6
+_STEPS = 8
 
 
 @dataclass(frozen=True)
@@ -43,7 +44,7 @@ class Progress:
 
 
 def run_demo(out: Path, settings: Settings, training_options: list[str], progress: Progress) -> None:
-    """Go the whole way from nothing to tables and a page.
+    """Go the whole way from nothing to tables, a page and a library that can be searched.
 
     Args:
         out: Folder for everything.
@@ -78,6 +79,10 @@ def run_demo(out: Path, settings: Settings, training_options: list[str], progres
         runs = [out / "runs" / name for name in RECIPES]
         files = [models[name]["test"] for name in RECIPES]
         write_report(ReportJob(runs, out / "report.html", scenes, scores=files), lambda line: None, progress.about)
+    with steps("bundling", "SAF made ready for search: an index head, short-list sizes, probabilities"):
+        make_demo_bundle(out / "runs" / "saf", scenes, out / "bundle", progress.about("bundling"))
+    with steps("indexing", "the pictures, for search"):
+        index_demo(out / "bundle", scenes / "pictures", out / "library", progress.count)
     reporter = Reporter()
     reporter.tables(rows)
     reporter.findings(found, out / "found.png")
