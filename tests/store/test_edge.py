@@ -265,6 +265,7 @@ from crossgraph.store.edge import EdgeSettings, EdgeStore
 store = EdgeStore(Path(sys.argv[1]), 16, EdgeSettings(plain_kilobytes=20))
 rows = np.random.default_rng(0).normal(size=(100_000, 16)).astype(np.float32)
 start = int(sys.argv[2])
+print(store._process.pid, flush=True)
 for first in range(start, 100_000, 50):
     store.upsert([Point(id, rows[id], {"width": id}) for id in range(first, first + 50)])
     print(first + 50, flush=True)
@@ -274,7 +275,7 @@ for first in range(start, 100_000, 50):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("mode", ["upsert", "optimise"])
+@pytest.mark.parametrize("mode", ["upsert", "optimise", "engine first"])
 def test_kill_9_at_any_moment_loses_nothing_that_was_done(tmp_path: Path, mode: str):
     draw = np.random.default_rng(3)
     rows = np.random.default_rng(0).normal(size=(100_000, 16)).astype(np.float32)
@@ -283,8 +284,12 @@ def test_kill_9_at_any_moment_loses_nothing_that_was_done(tmp_path: Path, mode: 
         line = [sys.executable, "-c", _WRITER, str(tmp_path), str(done), mode]
         with subprocess.Popen(line, stdout=subprocess.PIPE, text=True) as writer:
             assert writer.stdout
+            engine = int(writer.stdout.readline())
             done = int(writer.stdout.readline())
             time.sleep(draw.uniform(0, 1))
+            if mode == "engine first":
+                writer.send_signal(signal.SIGSTOP)
+                os.kill(engine, signal.SIGKILL)
             writer.kill()
             done = max([done, *map(int, writer.stdout.read().splitlines())])
         store = EdgeStore(tmp_path, 16, EdgeSettings(plain_kilobytes=20))

@@ -146,7 +146,7 @@ class MemoryStore:
             with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as read:
                 ids, vectors, payloads = read["ids"], read["vectors"], json.loads(read["payloads"].tobytes())
             self.upsert([Point(int(id), row, given) for id, row, given in zip(ids, vectors, payloads, strict=True)])
-        except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+        except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile) as error:
             raise InputError(f"{path}: broken ({error})", REBUILD) from error
         self._changed = False
 

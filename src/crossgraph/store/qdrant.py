@@ -37,6 +37,8 @@ _WAITS = (0.2, 0.8)  # seconds before the second and the third try
 _SUBSTRINGS = (1, 20)  # the first version that looks for a part of a text
 _PREFIXES = (1, 19)
 
+_STRANGE = ("does not answer as Qdrant does", "check host and port")
+
 Answer = TypeVar("Answer")
 
 
@@ -203,6 +205,11 @@ class QdrantStore:
         """Close the connection; twice is once."""
         self._client.close()
 
+    def drop(self) -> None:
+        """Delete the collection from the server, and close."""
+        self._tried(lambda: self._client.delete_collection(self._collection))
+        self.close()
+
     def _tried(self, request: Callable[[], Answer], unless: int | None = None) -> Answer:
         """Make a request, up to three times where the fault may pass.
 
@@ -223,6 +230,8 @@ class QdrantStore:
                 if wait is None or not passing:
                     raise InputError(f"{self._place}: {problem}", remedy) from error
                 time.sleep(wait)
+            except (ValueError, AssertionError) as error:  # no JSON, or not the one that was expected
+                raise InputError(f"{self._place}: {_STRANGE[0]}", _STRANGE[1]) from error
         raise AssertionError("unreachable")
 
 
@@ -295,7 +304,7 @@ def _explained(error: Exception) -> tuple[str, str, bool]:
             return "did not answer in time", f"{start}, or try again", True
         if isinstance(source, httpx.TransportError):
             return f"cannot be reached ({str(source).split('] ')[-1].lower() or type(source).__name__})", start, True
-        return "does not answer as Qdrant does", "check host and port", False
+        return *_STRANGE, False
     if not isinstance(error, UnexpectedResponse):
         return "has too much to do", "try again later", True
     code = error.status_code or 0
