@@ -71,6 +71,8 @@ VARIANTS = [
     "camp form=cross_attention text_norm=l2",
     "camp form=cross_attention_new",
     "camp form=cross_attention_new word_average=published_50",
+    "hsc region_layers=1 word_layers=0",
+    "hsc attention=i2t text_direction=forward word_layers=1 region_layers=0",
 ]
 
 # Scores that add up several cosines drift by as much more.

@@ -15,6 +15,7 @@ _OTHER_SCORE = "A similarity, not a probability; compare it only with this model
 _SIGNIFICANCE = {
     "saf": "SAF's filtration weights",
     "sgr": "SGR's edges from the global node, last reasoning step",
+    "hsc": "the filtration's weights, as SAF's",
     "cgmn": "each word's part of CGMN's node score, which trains the vectors that are scored",
     "gpo": "each word's part of the dot product, those that lower it left out",
     "vsepp": "what reading the word added to the dot product, losses left out",

@@ -62,8 +62,11 @@ class SemanticGraph(_Residual):
     def forward(self, nodes: Float[Tensor, "n node dim"], mask: Bool[Tensor, "n node"]) -> Float[Tensor, "n node dim"]:
         """Let every real node take from all real nodes."""
         share = mask.to(nodes.dtype) / mask.sum(dim=1, keepdim=True).clamp(min=1)
-        edges = (self.query(nodes) @ self.key(nodes).transpose(1, 2)) * share[:, None, :].to(nodes.dtype)
-        return self.step(nodes, edges, mask)
+        return self.step(nodes, self.affinity(nodes) * share[:, None, :].to(nodes.dtype), mask)
+
+    def affinity(self, nodes: Float[Tensor, "n node dim"]) -> Float[Tensor, "n node node"]:
+        """Return θ(V) φ(V)ᵀ."""
+        return self.query(nodes) @ self.key(nodes).transpose(1, 2)
 
 
 class EdgeGraph(_Residual):

@@ -46,7 +46,7 @@ from crossgraph.graphs.similarity_graph import (
     SimilarityVector,
 )
 from crossgraph.models.base import MODELS, Inputs, Matcher
-from crossgraph.text.choice import TextChoice, build_text_encoder
+from crossgraph.text.choice import TextChoice, TextEncoder, build_text_encoder
 from crossgraph.text.encoder import Direction
 
 Nodes = Literal["both", "global", "local"]
@@ -164,10 +164,7 @@ class SGRAF(Matcher):
         super().__init__()
         self.config, self.inputs = config, inputs
         d, m = config.embed_size, config.sim_size
-        self.project_regions = nn.Linear(inputs.feature_size, d)
-        self.encode_words = build_text_encoder(
-            config, inputs.vocabulary_size, config.word_size, d, config.text_direction, config.dropout
-        )
+        self.build_encoders()
         if config.nodes != "local":
             self.visual_global = VisualSelfAttention(d, config.dropout, config.region_norm, inputs.regions)
             self.textual_global = TextualSelfAttention(d, config.dropout)
@@ -178,6 +175,18 @@ class SGRAF(Matcher):
             self.global_similarity = SimilarityVector(d, m) if vectors else SimilarityScalar()
         self.build_reading(m)
         self.apply(_xavier)
+
+    def build_encoders(self) -> None:
+        """Make the layers from regions and words to their embeddings."""
+        config, inputs = self.config, self.inputs
+        self.project_regions = nn.Linear(inputs.feature_size, config.embed_size)
+        self.encode_words: TextEncoder = build_text_encoder(
+            config, inputs.vocabulary_size, config.word_size, config.embed_size, config.text_direction, config.dropout
+        )
+
+    def embed_regions(self, regions: Regions) -> Float[Tensor, "img region dim"]:
+        """Return the region embeddings before their norm."""
+        return self.project_regions(regions.features)
 
     @abstractmethod
     def build_reading(self, sim: int) -> None:
@@ -207,7 +216,7 @@ class SGRAF(Matcher):
 
     def encode_images(self, regions: Regions) -> ImageCode:
         """Encode pictures: region embeddings, and the global vector v* as part "global" where it is compared."""
-        local = self.project_regions(regions.features)
+        local = self.embed_regions(regions)
         if self.config.image_norm == "l2":
             local = l2norm(local)
         parts = {} if self.config.nodes == "local" else {"global": self.visual_global(local, regions.mask)}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
@@ -33,13 +33,19 @@ class RecurrentTextEncoder(nn.Module):
 
     def forward(self, tokens: Tokens) -> Float[Tensor, "txt word dim"]:
         """Return contextual word vectors; rows of padding are zero."""
-        embedded = self.dropout(self.embedding(tokens.ids))
+        embedded = self.refine(self.dropout(self.embedding(tokens.ids)), tokens.mask)
         packed = pack_padded_sequence(embedded, tokens.lengths.cpu(), batch_first=True, enforce_sorted=False)
         states, _ = pad_packed_sequence(self.gru(packed)[0], batch_first=True, total_length=tokens.ids.shape[1])
         if self.gru.bidirectional:
             half = states.shape[-1] // 2
             return (states[..., :half] + states[..., half:]) / 2
         return states
+
+    def refine(
+        self, embedded: Float[Tensor, "txt word size"], mask: Bool[Tensor, "txt word"]
+    ) -> Float[Tensor, "txt word size"]:
+        """Change the embeddings before the GRU reads them; a subclass's hook, here the identity."""
+        return embedded
 
     def dead_parameters(self) -> dict[str, str]:
         """Return the parameters without a training gradient by construction: none."""
