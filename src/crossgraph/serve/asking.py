@@ -1,0 +1,190 @@
+"""What can be asked, as models of parameters, and how it becomes a query."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from fastapi import Query as InAddress
+from pydantic import BaseModel, ConfigDict, Field
+
+from crossgraph.search.query import MOST_HITS, MOST_WORDS, Query, parse_query
+from crossgraph.serve.answers import Identifier
+from crossgraph.serve.problems import Problem
+from crossgraph.store import parse_filter
+from crossgraph.store.filter_tree import Filter
+
+_LETTERS = 20 * MOST_WORDS
+_SENTENCE = rf"^\s*\S+(\s+\S+){{0,{MOST_WORDS - 1}}}\s*$"
+_CLAUSE = (
+    r"((path|name|folder|root|caption|camera) (~|=|!=) '[A-Za-z0-9 ]{1,20}'"
+    r"|date (=|!=|<|<=|>|>=) [12][0-9]{3}(-0[1-9])?"
+    r"|(width|height|megapixels|latitude|longitude) (=|!=|<|<=|>|>=) [0-9]{1,6})"
+)
+FILTER = rf"^({_CLAUSE}( (and|or) {_CLAUSE}){{0,5}})?$"
+"""Simple filters, as a pattern for programs that read OpenAPI. Parentheses, `not` and more are understood too."""
+
+
+class _Shared(BaseModel):
+    """What every search takes."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    minus: Annotated[list[str], Field(max_length=20)] = Field(
+        default=[], description="what must not be in it, a term each"
+    )
+    where: str = Field(
+        default="",
+        max_length=4000,
+        description="what else must hold: date >= 2020 and (path ~ 'alps' or not camera = Canon)",
+        json_schema_extra={"pattern": FILTER, "examples": ["date >= 2020 and path ~ 'alps'"]},
+    )
+    like: Annotated[list[Identifier], Field(max_length=50)] = Field(default=[], description="pictures to look like")
+    unlike: Annotated[list[Identifier], Field(max_length=50)] = Field(
+        default=[], description="pictures not to look like"
+    )
+    picture_weight: float = Field(default=0.5, ge=0, le=1, description="share of the picture where words are given too")
+    k: int = Field(default=20, ge=1, le=MOST_HITS, description="hits wanted")
+    offset: int = Field(default=0, ge=0, le=MOST_HITS, description="hits to leave out at the start")
+    min_probability: float = Field(default=0.0, ge=0, le=1, description="leave out less likely hits")
+    recall: float | None = Field(
+        default=None, gt=0, le=1, description="share of best pictures that the short list must hold"
+    )
+    join_words: bool = Field(default=False, description="let words of captions and file names count too")
+    explain: bool = Field(default=False, description="tell which word met which region of every hit")
+
+
+class SearchParameters(_Shared):
+    """A search by words, by pictures of the library, or by a picture that was uploaded before."""
+
+    q: str = Field(
+        default="",
+        max_length=_LETTERS,
+        description="a description; -word takes something out. May be left out where `like` or `picture` is given.",
+        json_schema_extra={"pattern": _SENTENCE, "minLength": 1, "examples": ["two dogs in the snow -person"]},
+    )
+    picture: str = Field(
+        default="",
+        pattern=r"^([A-Za-z0-9_-]{22})?$",
+        description="an uploaded picture, by the name that the answer to its upload gave",
+    )
+
+
+class SearchForm(_Shared):
+    """A search by an uploaded picture, with words or without."""
+
+    q: str = Field(default="", max_length=_LETTERS, json_schema_extra={"pattern": rf"^$|{_SENTENCE}"})
+
+
+class LikeParameters(BaseModel):
+    """How many pictures like one."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    k: int = Field(default=20, ge=1, le=MOST_HITS)
+    offset: int = Field(default=0, ge=0, le=MOST_HITS)
+
+
+class ExplainParameters(BaseModel):
+    """Which pictures to explain."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    ids: str = Field(
+        max_length=4000,
+        pattern=r"^[0-9]{1,15}(,[0-9]{1,15}){0,199}$",
+        description="pictures, at most 200, joined by commas",
+        examples=["1,2,3"],
+    )
+    q: str = Field(
+        min_length=1, max_length=_LETTERS, json_schema_extra={"pattern": _SENTENCE}, description="a description"
+    )
+
+
+class CaptionForm(BaseModel):
+    """A picture, and sentences to choose from."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    id: Identifier | None = Field(default=None, description="a picture of the library, in place of an upload")
+    captions: Annotated[list[str], Field(max_length=2000)] = Field(
+        [], description="sentences to choose from; without any, the captions of the library"
+    )
+    k: int = Field(default=20, ge=1, le=MOST_HITS)
+
+
+class IndexRequest(BaseModel):
+    """What to index."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    roots: list[str] | None = Field(
+        None,
+        max_length=100,
+        description="folders of the library to look at again; without any, all of them. New folders are added at the "
+        "keyboard: crossgraph index FOLDER",
+    )
+
+
+Search = Annotated[SearchParameters, InAddress()]
+Like = Annotated[LikeParameters, InAddress()]
+Explain = Annotated[ExplainParameters, InAddress()]
+
+
+class Wish:
+    """A search as it was asked for: words parted from what is not wanted, the filter read.
+
+    Args:
+        given: Parameters of either kind.
+        q: Its words.
+
+    Raises:
+        FilterError: The filter cannot be read.
+        Problem: There are too many words, or nothing is asked.
+    """
+
+    def __init__(self, given: SearchParameters | SearchForm | None = None, q: str = "") -> None:
+        given = given or SearchParameters()
+        self.given = given
+        self.text, minus = parse_query(q)
+        self.minus = tuple(dict.fromkeys(term.strip() for term in (*minus, *given.minus) if term.strip()))
+        self.like, self.unlike = tuple(dict.fromkeys(given.like)), tuple(dict.fromkeys(given.unlike))
+        self.where: Filter | None = parse_filter(given.where) if given.where.strip() else None
+        for text in (q, *self.minus):
+            if len(text.split()) > MOST_WORDS:
+                raise Problem(422, f"a query of {len(text.split()):,} words", f"give at most {MOST_WORDS}", "words")
+
+    def asks(self, has_picture: bool) -> bool:
+        """Tell whether there is something to rank by.
+
+        Raises:
+            Problem: Nothing at all is asked.
+        """
+        if self.text or has_picture or self.like:
+            return True
+        if self.minus or self.unlike or self.where is not None:
+            return False
+        raise Problem(
+            422, "nothing is asked", "give a few words, such as 'two dogs in the snow', or a picture", "nothing-asked"
+        )
+
+    def query(self, picture: Any, k: int) -> Query:
+        """Return the query for the searcher.
+
+        Args:
+            picture: Regions of one picture, or None.
+            k: Hits wanted.
+        """
+        given = self.given
+        return Query(
+            text=self.text,
+            picture=picture,
+            picture_weight=given.picture_weight,
+            minus=self.minus,
+            where=self.where,
+            like=self.like,
+            unlike=self.unlike,
+            k=k,
+            min_probability=given.min_probability,
+            recall=given.recall,
+            join_words=given.join_words,
+        )

@@ -1,0 +1,43 @@
+"""Sentences for a picture, as the server answers them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from crossgraph.core.errors import InputError
+from crossgraph.serve.asking import CaptionForm
+from crossgraph.serve.pictures import find
+from crossgraph.serve.problems import Problem, problem_of
+from crossgraph.serve.service import FILL, Service
+
+
+def rank_captions(service: Service, asked: CaptionForm, data: bytes | None) -> dict[str, Any]:
+    """Rank sentences for a picture of the library, or for an uploaded one.
+
+    Raises:
+        Problem: There is no such picture, or it is none.
+    """
+    if not service.library.has_model:
+        raise Problem(409, "the library is empty", FILL, "empty")
+    picture = service.regions(data) if data is not None else None
+    given = [text for text in asked.captions if text.strip()] if asked.captions else None
+    if asked.id is not None:
+        find(service.library, asked.id)
+    vocabulary = service.searcher.bundle.reranker.vocabulary
+    if given is not None:
+        given = [text for text in given if _knows(vocabulary.encode(text))]
+    elif not service.library.manifest.connection.execute("SELECT 1 FROM captions LIMIT 1").fetchone():
+        return {"captions": [], "message": "The library has no captions: give some to choose from."}
+    if given == []:
+        return {"captions": [], "message": "The model knows no word of these sentences."}
+    wanted = asked.id if picture is None else picture
+    assert wanted is not None
+    try:
+        ranked = service.searcher.captions_for(wanted, given, asked.k)
+    except InputError as error:
+        raise problem_of(error) from error
+    return {"captions": [{"text": text, "score": score, "probability": share} for text, score, share in ranked]}
+
+
+def _knows(encoded: Any) -> bool:
+    return len(encoded.unknown) < len(encoded.ids) - 2

@@ -1,0 +1,159 @@
+"""Problem documents (RFC 9457): what went wrong and what to do, for people and programs."""
+
+from __future__ import annotations
+
+import http
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse, Response
+from pydantic import BaseModel, Field
+from starlette.exceptions import HTTPException
+
+from crossgraph.core.errors import InputError
+from crossgraph.store.filter_parser import FilterError
+from crossgraph.store.place import OwnedError
+
+MEDIA_TYPE = "application/problem+json"
+CLIENT_GONE = 499
+_REMEDIES = {
+    404: "see /api/docs for what there is",
+    405: "see /api/docs for the methods of each path",
+    413: "send less",
+    415: "send multipart/form-data, or application/json where /api/docs says so",
+}
+
+
+class ProblemDocument(BaseModel):
+    """A problem, as it is sent."""
+
+    type: str = Field(description="a name of the kind of problem, for programs")
+    title: str
+    status: int
+    detail: str
+    remedy: str = Field(description="what to do about it")
+    position: int | None = Field(default=None, description="the character at fault in a filter, counted from 0")
+    length: int | None = Field(default=None, description="how many characters are at fault")
+    errors: list[dict[str, str]] | None = Field(default=None, description="what is wrong with which parameter")
+
+
+class Problem(Exception):
+    """A request that is not answered as asked.
+
+    Args:
+        status: HTTP's.
+        detail: What is wrong.
+        remedy: What to do about it.
+        kind: Names the kind of problem for programs; by default the status's phrase.
+        headers: To send along.
+        extra: Further members of the document.
+    """
+
+    def __init__(
+        self,
+        status: int,
+        detail: str,
+        remedy: str = "",
+        kind: str = "",
+        headers: Mapping[str, str] | None = None,
+        extra: Mapping[str, Any] | None = None,
+    ) -> None:
+        super().__init__(detail)
+        self.status = status
+        self.detail = detail
+        self.remedy = remedy
+        self.kind = kind
+        self.headers = dict(headers or {})
+        self.extra = dict(extra or {})
+
+    def response(self) -> Response:
+        """Return it as it is sent."""
+        title = phrase(self.status)
+        document = {
+            "type": f"urn:crossgraph:{self.kind or title.lower().replace(' ', '-')}",
+            "title": title,
+            "status": self.status,
+            "detail": " ".join(self.detail.split()),
+            "remedy": " ".join(self.remedy.split()),
+            **self.extra,
+        }
+        return JSONResponse(document, self.status, self.headers, MEDIA_TYPE)
+
+
+def phrase(status: int) -> str:
+    """Return a status in words."""
+    try:
+        return http.HTTPStatus(status).phrase
+    except ValueError:
+        return "Client closed the request" if status == CLIENT_GONE else f"Status {status}"
+
+
+def problem_of(error: InputError, status: int = 422) -> Problem:
+    """Turn a line for the keyboard into a problem document; a filter's tells the character at fault."""
+    if isinstance(error, FilterError):
+        where = {"position": error.position, "length": error.length}
+        return Problem(422, error.problem, error.remedy, "filter", extra=where)
+    if isinstance(error, OwnedError):
+        return Problem(503, error.problem, error.remedy, "store-owned", {"Retry-After": "5"})
+    headers = {"Retry-After": "5"} if status == 503 else {}
+    return Problem(status, error.problem, error.remedy, headers=headers)
+
+
+def internal() -> Problem:
+    """Return what a defect of ours looks like from outside."""
+    return Problem(500, "the server failed at this request", "its terminal says why; please report it")
+
+
+def unreadable(errors: Sequence[Mapping[str, Any]]) -> Problem:
+    """Turn what a schema finds wrong into a problem document."""
+    found = [{"where": _where(error.get("loc", ())), "message": str(error.get("msg", ""))} for error in errors]
+    first = found[0] if found else {"where": "", "message": "it does not fit"}
+    detail = f"{first['where']}: {first['message']}" if first["where"] else first["message"]
+    return Problem(422, detail, "see /api/docs for what is expected", "parameters", extra={"errors": found})
+
+
+def handle_problems(app: FastAPI) -> None:
+    """Let an application answer every error by a problem document."""
+
+    async def problem(request: Request, error: Exception) -> Response:
+        assert isinstance(error, Problem)
+        return error.response()
+
+    async def refused(request: Request, error: Exception) -> Response:
+        assert isinstance(error, InputError)
+        return problem_of(error).response()
+
+    async def invalid(request: Request, error: Exception) -> Response:
+        assert isinstance(error, RequestValidationError)
+        return unreadable(error.errors()).response()
+
+    async def status(request: Request, error: Exception) -> Response:
+        assert isinstance(error, HTTPException)
+        detail = str(error.detail)
+        if detail == phrase(error.status_code):
+            detail = f"{request.method} {request.url.path[:200]}: {detail.lower()}"
+        return Problem(error.status_code, detail, _REMEDIES.get(error.status_code, ""), "", error.headers).response()
+
+    app.add_exception_handler(Problem, problem)
+    app.add_exception_handler(InputError, refused)
+    app.add_exception_handler(RequestValidationError, invalid)
+    app.add_exception_handler(HTTPException, status)
+
+
+def documented(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """Return the problems that an operation may answer with, for OpenAPI."""
+    always = (401, 403, 405, 413, 414, 422, 429, 500, 503)
+    return {
+        status: {
+            "description": phrase(status),
+            "content": {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/ProblemDocument"}}},
+        }
+        for status in sorted({*always, *statuses})
+    }
+
+
+def _where(location: Sequence[object]) -> str:
+    parts = [str(part) for part in location]
+    return ".".join(parts[1:] if parts and parts[0] in ("query", "body", "path", "header", "form") else parts)

@@ -1,0 +1,109 @@
+"""The library's state, index jobs and their progress, health and metrics."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+from fastapi import APIRouter, Request
+from fastapi import Path as InPath
+from fastapi.responses import Response, StreamingResponse
+
+from crossgraph.core.errors import InputError
+from crossgraph.library.scan import check_roots
+from crossgraph.serve.answers import Health, JobProgress, LibraryState
+from crossgraph.serve.asking import IndexRequest
+from crossgraph.serve.jobs import Job, events
+from crossgraph.serve.metrics import CONTENT_TYPE
+from crossgraph.serve.problems import Problem, documented, problem_of
+from crossgraph.serve.service import FILL, Service
+
+router = APIRouter(tags=["library"])
+JobName = Annotated[str, InPath(pattern=r"^[0-9a-f]{1,32}$", description="a job's name")]
+
+
+@router.get("/api/library", responses=documented())
+async def state(request: Request) -> LibraryState:
+    """Tell what the library holds, and whether it is being indexed."""
+    service: Service = request.app.state.service
+    return LibraryState.model_validate(await service.light.run(request, service.state))
+
+
+@router.post("/api/index", status_code=202, responses=documented(404, 409, 415))
+async def index(request: Request, asked: IndexRequest | None = None) -> JobProgress:
+    """Begin to index the library's folders; follow the job by its name."""
+    service: Service = request.app.state.service
+    kind = request.headers.get("content-type", "application/json").partition(";")[0].strip().lower()
+    if kind != "application/json" and not kind.endswith("+json"):
+        raise Problem(415, f"a body of type '{kind[:60]}'", "send application/json", "media-type")
+    roots = [Path(root) for root in (asked.roots if asked and asked.roots else ())]
+    is_owner = bool(getattr(request.state, "is_owner", False))
+
+    def work() -> Job:
+        _check_roots(service, roots, is_owner)
+        return service.jobs.begin(roots)
+
+    return JobProgress.model_validate((await service.light.run(request, work)).progress())
+
+
+@router.get("/api/jobs/{name}", responses=documented(404))
+async def job(request: Request, name: JobName) -> JobProgress:
+    """Tell how far an index job is."""
+    service: Service = request.app.state.service
+    return JobProgress.model_validate(service.jobs.get(name).progress())
+
+
+@router.get(
+    "/api/jobs/{name}/events",
+    response_class=StreamingResponse,
+    responses={
+        200: {"description": "Server-sent events: a JobProgress each", "content": {"text/event-stream": {}}},
+        204: {"description": "Nothing more to come"},
+        **documented(404),
+    },
+)
+async def follow(request: Request, name: JobName) -> Response:
+    """Send an index job's progress as it happens, until it ends."""
+    service: Service = request.app.state.service
+    found = service.jobs.get(name)
+    if request.headers.get("last-event-id") == "end":
+        return Response(status_code=204)
+    headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
+    stream = events(found, lambda: service.ending)
+    return StreamingResponse(stream, headers=headers, media_type="text/event-stream")
+
+
+@router.get("/health", responses=documented())
+async def health(request: Request) -> Health:
+    """Tell that the server answers."""
+    service: Service = request.app.state.service
+    return Health(status="ending" if service.ending else "ok", version=service.version, instance=service.instance)
+
+
+@router.get(
+    "/metrics",
+    response_class=Response,
+    responses={200: {"description": "Prometheus' text format", "content": {"text/plain": {}}}, **documented()},
+)
+async def metrics(request: Request) -> Response:
+    """Tell what the server counted."""
+    service: Service = request.app.state.service
+    return Response(service.metrics.text(), headers={"Content-Type": CONTENT_TYPE})
+
+
+def _check_roots(service: Service, roots: list[Path], is_owner: bool) -> None:
+    """Refuse folders that a page must not name, and those that are not there."""
+    library = service.library
+    if not library.has_model:
+        raise Problem(409, "the library is empty and has no model", f"{FILL} --model RUN-or-BUNDLE", "empty")
+    known = list(library.manifest.roots().values())
+    if not is_owner and any(root not in known for root in roots):
+        raise Problem(
+            403, "new folders are not added over HTTP", "add it at the keyboard: crossgraph index FOLDER", "roots"
+        )
+    if not roots and not known:
+        raise Problem(409, "the library has no folder of pictures yet", FILL, "empty")
+    try:
+        check_roots(roots)
+    except InputError as error:
+        raise problem_of(error, 404) from error
