@@ -102,6 +102,11 @@ class EdgeStore:
         """Where the store is."""
         return self._place.path
 
+    @property
+    def pid(self) -> int:
+        """The process that holds the shard now; building an index changes it."""
+        return self._process.pid
+
     def announce(self, address: str) -> None:
         """Tell whoever else opens this store where its owner answers over HTTP."""
         self._place.announce(address)
@@ -169,8 +174,8 @@ class EdgeStore:
             tell("building the index", points, points)
 
     def _copy(self, copy: Path) -> None:
+        """Copy the files as they are, as a kill would leave them: a flush would make searches wait for the disk."""
         with self._writing:
-            self._ask("flush")
             try:
                 shutil.copytree(self._process.path, copy)
             except OSError as error:

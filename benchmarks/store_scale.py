@@ -1,0 +1,236 @@
+"""The Edge store at 100,000 or a million pictures: recall, time, disk, memory, latencies; a table and a card.
+
+Run: python benchmarks/store_scale.py [--count 100000] [--queries 1000]
+
+Index vectors and queries are drawn from 1,000 clusters: a centre plus noise of the same length, scaled to
+length 1, so that two of one cluster have a cosine of about 0.5. Every picture has the fields of a library.
+Recall compares with all vectors, in NumPy. Latencies are what a caller of `EdgeStore.search` waits for 100
+neighbours; those "while building" were taken by another thread of this process while `optimise` ran.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.metadata
+import json
+import os
+import platform
+import statistics
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from crossgraph.files import write_json
+from crossgraph.store import Point, parse_filter
+from crossgraph.store.edge import EdgeSettings, EdgeStore
+from crossgraph.store.fields import PayloadValue
+
+SIZE, WANTED, BLOCK, SEED = 512, 100, 10_000, 0
+FILTERS = {
+    "date >= 2020 (half of them)": "date >= 2020",
+    "path ~ 'alps 12' (one in a hundred)": "path ~ 'alps 12'",
+    "not path ~ 'alps 12'": "not path ~ 'alps 12'",
+}
+
+
+@dataclass
+class Card:
+    """What was measured; seconds, milliseconds and megabytes."""
+
+    pictures: int
+    queries: int
+    clusters: int
+    settings: dict[str, int]
+    machine: dict[str, object]
+    seconds: dict[str, float] = field(default_factory=dict)
+    disk_mb: float = 0.0
+    memory_mb: dict[str, float] = field(default_factory=dict)
+    recall_at_100: dict[str, float] = field(default_factory=dict)
+    latency_ms: dict[str, dict[str, float]] = field(default_factory=dict)
+    throughput: dict[str, float] = field(default_factory=dict)
+
+
+def drawn(count: int, clusters: int, stream: int) -> np.ndarray:
+    """Draw unit vectors from the clusters; the same centres for every stream."""
+    centres = np.random.default_rng(SEED).normal(size=(clusters, SIZE)).astype(np.float32)
+    centres /= np.linalg.norm(centres, axis=1, keepdims=True)
+    draw = np.random.default_rng([SEED, stream])
+    rows = centres[draw.integers(0, clusters, count)]
+    rows += draw.normal(size=(count, SIZE)).astype(np.float32) / np.float32(np.sqrt(SIZE))
+    return rows / np.linalg.norm(rows, axis=1, keepdims=True)
+
+
+def blocks(count: int, clusters: int) -> Iterator[tuple[int, np.ndarray]]:
+    for start in range(0, count, BLOCK):
+        yield start, drawn(min(BLOCK, count - start), clusters, 1 + start // BLOCK)
+
+
+def fields(id: int) -> dict[str, PayloadValue]:
+    folder = f"photos/alps {id % 100}/{id // 1000}"
+    return {
+        "path": f"{folder}/IMG_{id:07d}.JPG",
+        "name": f"IMG_{id:07d}.JPG",
+        "folder": folder,
+        "root": "photos",
+        "camera": f"Camera {id % 7}",
+        "date": f"{2015 + id % 10}-{1 + id % 12:02d}-{1 + id % 28:02d}T12:00:00",
+        "width": 3000 + id % 1000,
+        "height": 2000,
+        "megapixels": 6.0 + id % 10,
+        "latitude": 47.0 + id % 100 / 100,
+        "longitude": 8.0 + id % 100 / 100,
+        "hidden": False,
+    }
+
+
+def nearest(queries: np.ndarray, count: int, clusters: int) -> list[set[int]]:
+    """Find the true neighbours block by block."""
+    ids, scores = np.zeros((len(queries), 0), np.int64), np.zeros((len(queries), 0), np.float32)
+    for start, rows in blocks(count, clusters):
+        ids = np.hstack([ids, np.broadcast_to(np.arange(start, start + len(rows)), (len(queries), len(rows)))])
+        scores = np.hstack([scores, queries @ rows.T])
+        if scores.shape[1] > WANTED:
+            best = np.argpartition(-scores, WANTED, axis=1)[:, :WANTED]
+            ids, scores = np.take_along_axis(ids, best, 1), np.take_along_axis(scores, best, 1)
+    return [set(row.tolist()) for row in ids]
+
+
+def timed(ask: Callable[[], object]) -> float:
+    start = time.perf_counter()
+    ask()
+    return 1000 * (time.perf_counter() - start)
+
+
+def percentiles(waited: list[float]) -> dict[str, float]:
+    found = {f"p{part}": round(float(np.percentile(waited, part)), 2) for part in (50, 95, 99)}
+    return {**found, "worst": round(max(waited), 2), "queries": len(waited)}
+
+
+def resident(pid: int) -> float:
+    """Return the megabytes of a process in memory, pages of files included."""
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    return round(next(int(line.split()[1]) for line in lines if line.startswith("VmRSS")) / 1024, 1)
+
+
+def fill(store: EdgeStore, card: Card) -> None:
+    for start, rows in blocks(card.pictures, card.clusters):
+        points = [Point(start + row, vector, fields(start + row)) for row, vector in enumerate(rows)]
+        card.seconds["upsert"] = (
+            card.seconds.get("upsert", 0) + timed(lambda points=points: store.upsert(points)) / 1000
+        )
+    card.seconds["flush"] = timed(store.flush) / 1000
+
+
+def build(store: EdgeStore, card: Card, queries: np.ndarray) -> None:
+    """Build the index while another thread searches, as a server's clients would."""
+    waited: list[float] = []
+    done = threading.Event()
+
+    def client() -> None:
+        while not done.wait(0.02):
+            waited.append(timed(lambda: store.search(queries[len(waited) % len(queries)], WANTED)))
+
+    waited.append(timed(lambda: store.search(queries[0], WANTED)))
+    thread = threading.Thread(target=client)
+    thread.start()
+    card.seconds["index"] = timed(store.optimise) / 1000
+    done.set()
+    thread.join()
+    card.latency_ms["while building, before there was an index"] = percentiles(waited)
+
+
+def rebuild(store: EdgeStore, card: Card, queries: np.ndarray) -> None:
+    """Add a quarter of what an index is worth, four times over, so that it is built again while clients search."""
+    more = card.settings["plain_kilobytes"] * 1024 // (4 * SIZE) + 1
+    rows = drawn(more, card.clusters, 10**6)
+    store.upsert([Point(card.pictures + row, vector, {}) for row, vector in enumerate(rows)])
+    kept = dict(card.latency_ms), card.seconds["index"]
+    build(store, card, queries)
+    again = card.latency_ms["while building, before there was an index"]
+    card.seconds[f"index again, {more:,} more"] = card.seconds["index"]
+    card.latency_ms, card.seconds["index"] = kept
+    card.latency_ms["while building again"] = again
+    store.delete(range(card.pictures, card.pictures + more))
+
+
+def ask(store: EdgeStore, card: Card, queries: np.ndarray) -> None:
+    """Measure every way to ask, one client. The search package's re-ranking of the 100 is to be a way here."""
+    true = nearest(queries, card.pictures, card.clusters)
+    found = [{one.id for one in store.search(query, WANTED)} for query in queries]
+    recalls = [len(mine & its) / len(its) for mine, its in zip(found, true, strict=True)]
+    card.recall_at_100 = {"mean": round(statistics.fmean(recalls), 4), "worst": min(recalls)}
+    card.latency_ms["100 nearest"] = percentiles([timed(lambda q=q: store.search(q, WANTED)) for q in queries])
+    for name, text in FILTERS.items():
+        where = parse_filter(text)
+        waited = [timed(lambda q=q, where=where: store.search(q, WANTED, where)) for q in queries[:100]]
+        card.latency_ms[f"100 nearest, {name}"] = percentiles(waited)
+    waited = [timed(lambda q=q: store.search(q, WANTED, exact=True)) for q in queries[:20]]
+    card.latency_ms["100 nearest, exact"] = percentiles(waited)
+
+
+def crowd(store: EdgeStore, card: Card, queries: np.ndarray, clients: int = 8) -> None:
+    """Let several clients ask at once."""
+    waited: list[float] = []
+
+    def client(first: int) -> None:
+        waited.extend(timed(lambda q=q: store.search(q, WANTED)) for q in queries[first::clients])
+
+    threads = [threading.Thread(target=client, args=(first,)) for first in range(clients)]
+    taken = timed(lambda: ([one.start() for one in threads], [one.join() for one in threads])) / 1000
+    card.latency_ms[f"100 nearest, {clients} clients"] = percentiles(waited)
+    card.throughput[f"{clients} clients, searches a second"] = round(len(waited) / taken, 1)
+
+
+def measure(card: Card, folder: Path, queries: np.ndarray, settings: EdgeSettings) -> None:
+    store = EdgeStore(folder / "store", SIZE, settings)
+    fill(store, card)
+    build(store, card, queries)
+    print(f"indexed in {card.seconds['index']:.0f} s", flush=True)
+    ask(store, card, queries)
+    crowd(store, card, queries)
+    card.memory_mb = {"engine": resident(store.pid), "caller": resident(os.getpid())}
+    card.seconds["close"] = timed(store.close) / 1000
+    card.disk_mb = round(sum(path.stat().st_blocks for path in folder.rglob("*") if path.is_file()) * 512 / 2**20, 1)
+    started = time.perf_counter()
+    store = EdgeStore(folder / "store", SIZE, settings)
+    card.seconds["reopen"] = time.perf_counter() - started
+    card.latency_ms["first after reopening"] = percentiles([timed(lambda: store.search(queries[0], WANTED))])
+    rebuild(store, card, queries)
+    store.close()
+    card.seconds = {name: round(value, 2) for name, value in card.seconds.items()}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--count", type=int, default=100_000)
+    parser.add_argument("--queries", type=int, default=1000)
+    parser.add_argument("--clusters", type=int, default=1000)
+    parser.add_argument("--out", type=Path, default=Path("experiments/store-scale"))
+    parser.add_argument("--folder", type=Path, help="where the store is made and removed; the system's own for such")
+    for name, value in asdict(EdgeSettings()).items():
+        parser.add_argument(f"--{name.replace('_', '-')}", type=int, default=value)
+    given = parser.parse_args()
+    settings = EdgeSettings(**{name: getattr(given, name) for name in asdict(EdgeSettings())})
+    machine = {
+        "cores": os.cpu_count(),
+        "load_before": os.getloadavg()[0],
+        "nice": os.nice(0),
+        "python": platform.python_version(),
+        "qdrant-edge-py": importlib.metadata.version("qdrant-edge-py"),
+    }
+    card = Card(given.count, given.queries, given.clusters, asdict(settings), machine)
+    with tempfile.TemporaryDirectory(dir=given.folder) as folder:
+        measure(card, Path(folder), drawn(given.queries, given.clusters, 0), settings)
+    card.machine["load_after"] = os.getloadavg()[0]
+    name = f"{given.count}" if given.clusters == 1000 else f"{given.count}-{given.clusters}-clusters"
+    write_json(given.out / f"{name}.json", asdict(card))
+    print(json.dumps(asdict(card), indent=2))
+
+
+if __name__ == "__main__":
+    main()
