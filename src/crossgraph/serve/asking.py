@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Annotated, Any
 
 from fastapi import Query as InAddress
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from crossgraph.search.query import MOST_HITS, MOST_WORDS, Query, parse_query
 from crossgraph.serve.answers import Identifier
@@ -24,12 +24,21 @@ FILTER = rf"^({_CLAUSE}( (and|or) {_CLAUSE}){{0,5}})?$"
 """Simple filters, as a pattern for programs that read OpenAPI. Parentheses, `not` and more are understood too."""
 
 
+def _few_words(text: str) -> str:
+    if len(text.split()) > MOST_WORDS or len(text) > _LETTERS:
+        raise ValueError(f"{len(text.split()):,} words in {len(text):,} letters, at most {MOST_WORDS} are read")
+    return text
+
+
+Sentence = Annotated[str, AfterValidator(_few_words)]
+
+
 class _Shared(BaseModel):
     """What every search takes."""
 
     model_config = ConfigDict(extra="forbid")
 
-    minus: Annotated[list[str], Field(max_length=20)] = Field(
+    minus: Annotated[list[Sentence], Field(max_length=20)] = Field(
         default=[], description="what must not be in it, a term each"
     )
     where: str = Field(
@@ -56,11 +65,15 @@ class _Shared(BaseModel):
 class SearchParameters(_Shared):
     """A search by words, by pictures of the library, or by a picture that was uploaded before."""
 
-    q: str = Field(
+    q: Sentence = Field(
         default="",
-        max_length=_LETTERS,
         description="a description; -word takes something out. May be left out where `like` or `picture` is given.",
-        json_schema_extra={"pattern": _SENTENCE, "minLength": 1, "examples": ["two dogs in the snow -person"]},
+        json_schema_extra={
+            "pattern": _SENTENCE,
+            "minLength": 1,
+            "maxLength": _LETTERS,
+            "examples": ["two dogs in the snow -person"],
+        },
     )
     picture: str = Field(
         default="",
@@ -72,7 +85,7 @@ class SearchParameters(_Shared):
 class SearchForm(_Shared):
     """A search by an uploaded picture, with words or without."""
 
-    q: str = Field(default="", max_length=_LETTERS, json_schema_extra={"pattern": rf"^$|{_SENTENCE}"})
+    q: Sentence = Field(default="", json_schema_extra={"pattern": rf"^$|{_SENTENCE}", "maxLength": _LETTERS})
 
 
 class LikeParameters(BaseModel):
@@ -95,8 +108,10 @@ class ExplainParameters(BaseModel):
         description="pictures, at most 200, joined by commas",
         examples=["1,2,3"],
     )
-    q: str = Field(
-        min_length=1, max_length=_LETTERS, json_schema_extra={"pattern": _SENTENCE}, description="a description"
+    q: Sentence = Field(
+        min_length=1,
+        description="a description",
+        json_schema_extra={"pattern": _SENTENCE, "maxLength": _LETTERS},
     )
 
 
@@ -106,7 +121,7 @@ class CaptionForm(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     id: Identifier | None = Field(default=None, description="a picture of the library, in place of an upload")
-    captions: Annotated[list[str], Field(max_length=2000)] = Field(
+    captions: Annotated[list[Sentence], Field(max_length=2000)] = Field(
         [], description="sentences to choose from; without any, the captions of the library"
     )
     k: int = Field(default=20, ge=1, le=MOST_HITS)
@@ -139,7 +154,6 @@ class Wish:
 
     Raises:
         FilterError: The filter cannot be read.
-        Problem: There are too many words, or nothing is asked.
     """
 
     def __init__(self, given: SearchParameters | SearchForm | None = None, q: str = "") -> None:
@@ -149,9 +163,6 @@ class Wish:
         self.minus = tuple(dict.fromkeys(term.strip() for term in (*minus, *given.minus) if term.strip()))
         self.like, self.unlike = tuple(dict.fromkeys(given.like)), tuple(dict.fromkeys(given.unlike))
         self.where: Filter | None = parse_filter(given.where) if given.where.strip() else None
-        for text in (q, *self.minus):
-            if len(text.split()) > MOST_WORDS:
-                raise Problem(422, f"a query of {len(text.split()):,} words", f"give at most {MOST_WORDS}", "words")
 
     def asks(self, has_picture: bool) -> bool:
         """Tell whether there is something to rank by.

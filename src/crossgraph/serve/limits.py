@@ -6,7 +6,6 @@ import asyncio
 import time
 
 from starlette.datastructures import Headers
-from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from crossgraph.serve.problems import Problem
@@ -80,14 +79,13 @@ class Limits:
             try:
                 message = await asyncio.wait_for(receive(), max(0.01, until - time.monotonic()))
             except TimeoutError as error:
-                raise HTTPException(408, "the request's body took too long to arrive") from error
+                raise Problem(408, "the request's body took too long to arrive", "send it again", "slow") from error
             if message["type"] == "http.request":
                 seen += len(message.get("body", b""))
                 is_whole = not message.get("more_body", False)
                 if seen > self._most:
                     await self._drain(receive)
-                    problem = self._too_large()
-                    raise HTTPException(problem.status, problem.detail)
+                    raise self._too_large()
             return message
 
         return receiving

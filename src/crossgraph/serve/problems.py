@@ -39,8 +39,8 @@ class ProblemDocument(BaseModel):
     errors: list[dict[str, str]] | None = Field(default=None, description="what is wrong with which parameter")
 
 
-class Problem(Exception):
-    """A request that is not answered as asked.
+class Problem(HTTPException):
+    """A request that is not answered as asked; raised anywhere, also while a body arrives.
 
     Args:
         status: HTTP's.
@@ -60,26 +60,24 @@ class Problem(Exception):
         headers: Mapping[str, str] | None = None,
         extra: Mapping[str, Any] | None = None,
     ) -> None:
-        super().__init__(detail)
-        self.status = status
-        self.detail = detail
+        super().__init__(status, detail, dict(headers or {}))
         self.remedy = remedy
         self.kind = kind
-        self.headers = dict(headers or {})
         self.extra = dict(extra or {})
 
     def response(self) -> Response:
         """Return it as it is sent."""
-        title = phrase(self.status)
+        status = self.status_code
+        title = phrase(status)
         document = {
             "type": f"urn:crossgraph:{self.kind or title.lower().replace(' ', '-')}",
             "title": title,
-            "status": self.status,
+            "status": status,
             "detail": " ".join(self.detail.split()),
             "remedy": " ".join(self.remedy.split()),
             **self.extra,
         }
-        return JSONResponse(document, self.status, self.headers, MEDIA_TYPE)
+        return JSONResponse(document, status, self.headers, MEDIA_TYPE)
 
 
 def phrase(status: int) -> str:
@@ -108,7 +106,7 @@ def internal() -> Problem:
 
 def unreadable(errors: Sequence[Mapping[str, Any]]) -> Problem:
     """Turn what a schema finds wrong into a problem document."""
-    found = [{"where": _where(error.get("loc", ())), "message": str(error.get("msg", ""))} for error in errors]
+    found = [{"where": _where(error.get("loc", ())), "message": _said(error)} for error in errors]
     first = found[0] if found else {"where": "", "message": "it does not fit"}
     detail = f"{first['where']}: {first['message']}" if first["where"] else first["message"]
     return Problem(422, detail, "see /api/docs for what is expected", "parameters", extra={"errors": found})
@@ -152,6 +150,12 @@ def documented(*statuses: int) -> dict[int | str, dict[str, Any]]:
         }
         for status in sorted({*always, *statuses})
     }
+
+
+def _said(error: Mapping[str, Any]) -> str:
+    if error.get("type") == "extra_forbidden":
+        return "there is no such parameter"
+    return str(error.get("msg", "")).removeprefix("Value error, ")
 
 
 def _where(location: Sequence[object]) -> str:

@@ -59,6 +59,11 @@ class MemoryStore:
         """The number of values in an index vector."""
         return self._size
 
+    def announce(self, address: str) -> None:
+        """Tell whoever else opens this store where its owner answers over HTTP."""
+        if self._place is not None:
+            self._place.announce(address)
+
     def upsert(self, points: Sequence[Point]) -> None:
         """Add pictures, or replace those with the same id; see `crossgraph.store.base.Store`."""
         vectors = unit_rows(points, self._size)
