@@ -9,6 +9,7 @@ import time
 from dataclasses import dataclass, field
 from email import message_from_bytes
 from email.policy import HTTP
+from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from io import BytesIO
 from pathlib import Path
@@ -19,8 +20,7 @@ from PIL import Image
 from references.mock_world import content, drawn, encoded, explained, probability, tokens
 
 import crossgraph
-from crossgraph.core.errors import InputError
-from crossgraph.store.filter import matches, parse_filter
+from crossgraph.store.filter import FilterError, matches, parse_filter
 
 PAGE = Path(crossgraph.__file__).parent / "serve" / "page"
 POLICY = (
@@ -41,15 +41,17 @@ class World:
     ticks: int = 30
     delay: float = 0.0
     removed: set[int] = field(default_factory=set)
+    uploads: list[bytes] = field(default_factory=list)
     asked: list[dict[str, list[str]]] = field(default_factory=list)  # the searches so far
 
 
 class Wrong(Exception):
     """An answer that is a problem document."""
 
-    def __init__(self, status: int, title: str, detail: str = "", remedy: str = "") -> None:
+    def __init__(self, status: int, detail: str, remedy: str = "", at: dict[str, int] | None = None) -> None:
         self.status = status
-        self.document = {"type": "about:blank", "title": title, "status": status, "detail": detail, "remedy": remedy}
+        title = HTTPStatus(status).phrase
+        self.document = {"title": title, "status": status, "detail": detail, "remedy": remedy, **(at or {})}
         super().__init__(title)
 
 
@@ -60,21 +62,24 @@ def search(world: World, fields: dict[str, list[str]], upload: bytes | None) -> 
     sentence, minus = fields.get("q", [""])[0], fields.get("minus", [])
     words = tokens(sentence)
     unknown = [token["text"] for token in words if not token["known"]]
+    name = fields.get("picture", [None])[0]
     if upload is not None:
         try:
             Image.open(BytesIO(upload)).load()
+            world.uploads.append(upload)
+            name = f"upload-{len(world.uploads)}"
         except OSError:
-            raise Wrong(415, "The upload is no picture.", "", "Send a JPEG, PNG or WebP.") from None
+            raise Wrong(422, "the upload: not a picture", "send a picture that opens") from None
     like = [drawn(int(number)) for number in fields.get("like", [])]
     shapes = {thing.shape for picture in like for thing in picture.things}
     try:
         where = parse_filter(fields["where"][0]) if "where" in fields else None
-    except InputError as error:
-        raise Wrong(422, "The filter cannot be read.", str(error)) from None
+    except FilterError as error:
+        raise Wrong(422, error.problem, error.remedy, {"position": error.position, "length": error.length}) from None
     found = [drawn(number) for number in range(world.pictures)]
     found = [picture for picture in found if where is None or matches(where, picture.payload)]
     found = [picture for picture in found if not shapes or shapes & picture.words]
-    if unknown and not content(sentence) and not like and upload is None:
+    if unknown and not content(sentence) and not like and name is None:
         found = []
     scored = sorted(((probability(picture, sentence, minus), -picture.id) for picture in found), reverse=True)[:1000]
     offset, k = int(fields.get("offset", ["0"])[0]), int(fields.get("k", ["20"])[0])
@@ -86,6 +91,7 @@ def search(world: World, fields: dict[str, list[str]], upload: bytes | None) -> 
         "any_good": any(value >= 0.5 for value, _ in scored),
         "total": len(scored),
         "pictures": world.pictures,
+        "picture": name,
         "timings": {"encode": 3.1, "nearest": 8.7, "rerank": 25.9, "total": 37.7},
     }
 
@@ -128,7 +134,7 @@ class Handler(BaseHTTPRequestHandler):
         given = fields.get("token", [""])[0]
         known = given == self.world.token or f"token={self.world.token}" in self.headers.get("cookie", "")
         if path.startswith("/api/") and self.world.token and not known:
-            raise Wrong(401, "A token is needed.", "", "Open the address that crossgraph serve printed.")
+            raise Wrong(401, "the token is missing", "open the address that crossgraph serve printed.")
         if path == "/api/search":
             upload = None
             if self.command == "POST":
@@ -139,7 +145,7 @@ class Handler(BaseHTTPRequestHandler):
             chosen = [explained(drawn(int(n)), sentence, self.world.boxes) for n in fields["ids"][0].split(",")]
             return self._json({"tokens": tokens(sentence), "pictures": chosen})
         if path == "/api/library":
-            job = {"job": self.world.job} if self.world.job else None
+            job = {"id": self.world.job, "state": "running"} if self.world.job else None
             return self._json({"pictures": self.world.pictures, "model": "mock", "calibrated": True, "indexing": job})
         if path == "/health":
             return self._json({"status": "ok"})
@@ -151,7 +157,7 @@ class Handler(BaseHTTPRequestHandler):
 
     def _picture(self, number: int, what: str) -> None:
         if number in self.world.removed and what == "/image":
-            raise Wrong(410, "The picture was removed.", "", "Run crossgraph index again: the library then forgets it.")
+            raise Wrong(410, f"picture {number} was moved, changed or deleted", "index its folder again")
         if what:
             body = encoded(number, 1024 if what == "/image" else 256)
             return self._send(body, "image/webp", extra={"cache-control": "max-age=31536000, immutable"})
@@ -163,12 +169,13 @@ class Handler(BaseHTTPRequestHandler):
         self.send_header("content-type", "text/event-stream")
         self.end_headers()
         for done in range(1, self.world.ticks + 1):
+            if done == self.world.ticks:
+                self.world.job = ""
             event = {"done": 40 * done, "total": 40 * self.world.ticks, "rate": 61.2, "left": self.world.ticks - done}
-            self.wfile.write(f"data: {json.dumps(event)}\n\n".encode())
+            state = "running" if self.world.job else "done"
+            self.wfile.write(f"data: {json.dumps({**event, 'state': state})}\n\n".encode())
             self.wfile.flush()
             time.sleep(0.05)
-        self.world.job = ""
-        self.wfile.write(b"event: end\ndata: {}\n\n")
 
     def _multipart(self) -> tuple[dict[str, list[str]], bytes]:
         body = self.rfile.read(int(self.headers["content-length"]))
@@ -187,7 +194,7 @@ class Handler(BaseHTTPRequestHandler):
     def _file(self, name: str, token: str) -> None:
         path = PAGE / name
         if path.suffix not in KINDS or not path.is_file():
-            raise Wrong(404, "There is no such page.")
+            raise Wrong(404, "not found")
         cookie = {"set-cookie": f"token={token}; HttpOnly; SameSite=Strict"} if token else {}
         self._send(path.read_bytes(), KINDS[path.suffix], extra=cookie)
 

@@ -7,6 +7,7 @@ import random
 import re
 from dataclasses import dataclass
 from functools import cache
+from itertools import pairwise
 from typing import Any
 
 from PIL import Image, ImageDraw
@@ -125,7 +126,7 @@ def probability(picture: Drawn, sentence: str, minus: list[str]) -> float:
     """Return how well a picture fits: the share of the words that are in it."""
     words = content(sentence)
     fit = sum(word in picture.words for word in words) / len(words) if words else 0.3
-    pairs = [(a, b) for a, b in zip(words, words[1:], strict=False) if a in COLOURS and b in SHAPES]
+    pairs = [(a, b) for a, b in pairwise(words) if a in COLOURS and b in SHAPES]
     together = all(any((t.colour, t.shape) == pair for t in picture.things) for pair in pairs)
     value = 0.03 + 0.9 * fit**2 * (1 if together else 0.5) - picture.id * 1e-5
     return round(value * (0.02 if picture.words & set(minus) else 1), 4)
@@ -135,7 +136,7 @@ def explained(picture: Drawn, sentence: str, boxes: bool) -> dict[str, Any]:
     """Return which cells met each token: those around what it names, all alike where it names nothing."""
     read = tokens(sentence)
     share = [4.0 if token["content"] else 1.0 for token in read]
-    answer = {
+    return {
         "id": picture.id,
         "score": probability(picture, sentence, []),
         "probability": probability(picture, sentence, []),
@@ -145,7 +146,6 @@ def explained(picture: Drawn, sentence: str, boxes: bool) -> dict[str, Any]:
         "boxes": [box(thing) for thing in picture.things] + [[0.0, 0.0, 1.0, 0.4]] if boxes else [],
         "weights": [_box_weights(picture, token) if boxes else weights(picture, token["text"]) for token in read],
     }
-    return answer
 
 
 def box(thing: Thing) -> list[float]:

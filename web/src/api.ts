@@ -37,6 +37,7 @@ export interface Answer {
   total: number;
   pictures: number;
   timings: Timings;
+  picture?: string | null; // what an uploaded picture is called from now on
   message?: string | null;
 }
 
@@ -72,18 +73,21 @@ export interface Details {
 }
 
 export interface Progress {
+  id: string;
+  state: "running" | "done" | "failed" | "stopped";
+  what?: string;
   done: number;
   total: number;
   rate: number;
   left: number | null;
-  state?: string;
+  problem?: string | null;
 }
 
 export interface LibraryState {
   pictures: number;
   model?: string | null;
   calibrated?: boolean;
-  indexing?: { job?: string | null; id?: string | null } | boolean | string | null;
+  indexing?: Progress | null; // the job that runs
 }
 
 /** The server's own words on what went wrong and what to do (a problem document). */
@@ -93,6 +97,7 @@ export class Problem extends Error {
     readonly title: string,
     readonly detail: string,
     readonly remedy: string,
+    readonly at: { position: number; length: number } | null = null, // in the filter
   ) {
     super(detail || title);
   }
@@ -117,7 +122,8 @@ export async function ask(url: string, init: RequestInit = {}): Promise<Response
       throw new Gone(String(error));
     }
     if (response.ok) return response;
-    if (AWAY.has(response.status)) throw new Gone(response.statusText);
+    const explains = response.headers.get("content-type")?.includes("problem+json") ?? false;
+    if (AWAY.has(response.status) && !explains) throw new Gone(response.statusText);
     if (response.status === 429 && attempt < 3) {
       await pause(Math.min(5, Number(response.headers.get("retry-after")) || 1) * 1000, signal);
       continue;
@@ -135,7 +141,9 @@ async function problemOf(response: Response): Promise<Problem> {
     // no problem document: the status has to do
   }
   const title = text(given.title) || `The server answered ${response.status}.`;
-  return new Problem(response.status, title, text(given.detail), text(given.remedy));
+  const { position, length } = given;
+  const at = typeof position === "number" ? { position, length: typeof length === "number" ? length : 1 } : null;
+  return new Problem(response.status, title, text(given.detail), text(given.remedy), at);
 }
 
 /** Ask for JSON. */

@@ -13,7 +13,7 @@ import { Indexing } from "./indexing";
 import { firstUse, problem, remarks, token, welcome } from "./notices";
 import { Panel, placeOf } from "./panel";
 import { listenForPictures, prepare } from "./picture";
-import { EMPTY, type Query, fromAddress, isEmpty, search, sentence, settle, toAddress } from "./query";
+import { EMPTY, type Query, filter, fromAddress, isEmpty, search, sentence, settle, toAddress } from "./query";
 import { type Word, group, guess } from "./words";
 
 const PAUSE = 200; // ms after the last key
@@ -76,11 +76,10 @@ export class App {
       this.chips.element,
       this.form.element,
       line,
-      this.connection.banner,
     );
     const footer = h("footer", { class: "foot" }, this.status, this.indexing.text);
     const columns = h("div", { class: "columns" }, h("div", { class: "left" }, this.main, footer), this.panel.element);
-    document.body.append(this.head.element, columns, this.veil, this.told);
+    document.body.append(this.head.element, columns, this.connection.banner, this.veil, this.told);
     listenForPictures(this.veil, (file) => void this.take(file));
     addEventListener("popstate", () => this.restore());
     addEventListener("keydown", (event) => this.key(event));
@@ -150,7 +149,7 @@ export class App {
     const picture = await prepare(file);
     if (picture) return this.change({ ...this.query, picture });
     const text = `${file.name || "What you dropped"} is no picture.`;
-    this.say(problem(new Problem(415, text, "", "JPEG, PNG, WebP, GIF and HEIC can be searched with.")));
+    this.say(problem(new Problem(415, text, "", "JPEG, PNG, WebP, GIF and HEIC can be searched with"), ""));
   }
 
   private more(id: number, less: boolean): void {
@@ -240,7 +239,7 @@ export class App {
     this.grid.replace([], 0);
     this.grid.element.hidden = true;
     const pictures = this.library?.pictures ?? 0;
-    this.status.textContent = pictures ? plural(pictures, "picture") : "";
+    this.status.textContent = "";
     if (!this.library) return;
     this.notices.replaceChildren(pictures ? welcome(pictures) : firstUse(this.indexing.running));
   }
@@ -316,7 +315,7 @@ export class App {
     if (error instanceof Gone) return this.connection.lost();
     if (!(error instanceof Problem)) throw error;
     if (error.status === 401) return this.askForToken();
-    this.say(problem(error));
+    this.say(problem(error, filter(this.query)));
   }
 
   private say(notice: HTMLElement): void {

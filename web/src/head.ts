@@ -25,7 +25,7 @@ export class Head {
     maxlength: 2000,
   });
 
-  constructor(events: HeadEvents, chips: HTMLElement, form: HTMLElement, progress: HTMLElement, banner: HTMLElement) {
+  constructor(events: HeadEvents, chips: HTMLElement, form: HTMLElement, progress: HTMLElement) {
     const file = h("input", { type: "file", accept: "image/*,.heic,.heif", hidden: true, tabindex: -1, "aria-hidden": "true" });
     const choose = h("button", { type: "button", class: "plain choose", "aria-label": "Drop, paste or choose a picture" });
     choose.append(icon(ICONS.picture), h("span", { class: "wide-only" }, "drop or paste a picture"));
@@ -52,7 +52,7 @@ export class Head {
       events.enter();
     });
     const name = h("a", { class: "brand", href: "/" }, "crossgraph");
-    this.element.append(h("div", { class: "line" }, name, box, themeButton()), chips, form, progress, banner);
+    this.element.append(h("div", { class: "line" }, name, box, themeButton()), chips, form, progress);
     new ResizeObserver(() => {
       document.documentElement.style.setProperty("--head", `${this.element.offsetHeight}px`);
     }).observe(this.element);

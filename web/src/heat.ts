@@ -87,11 +87,11 @@ function between(cells: number, size: number): [number, number, number][] {
 
 /** The ramp, as a colour to lay over the picture: a dark veil → nothing → amber → white-hot. */
 export function shade(heat: number): [number, number, number, number] {
-  const veil = VEIL * (1 - smooth(0.02, 0.42, heat));
-  const glow = 0.66 * smooth(0.16, 1, heat);
+  const veil = VEIL * (1 - smooth(0, 0.5, heat));
+  const glow = 0.66 * smooth(0.05, 0.85, heat);
   const alpha = glow + veil * (1 - glow);
   if (!alpha) return [0, 0, 0, 0];
-  const white = smooth(0.55, 1, heat);
+  const white = smooth(0.6, 1, heat);
   const part = glow / alpha;
   return [
     Math.round(mix(8, 255, part)),

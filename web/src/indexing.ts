@@ -13,17 +13,14 @@ export class Indexing {
 
   /** Follow the job the library names, if it names one. */
   follow(state: LibraryState): void {
-    const job = jobOf(state);
+    const job = state.indexing?.id;
     if (!job || job === this.job) return;
     this.source?.close();
     this.job = job;
     this.line.hidden = false;
     this.text.textContent = "indexing";
     const source = (this.source = new EventSource(`/api/jobs/${encodeURIComponent(job)}/events`));
-    const read = (event: MessageEvent<string>): void => this.show(JSON.parse(event.data) as Progress);
-    source.addEventListener("message", read);
-    source.addEventListener("progress", read);
-    for (const name of ["end", "done", "finished"]) source.addEventListener(name, () => this.stop());
+    source.addEventListener("message", (event: MessageEvent<string>) => this.show(JSON.parse(event.data) as Progress));
     source.addEventListener("error", () => {
       if (source.readyState === EventSource.CLOSED) this.stop();
     });
@@ -33,15 +30,15 @@ export class Indexing {
     return this.job !== null;
   }
 
-  private show({ done, total, rate, left, state }: Progress): void {
+  private show({ done, total, rate, left, state, what }: Progress): void {
     const share = total > 0 ? Math.min(1, done / total) : 0;
     (this.line.firstChild as HTMLElement).style.transform = `scaleX(${share})`;
     this.line.setAttribute("aria-valuenow", String(Math.round(100 * share)));
-    const parts = [`indexing ${count(done)} of ${count(total)}`];
-    if (rate > 0) parts.push(`${count(rate)} a second`);
+    const parts = [total > 0 ? `indexing ${count(done)} of ${count(total)}` : `indexing: ${what || "looking for pictures"}`];
+    if (rate >= 1) parts.push(`${count(rate)} a second`);
     if (left !== null && left !== undefined) parts.push(`${duration(left)} left`);
     this.text.textContent = parts.join(" · ");
-    if (state && !["running", "queued", "waiting", "starting"].includes(state)) this.stop();
+    if (state !== "running") this.stop();
   }
 
   private stop(): void {
@@ -53,13 +50,6 @@ export class Indexing {
     this.text.textContent = "";
     this.ended();
   }
-}
-
-function jobOf({ indexing }: LibraryState): string | null {
-  if (!indexing) return null;
-  if (typeof indexing === "string") return indexing;
-  if (typeof indexing === "object") return indexing.job ?? indexing.id ?? null;
-  return null;
 }
 
 /** Write seconds as on the page: 40 s, 12 min, 1 h 5 min. */

@@ -63,24 +63,35 @@ export function token(enter: (token: string) => Promise<boolean>): HTMLElement {
     "section",
     { class: "card" },
     h("h1", {}, "This library asks for a token"),
-    h("p", {}, "crossgraph serve printed it when it started. It is kept in this browser until you close it."),
+    h("p", {}, "crossgraph serve printed it when it started. This browser keeps it for 30 days."),
     form,
     wrong,
   );
 }
 
-/** The server could not do what was asked, in its own words. */
-export function problem(error: Problem): HTMLElement {
-  const line = h("div", { class: "notice problem", role: "alert" }, h("strong", {}, error.title));
-  if (error.detail) line.append(h("span", { class: "detail" }, error.detail));
-  if (error.remedy) line.append(h("span", {}, error.remedy));
+/** The server could not do what was asked, in its own words; of a filter, the character is shown. */
+export function problem(error: Problem, filter: string): HTMLElement {
+  const line = h("div", { class: "notice problem", role: "alert" }, h("strong", {}, sentence(error.detail || error.title)));
+  if (error.at) {
+    const { position, length } = error.at;
+    const [before, at] = [filter.slice(0, position), filter.slice(position, position + length)];
+    const rest = filter.slice(position + length);
+    line.append(h("code", { class: "detail" }, before, h("mark", {}, at || " "), rest));
+  }
+  if (error.remedy) line.append(h("span", {}, sentence(error.remedy)));
   return line;
 }
 
+/** Begin large and end with a full stop. */
+const sentence = (text: string): string =>
+  text && text.charAt(0).toUpperCase() + text.slice(1) + (/[.!?…:]$/.test(text) ? "" : ".");
+
 /** Remarks above the pictures: unknown words, no good match, whatever else the server says. */
 export function remarks(answer: Answer): HTMLElement[] {
+  const { message } = answer;
+  if (!answer.hits.length && message) return [h("p", { class: "notice" }, message)];
   const made: Part[] = [unknown(answer), noMatch(answer)];
-  if (answer.message && !made[0] && !made[1]) made.push(h("p", { class: "notice" }, answer.message));
+  if (message && !answer.unknown.length) made.push(h("p", { class: "notice" }, message));
   return made.filter((part) => part !== null);
 }
 
@@ -91,8 +102,8 @@ function unknown({ unknown: words, hits }: Answer): Part {
   return h("p", { class: "notice" }, `The model does not know ${named}. ${rest}`);
 }
 
-function noMatch({ any_good, hits, pictures }: Answer): Part {
-  if (any_good && hits.length) return null;
+function noMatch({ any_good, hits, pictures, unknown: words }: Answer): Part {
+  if ((any_good && hits.length) || (words.length && !hits.length)) return null;
   const line = h("p", { class: "notice" });
   if (hits.length) {
     line.append(h("strong", {}, "No good match"), ` among ${plural(pictures, "picture")}. These are the nearest.`);

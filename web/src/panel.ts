@@ -21,6 +21,8 @@ export interface Why {
   heat(word: Word): Float32Array | null;
 }
 
+const TOUCH = matchMedia("(hover: none)").matches;
+
 interface WordRow {
   button: HTMLButtonElement;
   bar: HTMLElement;
@@ -130,8 +132,8 @@ export class Panel {
 
   private fail(problem: Problem): void {
     const removed = problem.status === 410 || problem.status === 404;
-    const title = removed ? "This picture was removed since it was indexed." : problem.title;
-    const remedy = problem.remedy || (removed ? "crossgraph index forgets it, or finds where it went." : problem.detail);
+    const title = removed ? "This picture was moved, changed or removed since it was indexed." : `${problem.message}.`;
+    const remedy = removed ? "Index again, and the library finds where it went or forgets it: crossgraph index" : problem.remedy;
     this.problem.replaceChildren(h("strong", {}, title), " ", remedy);
     this.problem.hidden = false;
     this.stage.classList.toggle("lost", removed);
@@ -262,7 +264,7 @@ export class Panel {
     });
     this.list.classList.remove("meeting");
     const whole = picture.global > 0.005 ? ` The picture as a whole has ${percent(picture.global)}.` : "";
-    this.note.textContent = `Each word's share of the score.${whole} Point at the picture to see which words met a region.`;
+    this.note.textContent = `Each word's share of the score.${whole} ${TOUCH ? "Touch" : "Point at"} the picture to see which words met a region.`;
   }
 }
 

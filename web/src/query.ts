@@ -1,6 +1,6 @@
 // What is asked for: its form in the address bar and its form for the server.
 
-import { type Answer, ask, get } from "./api";
+import { type Answer, Problem, ask, get } from "./api";
 import type { Dropped } from "./picture";
 
 export interface Query {
@@ -16,6 +16,7 @@ export const EMPTY: Query = { text: "", minus: [], where: [], like: [], unlike: 
 
 const MINUS = /(^|\s)-(?:"([^"]*)"?|([^\s"-]\S*))/g;
 const dropped = new Map<string, Dropped>(); // pictures of this visit, so that going back finds them
+const kept = new Map<string, string>(); // what the server calls them
 
 /** Take `-word` and `-"two words"` out of a text: what is left, and what is not wanted. */
 export function split(text: string): { words: string; minus: string[] } {
@@ -45,8 +46,11 @@ export const sentence = (query: Query): string => split(query.text).words;
 export const unwanted = (query: Query): string[] => unique([...query.minus, ...split(query.text).minus]);
 
 /** Tell whether there is nothing to search for. A filter or a minus alone says nothing to rank by. */
-export const isEmpty = (query: Query): boolean =>
-  !sentence(query) && !query.picture && !query.like.length && !query.unlike.length && !query.where.length;
+export const isEmpty = (query: Query): boolean => !sentence(query) && !query.picture && !query.like.length;
+
+/** The filter that the server gets. */
+export const filter = ({ where }: Query): string =>
+  where.map((clause) => (where.length > 1 ? `(${clause})` : clause)).join(" and ");
 
 /** Write a query as the page's address. */
 export function toAddress(query: Query, open: number | null): string {
@@ -87,17 +91,27 @@ export async function search(query: Query, k: number, offset: number, signal: Ab
   const words = sentence(query);
   if (words) fields.push(["q", words]);
   for (const word of unwanted(query)) fields.push(["minus", word]);
-  const clauses = query.where.map((clause) => (query.where.length > 1 ? `(${clause})` : clause));
-  if (clauses.length) fields.push(["where", clauses.join(" and ")]);
+  if (query.where.length) fields.push(["where", filter(query)]);
   for (const id of query.like) fields.push(["like", String(id)]);
   for (const id of query.unlike) fields.push(["unlike", String(id)]);
   fields.push(["k", String(k)], ["offset", String(offset)]);
   if (!query.picture) return get<Answer>(`/api/search?${new URLSearchParams(fields)}`, signal);
+  fields.push(["picture_weight", String(query.picture.weight)]);
+  const name = kept.get(query.picture.key);
+  if (name) {
+    try {
+      return await get<Answer>(`/api/search?${new URLSearchParams([...fields, ["picture", name]])}`, signal);
+    } catch (error) {
+      if (!(error instanceof Problem && error.status === 404)) throw error;
+      kept.delete(query.picture.key); // the server has let go of it: it is sent again
+    }
+  }
   const form = new FormData();
-  for (const [name, value] of fields) form.append(name, value);
-  form.append("picture_weight", String(query.picture.weight));
+  for (const [field, value] of fields) form.append(field, value);
   form.append("picture", query.picture.sent, query.picture.name);
-  return (await (await ask("/api/search", { method: "POST", body: form, signal })).json()) as Answer;
+  const answer = (await (await ask("/api/search", { method: "POST", body: form, signal })).json()) as Answer;
+  if (answer.picture) kept.set(query.picture.key, answer.picture);
+  return answer;
 }
 
 const unique = <T>(values: T[]): T[] => [...new Set(values)];
