@@ -20,7 +20,7 @@ def index(
     model: Path | None = None,
     store: str | None = None,
     exclude: list[str] | None = None,
-    codes: Literal["float16", "int8"] = "float16",
+    codes: Literal["float16", "int8"] | None = None,
     keep_features: bool = False,
     reencode: bool = False,
     watch: bool = False,
@@ -38,8 +38,8 @@ def index(
         library: Its folder; $CROSSGRAPH_LIBRARY, or one in your home folder.
         model: A bundle or run for a new library; else $CROSSGRAPH_MODEL, or what 'make demo' left here.
         store: Engine of a new library: edge, memory, or a Qdrant server as http://host:6333.
-        exclude: Names or paths to pass over, with * and ?.
-        codes: How a new library keeps region codes; int8 takes half the room and loses a little.
+        exclude: Names or paths to pass over, with * and ?; the library remembers them (--exclude '' forgets).
+        codes: How a new library keeps region codes (float16); int8 takes half the room and loses a little.
         keep_features: Keep region features too, so that another model can encode without reading pictures.
         reencode: Encode everything anew by --model.
         watch: Stay, and index what changes.
@@ -58,20 +58,20 @@ def index(
         batch_size=batch_size,
         workers=workers,
         max_megapixels=max_megapixels,
-        exclude=tuple(exclude or ()),
+        exclude=None if exclude is None else tuple(exclude),
         keep_features=keep_features,
         codes=codes,
     )
     with Library(folder, create=_is_new(folder, pictures, model)) as opened:
         with TaskProgress() as progress:
-            _settle_model(opened, model, store, reencode, progress.report)
             try:
+                _settle_model(opened, model, store, reencode, progress.report)
                 outcome = index_pictures(opened, pictures or [], settings, progress.report)
             except KeyboardInterrupt:
                 raise KeyboardInterrupt("what was reported is kept; the same command goes on from there") from None
         _tell(opened, outcome)
         if watch:
-            _watch(opened, pictures or list(opened.manifest.roots().values()), settings)
+            watch_roots(opened, pictures or list(opened.manifest.roots().values()), settings)
 
 
 def _is_new(folder: Path, pictures: list[Path] | None, model: Path | None) -> bool:
@@ -93,11 +93,13 @@ def _settle_model(library: Library, model: Path | None, store: str | None, reenc
     from crossgraph.bundle.folder import load_bundle
     from crossgraph.core.errors import InputError
     from crossgraph.library.indexer import choose_model
-    from crossgraph.library.maintenance import reencode as encode_anew
+    from crossgraph.library.lock import writing
+    from crossgraph.library.reencoding import reencode as encode_anew
 
     if not library.has_model:
         chosen = choose_model(model, library.folder, os.environ.get("CROSSGRAPH_MODEL"))
-        library.adopt(chosen, store)
+        with writing(library.folder):
+            library.adopt(chosen, store)
         return
     if store is not None and store != library.engine:
         raise InputError(
@@ -133,29 +135,50 @@ def _tell(library: Library, outcome: Outcome) -> None:
         "left out": len(outcome.broken),
     }
     said = ", ".join(f"{count:,} {what}" for what, count in parts.items() if count) or "nothing new"
-    rate = f", {outcome.added / outcome.seconds:.0f} a second" if outcome.added and outcome.seconds else ""
+    encoded = outcome.added + outcome.updated
+    rate = f", {encoded / outcome.seconds:.0f} a second" if encoded and outcome.seconds else ""
     print(f"{library.folder}: {outcome.pictures:,} pictures ({said}; {outcome.seconds:.1f} s{rate})")
 
 
-def _watch(library: Library, roots: list[Path], settings: Settings) -> None:
+def watch_roots(library: Library, roots: list[Path], settings: Settings) -> None:
+    """Index what changes, until Ctrl-C; between the runs nothing is held that another command needs."""
     import sys
 
     from crossgraph.core.errors import InputError
     from crossgraph.library.indexer import index_pictures
+    from crossgraph.vision.region_encoder import load_region_encoder
 
     try:
         from watchfiles import watch
     except ImportError as error:
         raise InputError("--watch needs the package watchfiles", "pip install 'crossgraph[search]'") from error
+    encoder = load_region_encoder(library.bundle.region_encoder)
+    own = library.folder.resolve()
     print("watching for changes; Ctrl-C ends it", file=sys.stderr)
+    library.close_store()
+    begun = False
     try:
-        for _ in watch(*roots, debounce=2000, raise_interrupt=True):
+        changes = watch(
+            *roots,
+            watch_filter=lambda _, path: not Path(path).is_relative_to(own),  # or it would wake itself
+            debounce=2000,
+            rust_timeout=1000,
+            yield_on_timeout=True,
+            raise_interrupt=True,
+        )
+        for some in changes:
+            if not some and begun:
+                continue
+            begun = True  # the first round also finds what changed before the watching began
             try:
-                outcome = index_pictures(library, roots, settings)
+                outcome = index_pictures(library, roots, settings, encoder=encoder)
             except InputError as error:
                 print(f"crossgraph index: {error}", file=sys.stderr)
                 continue
+            finally:
+                library.close_store()
             if outcome.added or outcome.removed or outcome.updated or outcome.renamed:
                 _tell(library, outcome)
+                sys.stdout.flush()
     except KeyboardInterrupt:
         raise KeyboardInterrupt("the library is up to date") from None

@@ -11,16 +11,24 @@ import torch
 from crossgraph.core.types import Regions
 from crossgraph.library.library import Library
 from crossgraph.library.manifest import Place
-from crossgraph.library.records import Shards
+from crossgraph.library.records import Shards, are_whole, checksums
+
+KEY = "features"
+"""What the manifest remembers the layout under."""
 
 
 @dataclass(frozen=True)
 class FeatureLayout:
-    """What a record of features holds: regions, feature width, and whether there are boxes."""
+    """What a record of features holds: regions, feature width, whether there are boxes; and which files count."""
 
     regions: int
     width: int
     boxes: int
+    generation: int = 0
+
+    def to_text(self) -> str:
+        """Return it as the manifest remembers it."""
+        return f"{self.regions} {self.width} {self.boxes} {self.generation}"
 
     @property
     def dtype(self) -> np.dtype[np.void]:
@@ -29,7 +37,8 @@ class FeatureLayout:
             ("features", "<f2", (self.regions, self.width)),
             ("mask", "?", (self.regions,)),
         ]
-        return np.dtype(fields + ([("boxes", "<f4", (self.regions, 4))] if self.boxes else []))
+        boxes: list[tuple[str, str, tuple[int, ...]]] = [("boxes", "<f4", (self.regions, 4))] if self.boxes else []
+        return np.dtype([*fields, *boxes, ("checksum", "<u4", ())])
 
 
 class FeatureFiles:
@@ -42,36 +51,60 @@ class FeatureFiles:
     def __init__(self, library: Library) -> None:
         self._library = library
 
-    def append(self, batches: Sequence[Regions]) -> list[tuple[int, int]]:
-        """Write the features of some pictures; return shard and row of each."""
-        manifest = self._library.manifest
-        first = batches[0]
-        _, count, width = first.features.shape
-        layout = FeatureLayout(count, width, int(first.boxes is not None))
-        manifest.remember({"features": f"{layout.regions} {layout.width} {layout.boxes}"})
-        records = np.concatenate([_pack(layout, regions) for regions in batches])
-        query = "SELECT feature_shard, max(feature_row) FROM pictures WHERE feature_shard IS NOT NULL "
-        last = manifest.connection.execute(
-            query + "GROUP BY feature_shard ORDER BY feature_shard DESC LIMIT 1"
-        ).fetchone()
-        after = Place(0, last[0], last[1] + 1) if last else Place(0, 0, 0)
-        shards = Shards(self._library.folder / "features", layout.dtype)
-        return [(place.shard, place.row) for place in shards.append(records, after)]
+    @property
+    def layout(self) -> FeatureLayout | None:
+        """What the kept features look like; None where none are kept."""
+        remembered = self._library.manifest.meta(KEY)
+        return FeatureLayout(*(int(number) for number in remembered.split())) if remembered else None
+
+    def shards(self, layout: FeatureLayout) -> Shards:
+        """Return the files."""
+        return Shards(self._library.folder / "features", layout.dtype)
+
+    def append(self, batches: Sequence[Regions]) -> list[Place]:
+        """Write the features of some pictures behind those that the manifest knows; return where each lies."""
+        manifest, before = self._library.manifest, self.layout
+        layout = layout_of(batches[0], before.generation if before else 0)
+        if before is None:
+            manifest.remember({KEY: layout.to_text()})
+        query = (
+            "SELECT feature_shard, max(feature_row) FROM pictures WHERE feature_shard IS NOT NULL "
+            "GROUP BY feature_shard ORDER BY feature_shard DESC LIMIT 1"
+        )
+        last = manifest.connection.execute(query).fetchone()
+        after = Place(layout.generation, last[0], last[1] + 1) if last else Place(layout.generation, 0, 0)
+        return self.shards(layout).append(pack_features(layout, batches), after)
+
+    def places(self, ids: Sequence[int]) -> dict[int, Place]:
+        """Return where the kept features of some pictures lie; pictures without are left out."""
+        layout = self.layout
+        if layout is None:
+            return {}
+        query = "SELECT feature_shard, feature_row FROM pictures WHERE id = ? AND feature_shard IS NOT NULL"
+        rows = {number: self._library.manifest.connection.execute(query, (number,)).fetchone() for number in ids}
+        return {number: Place(layout.generation, row[0], row[1]) for number, row in rows.items() if row}
 
     def read(self, ids: Sequence[int]) -> dict[int, Regions]:
-        """Return the kept features of some pictures, each as regions of one picture; others are left out."""
-        remembered = self._library.manifest.meta("features")
-        if not remembered:
+        """Return the kept features of some pictures, each as regions of one picture; those without are left out."""
+        layout, places = self.layout, self.places(ids)
+        if layout is None or not places:
             return {}
-        layout = FeatureLayout(*(int(number) for number in remembered.split()))
-        shards = Shards(self._library.folder / "features", layout.dtype)
-        found: dict[int, Regions] = {}
-        query = "SELECT feature_shard, feature_row FROM pictures WHERE id = ? AND feature_shard IS NOT NULL"
-        for number in ids:
-            row = self._library.manifest.connection.execute(query, (number,)).fetchone()
-            if row is not None:
-                found[number] = _unpack(layout, shards.read([Place(0, row[0], row[1])]))
-        return found
+        records = self.shards(layout).read(list(places.values()))
+        good = are_whole(records)
+        return {number: _unpack(layout, records[row : row + 1]) for row, number in enumerate(places) if good[row]}
+
+
+def layout_of(regions: Regions, generation: int) -> FeatureLayout:
+    """Return the layout that fits some features."""
+    _, count, width = regions.features.shape
+    return FeatureLayout(count, width, int(regions.boxes is not None), generation)
+
+
+def pack_features(layout: FeatureLayout, batches: Sequence[Regions]) -> np.ndarray:
+    """Return features as records."""
+    records = np.concatenate([_pack(layout, regions) for regions in batches])
+    records["checksum"] = checksums(records)
+    return records
 
 
 def _pack(layout: FeatureLayout, regions: Regions) -> np.ndarray:

@@ -8,6 +8,7 @@ other.
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -19,16 +20,17 @@ import torch
 
 from crossgraph.core.errors import InputError
 from crossgraph.data.near_duplicates import group_alike
+from crossgraph.library.captions import attach
 from crossgraph.library.library import Library
 from crossgraph.library.lock import writing
-from crossgraph.library.manifest import now
-from crossgraph.library.photo import heif_is_read
+from crossgraph.library.manifest import KnownFile, now
 from crossgraph.library.reading import Read, read_file
 from crossgraph.library.records import Kind
-from crossgraph.library.scan import Found, check_roots, scan_root
+from crossgraph.library.roots import choose_roots, taken_out
+from crossgraph.library.scan import Found, scan_root
 from crossgraph.library.writing import Step, Writer
-from crossgraph.vision.pictures import DEFAULT_MEGAPIXELS, PictureLoader
-from crossgraph.vision.region_encoder import RegionEncoder, load_region_encoder
+from crossgraph.vision.pictures import DEFAULT_MEGAPIXELS, PictureLoader, heif_is_read
+from crossgraph.vision.region_encoder import RegionEncoder, load_region_encoder, picture_loader
 
 Report = Callable[[str, int, int], None]
 
@@ -41,9 +43,10 @@ class Settings:
         batch_size: Pictures a forward pass of the region encoder.
         workers: Threads that read and decode.
         max_megapixels: Larger pictures are listed as broken.
-        exclude: Patterns of names and paths below a root to pass over.
+        exclude: Patterns of names and paths below a root to pass over; the library remembers them. None takes
+            those remembered.
         keep_features: Whether region features are kept for a later model.
-        codes: How codes are stored in a new library.
+        codes: How codes are stored in a new library; None is float16, or whatever an older library has.
         step: Pictures that are committed together.
         seconds: A step is committed at least so often.
         allow_empty: Whether a root that has lost all of its pictures is believed.
@@ -52,9 +55,9 @@ class Settings:
     batch_size: int = 8
     workers: int = 3
     max_megapixels: float = DEFAULT_MEGAPIXELS
-    exclude: tuple[str, ...] = ()
+    exclude: tuple[str, ...] | None = None
     keep_features: bool = False
-    codes: Kind = "float16"
+    codes: Kind | None = None
     step: int = 64
     seconds: float = 2.0
     allow_empty: bool = False
@@ -73,12 +76,12 @@ class Outcome:
     """What an indexing run did.
 
     Attributes:
-        added: Pictures of new content.
-        renamed: Files of known content in new places: renames and copies.
+        added: New files of new content.
+        renamed: New files of known content: renames and copies.
         updated: Files whose content changed.
         removed: Files that are gone.
-        unchanged: Files that were not read again.
-        broken: (path, reason) of files that cannot be used.
+        unchanged: Files that are as before.
+        broken: (path, reason) of files and folders that cannot be used.
         pictures: In the library afterwards.
         seconds: Spent reading and encoding.
     """
@@ -104,7 +107,7 @@ def index_pictures(
 
     Args:
         library: With a model.
-        roots: Folders; none takes the library's own.
+        roots: Folders; none takes the library's own, of which one that is not there now is passed over.
         settings: How.
         report: Told of progress; what it was told of is on disk.
         encoder: In place of the one that the model names.
@@ -113,17 +116,20 @@ def index_pictures(
         InputError: A root is missing or suddenly empty, another process writes, or the disk is full.
     """
     settings = settings or Settings()
-    known = list(library.manifest.roots().values())
-    real = check_roots(roots or known)
-    if not real:
-        raise InputError(f"{library.folder}: has no folder of pictures yet", "name one: crossgraph index PICTURES")
-    inner = [root for root in real if any(root != other and root.is_relative_to(other) for other in known)]
-    for root in inner:
-        if root not in known:
-            real.remove(root)
-            real.append(next(other for other in known if root.is_relative_to(other)))
+    if library.manifest.meta("layout") and settings.codes not in (None, library.layout.kind):
+        raise InputError(
+            f"--codes {settings.codes}: {library.folder} keeps codes as {library.layout.kind}",
+            "leave --codes out, or index into a new library",
+        )
     with writing(library.folder):
-        return _Run(library, settings, report, encoder).go(list(dict.fromkeys(real)))
+        real, absent = choose_roots(library.manifest, roots)
+        if not real:
+            first = next(iter(absent), None)
+            problem = f"{first[0]}: {first[1]}" if first else f"{library.folder}: has no folder of pictures yet"
+            raise InputError(problem, "mount it" if first else "name one: crossgraph index PICTURES")
+        run = _Run(library, settings, report, encoder)
+        run.outcome.broken += absent
+        return run.go(real, bool(roots))
 
 
 class _Run:
@@ -133,54 +139,75 @@ class _Run:
         self.library, self.settings, self.report = library, settings, report
         self.encoder = encoder or load_region_encoder(library.bundle.region_encoder)
         self.outcome = Outcome()
-        self.writer = Writer(library, settings.keep_features, settings.codes)
+        self.writer = Writer(library, settings.keep_features, settings.codes or "float16")
         self.heif = heif_is_read()
+        self.before: dict[str, KnownFile] = {}  # what was known of the files to be read
         self.seen: set[str] = set()  # contents that this run has encoded
 
-    def go(self, roots: Sequence[Path]) -> Outcome:
+    def go(self, roots: Sequence[Path], named: bool) -> Outcome:
         begun = time.monotonic()
         self.writer.repair(self.report)
-        todo: list[tuple[int, Found, bool]] = []
+        exclude = self._excluded()
+        todo: list[tuple[int, Found]] = []
         gone: list[str] = []
-        for root in roots:
-            number = self.library.manifest.add_root(root)
-            for file, is_new in self._changed(root, number, gone):
-                todo.append((number, file, is_new))
+        numbers = {self.library.manifest.add_root(root): root for root in roots}
+        for number, root in numbers.items():
+            todo += ((number, file) for file in self._changed(root, number, exclude, gone, named))
         self._encode(todo)
         self.outcome.removed = len(gone)
         self.writer.forget(gone)
-        if self.outcome.added or gone or self.outcome.updated:
+        for number, root in numbers.items():
+            changed, notes = attach(self.library.manifest, number, root)
+            self.outcome.broken += notes
+            self.writer.upsert(changed)
+        if todo or gone:
             self._group()
-        self.library.manifest.remember({"indexed": now()})
+        values = {"indexed": now(), "max_megapixels": f"{self.settings.max_megapixels:g}"}
+        self.library.manifest.remember(values)
         self.writer.finish(self.report)
         self.outcome.pictures = self.library.count()
         self.outcome.seconds = time.monotonic() - begun
         return self.outcome
 
-    def _changed(self, root: Path, number: int, gone: list[str]) -> Iterator[tuple[Found, bool]]:
-        """Yield a root's files that must be read, and whether their path is new; collect those that are gone."""
-        scan = scan_root(root, self.settings.exclude, self.library.folder.resolve(), self.heif)
-        known = self.library.manifest.files(number)
-        if known and not scan.files and not self.settings.allow_empty:
-            raise InputError(
-                f"{root}: holds no picture any more, the library has {len(known):,} from it",
-                "mount it; or if they are really gone: crossgraph library remove FOLDER",
-            )
+    def _excluded(self) -> list[str]:
+        manifest = self.library.manifest
+        if self.settings.exclude is not None:
+            manifest.remember({"exclude": json.dumps([pattern for pattern in self.settings.exclude if pattern])})
+        return json.loads(manifest.meta("exclude", "[]"))
+
+    def _changed(
+        self, root: Path, number: int, exclude: Sequence[str], gone: list[str], named: bool
+    ) -> Iterator[Found]:
+        """Yield a root's files that must be read; collect those that are gone."""
+        manifest = self.library.manifest
+        scan = scan_root(root, exclude, [self.library.folder, *taken_out(manifest)], self.heif)
+        known = manifest.files(number)
         self.outcome.broken += scan.notes
+        if known and not scan.files and not self.settings.allow_empty:
+            said = f"holds no picture any more, the library has {len(known):,} from it"
+            if named:
+                remedy = f"mount it; or if they are really gone: crossgraph library remove '{root}'"
+                raise InputError(f"{root}: {said}", remedy)
+            self.outcome.broken.append((str(root), f"folder: {said}, which stay"))
+            return
         found = {file.path for file in scan.files}
-        gone += [path for path in known if path not in found]
+        unread = tuple(f"{folder.rstrip('/')}/" for folder in scan.unread)
+        gone += [path for path in known if path not in found and not path.startswith(unread)]
+        same_limit = manifest.meta("max_megapixels") == f"{self.settings.max_megapixels:g}"
         for file in scan.files:
             before = known.get(file.path)
-            if before and (before.size, before.modified) == (file.size, file.modified):
+            is_same = before is not None and (before.size, before.modified) == (file.size, file.modified)
+            if before is not None and is_same and (same_limit or "--max-megapixels" not in before.broken):
                 self.outcome.unchanged += 1
             else:
-                yield file, before is None
+                if before is not None:
+                    self.before[file.path] = before
+                yield file
 
-    def _encode(self, todo: Sequence[tuple[int, Found, bool]]) -> None:
+    def _encode(self, todo: Sequence[tuple[int, Found]]) -> None:
         """Read, encode and commit files in order."""
         step, begun, done = Step(), time.monotonic(), 0
         waiting: list[tuple[int, Read]] = []
-        is_new = {file.path: new for _, file, new in todo}
 
         def encode() -> None:
             if waiting:
@@ -192,11 +219,12 @@ class _Run:
         def commit() -> None:
             nonlocal step, begun
             encode()
-            self._count(self.writer.commit(step), step, is_new)
+            self.writer.commit(step)
+            self._count(step)
             step, begun = Step(), time.monotonic()
             self.report("indexing", done, len(todo))
 
-        with PictureLoader(self.encoder.image_size, self.settings.max_megapixels) as loader:
+        with picture_loader(self.encoder, self.settings.max_megapixels) as loader:
             for root, read in self._read_ahead(todo, loader):
                 done += 1
                 if read.photo is None:
@@ -212,20 +240,30 @@ class _Run:
                     commit()
             commit()
 
-    def _count(self, added: int, step: Step, is_new: dict[str, bool]) -> None:
-        self.outcome.added += added
-        self.outcome.broken += step.broken()
-        changed = sum(not is_new[path] for path in step.paths())
-        self.outcome.updated += changed
-        self.outcome.renamed += max(0, len(step) - added - changed - len(step.broken()))
+    def _count(self, step: Step) -> None:
+        outcome = self.outcome
+        outcome.broken += step.broken()
+        fresh = {read.file.path for _, read in step.fresh}
+        for _, read in step.all():
+            before = self.before.get(read.file.path)
+            if read.broken:
+                continue
+            if before is None and read.file.path in fresh:
+                outcome.added += 1
+            elif before is None:
+                outcome.renamed += 1
+            elif read.picture == before.picture:
+                outcome.unchanged += 1
+            else:
+                outcome.updated += 1
 
-    def _read_ahead(self, todo: Sequence[tuple[int, Found, bool]], loader: PictureLoader) -> Iterator[tuple[int, Read]]:
+    def _read_ahead(self, todo: Sequence[tuple[int, Found]], loader: PictureLoader) -> Iterator[tuple[int, Read]]:
         """Read files in order, some of them ahead, by threads: Pillow decodes outside the interpreter's lock."""
         pool = ThreadPoolExecutor(self.settings.workers, thread_name_prefix="picture")
         waiting: list[tuple[int, Future[Read]]] = []
         size, cap = self.encoder.image_size, self.settings.max_megapixels
         try:
-            for root, file, _ in todo:
+            for root, file in todo:
                 waiting.append((root, pool.submit(read_file, self.library, file, loader, size, cap)))
                 if len(waiting) > self.settings.batch_size + 2 * self.settings.workers:
                     first, future = waiting.pop(0)

@@ -1,7 +1,7 @@
 """A picture library on disk: manifest, codes, thumbnails, nearest neighbours, and the model that made them.
 
 manifest.sqlite   which pictures there are, and where (the truth)
-model/            the bundle or run that the codes belong to
+model/            the bundle or run that the codes belong to; model-NNN/ after another has taken its place
 codes/            one record a picture: index vector and region codes
 features/         region features, where they were to be kept
 thumbnails/       WebP, by content
@@ -30,8 +30,11 @@ from crossgraph.library.manifest import Manifest, Picture
 from crossgraph.library.records import Layout, Shards, unpack
 from crossgraph.scoring.engine import choose_device
 from crossgraph.store import Point, Store, open_store
+from crossgraph.store.place import OwnedError
 
 ENGINE = "edge"
+STALE = "stale_store"
+"""Remembered while the store holds the vectors of an earlier model."""
 _POINTS = 512
 
 
@@ -92,10 +95,10 @@ class Library:
             raise InputError(
                 f"{self.folder}: is empty", "fill it with: crossgraph index PICTURES --model RUN-or-BUNDLE"
             )
-        bundle = load_bundle(self.folder / "model").to(choose_device("auto"))
+        bundle = load_bundle(self.model_folder).to(choose_device("auto"))
         if bundle.fingerprint != self.manifest.meta("fingerprint"):
             raise InputError(
-                f"{self.folder / 'model'}: is not the model that the codes were made by",
+                f"{self.model_folder}: is not the model that the codes were made by",
                 "put it back, or encode anew with: crossgraph index --reencode --model RUN-or-BUNDLE",
             )
         return bundle
@@ -104,6 +107,11 @@ class Library:
     def model_name(self) -> str:
         """What its model was called where it came from."""
         return self.manifest.meta("model_name", "model")
+
+    @property
+    def model_folder(self) -> Path:
+        """Where the copy of its model lies."""
+        return self.folder / self.manifest.meta("model_folder", "model")
 
     @property
     def layout(self) -> Layout:
@@ -139,22 +147,50 @@ class Library:
         """Nearest neighbours, opened when first asked for.
 
         Raises:
-            InputError: It is another process's, is down, or holds vectors of another size.
+            InputError: It is another process's, is down, or holds the vectors of an earlier model.
         """
         if self._store is None:
-            is_remote = "://" in self.engine
-            self._store = open_store(self.engine, None if is_remote else self.folder / "store", self.layout.index)
+            if self.store_is_stale:
+                raise InputError(
+                    f"{self.folder}: its neighbours are an earlier model's", "run: crossgraph library rebuild"
+                )
+            self._store = self._open_store()
         return self._store
 
-    def close_store(self, drop: bool = False) -> None:
-        """Give the store back; drop it where it is to be made anew."""
-        if drop and "://" in self.engine:
-            self.store.delete(list(self.store.ids()))
+    @property
+    def store_is_stale(self) -> bool:
+        """Whether a kill has left the store with the vectors of an earlier model."""
+        return bool(self.manifest.meta(STALE))
+
+    def close_store(self) -> None:
+        """Give the store back; it is opened again when asked for."""
         if self._store is not None:
             self._store.close()
             self._store = None
-        if drop:
-            shutil.rmtree(self.folder / "store", ignore_errors=True)
+
+    def drop_store(self) -> None:
+        """Throw the store away, and open an empty one.
+
+        Raises:
+            InputError: It is another process's, or is down.
+        """
+        try:
+            if self._store is None:
+                self._store = self._open_store()
+        except OwnedError:
+            raise
+        except InputError:
+            if "#" in self.engine:
+                raise  # else a broken store is no loss: the next one gets another name
+        drop = getattr(self._store, "drop", None)
+        if drop is not None:
+            drop()
+        self.close_store()
+        shutil.rmtree(self.folder / "store", ignore_errors=True)
+        self._store = self._open_store()
+
+    def _open_store(self) -> Store:
+        return open_store(self.engine, self.folder / "store", self.layout.index)
 
     def adopt(self, model: Path, engine: str | None = None) -> None:
         """Take a bundle or run as the library's model, copied into it.
@@ -164,7 +200,12 @@ class Library:
         """
         bundle = load_bundle(model)
         copy_model(bundle, self.folder / "model")
-        values = {"fingerprint": bundle.fingerprint, "model_name": bundle.name, "region_encoder": bundle.region_encoder}
+        values = {"model_folder": "model"}
+        values |= {
+            "fingerprint": bundle.fingerprint,
+            "model_name": bundle.name,
+            "region_encoder": bundle.region_encoder,
+        }
         if engine is not None:
             values["store"] = engine
         self.manifest.remember(values)
@@ -208,7 +249,13 @@ class Library:
         missing = [number for number in ids if number not in places]
         if missing:
             raise InputError(f"picture {missing[0]}: has no codes", "run: crossgraph library verify")
-        return self.shards.read([places[number] for number in ids])
+        try:
+            return self.shards.read([places[number] for number in ids])
+        except InputError:  # another process may just have compacted
+            again = self.manifest.places(ids)
+            if again == places:
+                raise
+            return self.shards.read([again[number] for number in ids])
 
     def thumbnail(self, sha256: str) -> Path:
         """Return where a content's thumbnail lies."""
@@ -244,8 +291,9 @@ class Library:
             "bytes_per_picture": record,
             "bytes": {
                 name: _size(self.folder / name)
-                for name in ("manifest.sqlite", "codes", "features", "thumbnails", "store", "model")
-            },
+                for name in ("manifest.sqlite", "codes", "features", "thumbnails", "store")
+            }
+            | {"model": _size(self.model_folder)},
             "indexed": self.manifest.meta("indexed") or None,
         }
 

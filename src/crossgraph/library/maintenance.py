@@ -1,34 +1,31 @@
-"""What keeps a library in shape: checked, mended, rebuilt, compacted, moved to another model, taken out."""
+"""What keeps a library in shape: checked, mended, rebuilt, compacted, taken out of, told about."""
 
 from __future__ import annotations
 
 import contextlib
 import csv
+import hashlib
 import io
 import json
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
-from crossgraph.bundle.folder import load_bundle
 from crossgraph.core.errors import InputError
-from crossgraph.core.types import Regions
 from crossgraph.files import write_text
-from crossgraph.library.features import FeatureFiles
-from crossgraph.library.library import Library, copy_model
+from crossgraph.library.features import KEY, FeatureFiles
+from crossgraph.library.library import Library
 from crossgraph.library.lock import writing
 from crossgraph.library.manifest import Picture, Place
-from crossgraph.library.photo import heif_is_read, read_photo
+from crossgraph.library.photo import read_photo
 from crossgraph.library.reading import put_thumbnail
-from crossgraph.library.records import Layout, Shards, pack
-from crossgraph.library.writing import Writer, sync_store
-from crossgraph.scoring.engine import choose_device
-from crossgraph.vision.pictures import DEFAULT_MEGAPIXELS, BrokenPicture, PictureLoader
-from crossgraph.vision.region_encoder import load_region_encoder
+from crossgraph.library.records import Shards, are_whole
+from crossgraph.library.roots import take_out
+from crossgraph.library.writing import Writer, drop_orphans, settle, sync_store
+from crossgraph.vision.pictures import BrokenPicture, PictureLoader, heif_is_read
 
 Report = Callable[[str, int, int], None]
 _BLOCK = 64
@@ -62,6 +59,8 @@ def verify(library: Library, report: Report) -> Findings:
     """Check every record, thumbnail and point against the manifest, and mend what can be mended here."""
     findings = Findings()
     with writing(library.folder):
+        drop_orphans(library)
+        sweep_thumbnails(library)
         ids = library.manifest.ids()
         findings.pictures = len(ids)
         if not ids:
@@ -79,81 +78,64 @@ def verify(library: Library, report: Report) -> Findings:
                 findings.thumbnails += _mend_thumbnail(library, picture, loader)
                 report("verifying", done, len(rest))
         findings.store = sync_store(library, report)
-        library.store.flush()
     return findings
 
 
 def rebuild(library: Library, report: Report) -> int:
     """Make the store anew from manifest and codes; return how many points it holds."""
     with writing(library.folder):
-        library.close_store(drop=True)
+        library.drop_store()
         written, _ = sync_store(library, report, rewrite=True)
-        library.store.flush()
         library.store.optimise(report)
     return written
 
 
 def compact(library: Library, report: Report) -> tuple[int, int]:
-    """Write the codes of the pictures that are left into new files; return bytes before and after."""
+    """Write the codes and features of the pictures that are left into new files; return bytes before and after."""
     with writing(library.folder):
-        before = library.shards.bytes()
+        drop_orphans(library)
+        sweep_thumbnails(library)
+        features = FeatureFiles(library)
+        kept = features.layout
+        stores = [library.shards] + ([features.shards(kept)] if kept else [])
+        before = sum(each.bytes() for each in stores)
         ids, fresh = library.manifest.ids(), library.generation + 1
-        places, after = [], Place(fresh, 0, 0)
-        library.shards.drop_generation(fresh)
-        for start in range(0, len(ids), _BLOCK):
-            some = ids[start : start + _BLOCK]
-            written = library.shards.append(library.records(some), after)
-            after = Place(fresh, written[-1].shard, written[-1].row + 1)
-            places += zip(some, written, strict=True)
-            report("compacting", start + len(some), len(ids))
-        _move(library, places, {"generation": str(fresh)})
-        library.shards.drop(keep=fresh)
-        return before, library.shards.bytes()
+        places = rewrite(library.shards, library.manifest.places(ids), fresh, report)
+        values = {"generation": str(fresh)}
+        moved: dict[int, Place] = {}
+        if kept is not None:
+            newer = replace(kept, generation=kept.generation + 1)
+            moved = rewrite(features.shards(kept), features.places(ids), newer.generation, report)
+            values[KEY] = newer.to_text()
+        point_to(library, places, values, moved if kept else None)
+        for each, generation in zip(stores, (fresh, kept.generation + 1 if kept else 0), strict=False):
+            each.drop(keep=generation)
+        return before, sum(each.bytes() for each in stores)
 
 
-def reencode(library: Library, model: Path, report: Report) -> int:
-    """Encode all pictures by another model, from kept features where there are any; return how many.
+def rewrite(shards: Shards, places: dict[int, Place], generation: int, report: Report) -> dict[int, Place]:
+    """Copy records into files of another generation; return where each lies there."""
+    shards.drop_generation(generation)
+    ids, after = list(places), Place(generation, 0, 0)
+    moved: dict[int, Place] = {}
+    for start in range(0, len(ids), _BLOCK):
+        some = ids[start : start + _BLOCK]
+        written = shards.append(shards.read([places[number] for number in some]), after)
+        after = Place(generation, written[-1].shard, written[-1].row + 1)
+        moved |= zip(some, written, strict=True)
+        report("compacting", start + len(some), len(ids))
+    return moved
 
-    Until the last of them is written the library answers as before; a run that was killed begins anew.
 
-    Raises:
-        InputError: The model is none, or a picture can no longer be read.
-    """
-    bundle = load_bundle(model).to(choose_device("auto"))
-    encoder = load_region_encoder(bundle.region_encoder)
-    same_features = bundle.region_encoder == library.manifest.meta("region_encoder")
-    with writing(library.folder):
-        ids, fresh = library.manifest.ids(), library.generation + 1
-        kind = library.layout.kind
-        shards: Shards | None = None
-        layout: Layout | None = None
-        places: list[tuple[int, Place]] = []
-        after = Place(fresh, 0, 0)
-        with PictureLoader(encoder.image_size) as loader:
-            for start in range(0, len(ids), 8):
-                some = ids[start : start + 8]
-                kept = FeatureFiles(library).read(some) if same_features else {}
-                codes = [bundle.encode_pictures(_regions(library, n, kept.get(n), encoder, loader)) for n in some]
-                if layout is None or shards is None:
-                    layout = Layout.of(codes[0].index, codes[0].code, kind)
-                    shards = Shards(library.folder / "codes", layout.dtype)
-                    shards.drop_generation(fresh)
-                records = np.concatenate([pack(layout, each.index, each.code) for each in codes])
-                written = shards.append(records, after)
-                after = Place(fresh, written[-1].shard, written[-1].row + 1)
-                places += zip(some, written, strict=True)
-                report("encoding", start + len(some), len(ids))
-        copy_model(bundle, library.folder / "model")
-        values = {"generation": str(fresh), "fingerprint": bundle.fingerprint, "model_name": bundle.name}
-        values["region_encoder"] = bundle.region_encoder
-        _move(library, places, values | ({"layout": layout.to_json()} if layout else {}))
-        library.forget_model()
-        library.shards.drop(keep=fresh)
-        library.close_store(drop=True)
-        sync_store(library, report, rewrite=True)
-        library.store.flush()
-        library.store.optimise(report)
-    return len(ids)
+def sweep_thumbnails(library: Library) -> int:
+    """Delete thumbnails of contents that are not in the library, and what a kill left half written."""
+    swept = 0
+    for folder in sorted((library.folder / "thumbnails").glob("*")):
+        for path in folder.glob("*") if folder.is_dir() else []:
+            if path.suffix == ".tmp" or library.manifest.by_content(path.stem) is None:
+                path.unlink(missing_ok=True)
+                swept += 1
+    return swept
 
 
 def remove(library: Library, folder: Path, report: Report) -> int:
@@ -173,11 +155,15 @@ def remove(library: Library, folder: Path, report: Report) -> int:
         roots = [number for number, root in library.manifest.roots().items() if root.is_relative_to(real)]
         if not paths and not roots:
             raise InputError(f"{folder}: the library has nothing from there", "see: crossgraph library info")
+        if library.manifest.meta("layout"):
+            _ = library.store  # another process's? then nothing is taken out
+        if not any(real == root or root.is_relative_to(real) for root in library.manifest.roots().values()):
+            take_out(library.manifest, real)
         Writer(library, False).forget(paths)
         with library.manifest.transaction() as connection:
             connection.executemany("DELETE FROM roots WHERE id = ?", [(number,) for number in roots])
         if library.manifest.meta("layout"):
-            library.store.flush()
+            settle(library)
         report("removing", len(paths), len(paths))
     return len(paths)
 
@@ -226,40 +212,54 @@ def _lost_records(library: Library, ids: Sequence[int]) -> set[int]:
     for start in range(0, len(ids), _BLOCK):
         some = [number for number in ids[start : start + _BLOCK] if number not in lost]
         if some:
-            index = library.records(some)["index"]
-            good = np.isfinite(index).all(axis=1) & (np.abs(np.linalg.norm(index, axis=1) - 1) < 1e-2)
+            records = library.records(some)
+            good = are_whole(records) & np.isfinite(records["index"]).all(axis=1)
             lost |= {number for number, fine in zip(some, good, strict=True) if not fine}
     return lost
 
 
 def _mend_thumbnail(library: Library, picture: Picture, loader: PictureLoader) -> int:
     path = library.thumbnail(picture.sha256)
-    if path.exists() and path.stat().st_size:
+    if _is_webp(path):
         return 0
     for file in picture.paths:
         with contextlib.suppress(OSError, BrokenPicture):
             heif_is_read()
-            put_thumbnail(path, read_photo(file.read_bytes(), loader, 8, DEFAULT_MEGAPIXELS).thumbnail)
-            return 1
+            data = file.read_bytes()
+            if hashlib.sha256(data).hexdigest() == picture.sha256:
+                put_thumbnail(path, read_photo(data, loader, 8, 1e6).thumbnail)
+                return 1
     return 0
 
 
-def _regions(library: Library, number: int, kept: Regions | None, encoder: Any, loader: PictureLoader) -> Regions:
-    if kept is not None:
-        return kept
-    picture = library.get(number)
-    for path in picture.paths:
-        with contextlib.suppress(OSError, BrokenPicture):
-            return encoder.encode(torch.from_numpy(loader.load(path).pixels[None]))
-    first = picture.paths[0] if picture.paths else f"picture {number}"
-    raise InputError(f"{first}: can no longer be read", "run 'crossgraph index' first, so that the library knows")
+def _is_webp(path: Path) -> bool:
+    """Tell whether a file is a WebP picture of the length that its head names."""
+    with contextlib.suppress(OSError), path.open("rb") as file:
+        head, size = file.read(12), path.stat().st_size
+        return head[:4] + head[8:] == b"RIFFWEBP" and int.from_bytes(head[4:8], "little") + 8 == size
+    return False
 
 
-def _move(library: Library, places: Sequence[tuple[int, Place]], values: dict[str, str]) -> None:
-    """Point the manifest to records in new files, in one transaction with what else changes."""
+def point_to(
+    library: Library, places: Mapping[int, Place], values: Mapping[str, str], features: Mapping[int, Place] | None
+) -> None:
+    """Point the manifest to records in new files, in one transaction with what else changes.
+
+    Args:
+        library: Whose.
+        places: Where each picture's codes lie now.
+        values: What else to remember.
+        features: Where the kept features lie now; pictures that are not in it have none. None changes nothing.
+    """
     with library.manifest.transaction() as connection:
         connection.executemany(
             "UPDATE pictures SET generation = ?, shard = ?, row = ? WHERE id = ?",
-            [(place.generation, place.shard, place.row, number) for number, place in places],
+            [(place.generation, place.shard, place.row, number) for number, place in places.items()],
         )
+        if features is not None:
+            connection.execute("UPDATE pictures SET feature_shard = NULL, feature_row = NULL")
+            connection.executemany(
+                "UPDATE pictures SET feature_shard = ?, feature_row = ? WHERE id = ?",
+                [(place.shard, place.row, number) for number, place in features.items()],
+            )
         connection.executemany("INSERT OR REPLACE INTO meta VALUES (?, ?)", list(values.items()))

@@ -6,14 +6,13 @@ import contextlib
 import datetime
 import sqlite3
 import threading
+import weakref
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from crossgraph.core.errors import InputError
-from crossgraph.files import unwritable
-from crossgraph.library.schema import connect
+from crossgraph.library.schema import Connection, connect
 
 FILE = "manifest.sqlite"
 _AT_ONCE = 500  # ids in one statement
@@ -67,11 +66,12 @@ class Place:
 
 @dataclass(frozen=True)
 class KnownFile:
-    """What the manifest remembers of a file, to tell an unchanged one without reading it."""
+    """What the manifest remembers of a file, to tell an unchanged one without reading it, and why it is broken."""
 
     picture: int
     size: int
     modified: int
+    broken: str
 
 
 class Manifest:
@@ -89,51 +89,42 @@ class Manifest:
         self.path = folder / FILE
         self._create = create
         self._local = threading.local()
-        self._all: list[sqlite3.Connection] = []
+        self._all: weakref.WeakSet[Connection] = weakref.WeakSet()
         self._guard = threading.Lock()
         _ = self.connection
 
     @property
-    def connection(self) -> sqlite3.Connection:
+    def connection(self) -> Connection:
         """This thread's connection."""
-        found: sqlite3.Connection | None = getattr(self._local, "connection", None)
+        found: Connection | None = getattr(self._local, "connection", None)
         if found is None:
             found = connect(self.path, self._create)
             self._local.connection = found
             with self._guard:
-                self._all.append(found)
+                self._all.add(found)
         return found
 
     @contextlib.contextmanager
-    def transaction(self) -> Iterator[sqlite3.Connection]:
+    def transaction(self) -> Iterator[Connection]:
         """Run a block whose changes are kept together or not at all; on disk when it ends.
 
         Raises:
             InputError: The disk is full or cannot be written.
         """
         connection = self.connection
+        connection.execute("BEGIN IMMEDIATE")
         try:
-            connection.execute("BEGIN IMMEDIATE")
-            try:
-                yield connection
-            except BaseException:
-                if connection.in_transaction:
-                    connection.execute("ROLLBACK")
-                raise
+            yield connection
             connection.execute("COMMIT")
-        except sqlite3.OperationalError as error:
-            if connection.in_transaction:
-                connection.execute("ROLLBACK")
-            if "full" in str(error):
-                raise unwritable(self.path, OSError(28, "")) from error
-            raise InputError(
-                f"{self.path}: {error}", "check that no other program holds it and that it can be written"
-            ) from error
+        except BaseException:
+            with contextlib.suppress(sqlite3.Error):
+                connection.rollback()
+            raise
 
     def close(self) -> None:
         """Close all connections."""
         with self._guard:
-            for connection in self._all:
+            for connection in list(self._all):
                 connection.close()
             self._all.clear()
         self._local = threading.local()
@@ -155,10 +146,14 @@ class Manifest:
         }
 
     def add_root(self, path: Path) -> int:
-        """Return the id of a root, which is added where it is new."""
+        """Return the id of a root, which is added where it is new; roots inside it become part of it."""
+        inner = [number for number, root in self.roots().items() if root != path and root.is_relative_to(path)]
         with self.transaction() as connection:
             connection.execute("INSERT OR IGNORE INTO roots (path, added) VALUES (?, ?)", (str(path), now()))
-        return self.connection.execute("SELECT id FROM roots WHERE path = ?", (str(path),)).fetchone()[0]
+            (found,) = connection.execute("SELECT id FROM roots WHERE path = ?", (str(path),)).fetchone()
+            connection.executemany("UPDATE files SET root = ? WHERE root = ?", [(found, number) for number in inner])
+            connection.executemany("DELETE FROM roots WHERE id = ?", [(number,) for number in inner])
+        return found
 
     def count(self, state: str = "ready") -> int:
         """Return how many pictures are in a state and still lie somewhere."""
@@ -166,8 +161,9 @@ class Manifest:
         return self.connection.execute(query, (state,)).fetchone()[0]
 
     def ids(self, state: str = "ready") -> list[int]:
-        """Return the ids of pictures in a state, ascending."""
-        rows = self.connection.execute("SELECT id FROM pictures WHERE state = ? ORDER BY id", (state,))
+        """Return the ids of pictures that are in a state and still lie somewhere, ascending."""
+        query = "SELECT id FROM pictures WHERE state = ? AND id IN (SELECT picture FROM files) ORDER BY id"
+        rows = self.connection.execute(query, (state,))
         return [row[0] for row in rows]
 
     def get(self, ids: Sequence[int]) -> dict[int, Picture]:
@@ -182,7 +178,7 @@ class Manifest:
                 paths.setdefault(row[0], []).append(Path(row[1]))
             texts: dict[int, list[str]] = {}
             for row in self.connection.execute(
-                f"SELECT picture, text FROM captions WHERE picture IN ({marks}) ORDER BY text", some
+                f"SELECT DISTINCT picture, text FROM captions WHERE picture IN ({marks}) ORDER BY text", some
             ):
                 texts.setdefault(row[0], []).append(row[1])
             for row in self.connection.execute(f"SELECT * FROM pictures WHERE id IN ({marks})", some):
@@ -206,14 +202,22 @@ class Manifest:
 
     def files(self, root: int) -> dict[str, KnownFile]:
         """Return what is remembered of a root's files, by path."""
-        rows = self.connection.execute("SELECT path, picture, size, modified FROM files WHERE root = ?", (root,))
-        return {row[0]: KnownFile(row[1], row[2], row[3]) for row in rows}
+        query = (
+            "SELECT path, picture, size, modified, CASE state WHEN 'broken' THEN coalesce(reason, '') ELSE '' END "
+            "FROM files JOIN pictures ON pictures.id = picture WHERE root = ?"
+        )
+        rows = self.connection.execute(query, (root,))
+        return {row[0]: KnownFile(row[1], row[2], row[3], row[4]) for row in rows}
 
-    def forget_files(self, paths: Iterable[str]) -> int:
-        """Forget files, and pictures that lie nowhere any more; return how many of these."""
+    def pending(self) -> list[int]:
+        """Return the pictures that the store may not know as they are now."""
+        return [row[0] for row in self.connection.execute("SELECT picture FROM pending ORDER BY picture")]
+
+    def settled(self, *forget: str) -> None:
+        """Remember that the store knows all pictures, on disk; drop some remembered values with that."""
         with self.transaction() as connection:
-            connection.executemany("DELETE FROM files WHERE path = ?", [(path,) for path in paths])
-            return connection.execute("DELETE FROM pictures WHERE id NOT IN (SELECT picture FROM files)").rowcount
+            connection.execute("DELETE FROM pending")
+            connection.executemany("DELETE FROM meta WHERE key = ?", [(key,) for key in forget])
 
     def broken(self) -> list[tuple[str, str]]:
         """Return (path, reason) of what could not be read."""
@@ -230,7 +234,8 @@ class Manifest:
     def set_alike(self, groups: Iterable[tuple[int, int]]) -> None:
         """Remember, as (least id, id), which pictures look nearly the same."""
         with self.transaction() as connection:
-            connection.executemany("UPDATE pictures SET alike = ? WHERE id = ?", list(groups))
+            changed = [(alike, number, alike) for alike, number in groups]
+            connection.executemany("UPDATE pictures SET alike = ? WHERE id = ? AND alike IS NOT ?", changed)
 
     def alike(self, ids: Sequence[int]) -> dict[int, int]:
         """Return each picture's group."""

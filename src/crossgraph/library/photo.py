@@ -1,11 +1,9 @@
-"""One picture file, read once: its digest, pixels for the region encoder, thumbnail, look and EXIF facts."""
+"""One picture file, read once: pixels for the region encoder, thumbnail, look and EXIF facts."""
 
 from __future__ import annotations
 
 import contextlib
 import datetime
-import hashlib
-import importlib.util
 import io
 import warnings
 from dataclasses import dataclass
@@ -16,11 +14,10 @@ from jaxtyping import UInt8
 from PIL import Image, ImageOps, JpegImagePlugin, UnidentifiedImageError
 
 from crossgraph.data.near_duplicates import hash_picture
-from crossgraph.vision.pictures import FORMATS, BrokenPicture, PictureLoader
+from crossgraph.vision.pictures import BrokenPicture, PictureLoader, readable_formats
 
 THUMBNAIL = 384
 """Longest side of a thumbnail in pixels."""
-HEIF_SUFFIXES = frozenset([".heic", ".heif"])
 _EXIF, _GPS = 0x8769, 0x8825
 _TAKEN, _CHANGED, _MAKE, _MODEL, _ORIENTATION = 0x9003, 0x0132, 0x010F, 0x0110, 0x0112
 
@@ -30,7 +27,6 @@ class Photo:
     """What indexing needs of a picture.
 
     Attributes:
-        sha256: Of the file's bytes.
         pixels: The whole picture as the region encoder takes it.
         thumbnail: A WebP file.
         width: In pixels, upright.
@@ -43,7 +39,6 @@ class Photo:
         longitude: In degrees, or None.
     """
 
-    sha256: str
     pixels: UInt8[np.ndarray, "size size 3"]
     thumbnail: bytes
     width: int
@@ -54,16 +49,6 @@ class Photo:
     camera: str | None
     latitude: float | None
     longitude: float | None
-
-
-def heif_is_read() -> bool:
-    """Tell whether the extra for HEIC pictures is installed; register it where it is."""
-    if importlib.util.find_spec("pillow_heif") is None:
-        return False
-    import pillow_heif
-
-    pillow_heif.register_heif_opener()
-    return True
 
 
 def read_photo(data: bytes, loader: PictureLoader, size: int, max_megapixels: float) -> Photo:
@@ -92,8 +77,7 @@ def read_photo(data: bytes, loader: PictureLoader, size: int, max_megapixels: fl
 
 
 def _read(data: bytes, loader: PictureLoader, size: int, max_megapixels: float) -> Photo:
-    formats = (*FORMATS, "HEIF") if "HEIF" in Image.OPEN else FORMATS
-    with Image.open(io.BytesIO(data), formats=formats) as image:
+    with Image.open(io.BytesIO(data), formats=readable_formats()) as image:
         width, height = image.size
         if width * height > max_megapixels * 1e6:
             raise BrokenPicture(
@@ -110,7 +94,6 @@ def _read(data: bytes, loader: PictureLoader, size: int, max_megapixels: float) 
     if facts["orientation"] >= 5:
         width, height = height, width
     return Photo(
-        sha256=hashlib.sha256(data).hexdigest(),
         pixels=pixels,
         thumbnail=thumbnail,
         width=width,

@@ -57,6 +57,10 @@ def put_thumbnail(path: Path, data: bytes) -> None:
     with contextlib.suppress(OSError):  # a library without thumbnails still finds; verify says which are missing
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(dir=path.parent, prefix=".", suffix=".tmp")
-        with os.fdopen(handle, "wb") as out:
-            out.write(data)
-        Path(name).replace(path)
+        try:
+            with os.fdopen(handle, "wb") as out:
+                out.write(data)
+            Path(name).replace(path)
+        except BaseException:
+            Path(name).unlink(missing_ok=True)
+            raise

@@ -1,14 +1,15 @@
 """Codes on disk: one record of fixed size a picture, appended to shards, read through a memory map.
 
 A record holds the index vector (float32), the region embeddings (float16, or int8 with one scale a region),
-their mask, and whatever else the model's score needs (float16). The manifest says which record is whose; bytes
-behind the last record it knows are the remains of a killed run, and are cut off by the next one.
+their mask, whatever else the model's score needs (float16), and a checksum. The manifest says which record is
+whose; bytes behind the last record it knows are the remains of a killed run, and are cut off by the next one.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,12 +21,13 @@ from jaxtyping import Float
 
 from crossgraph.core.errors import InputError
 from crossgraph.core.types import ImageCode
-from crossgraph.files import unwritable
+from crossgraph.files import sync_folder, unwritable
 from crossgraph.library.manifest import Place
 
 Kind = Literal["float16", "int8"]
 ROWS = 4096
 """Records of a shard."""
+_CHECK = "checksum"
 
 
 @dataclass(frozen=True)
@@ -55,6 +57,7 @@ class Layout:
             fields.append(("local", "<f2", self.local))
         fields.append(("mask", "?", (regions,)))
         fields += [(f"part {name}", "<f2", shape) for name, shape in self.parts]
+        fields.append((_CHECK, "<u4", ()))
         return np.dtype(fields)
 
     @classmethod
@@ -93,7 +96,19 @@ def pack(layout: Layout, index: np.ndarray, code: ImageCode) -> np.ndarray:
         records["local"] = local
     for name, _ in layout.parts:
         records[f"part {name}"] = code.parts[name].float().numpy()
+    records[_CHECK] = checksums(records)
     return records
+
+
+def checksums(records: np.ndarray) -> np.ndarray:
+    """Return the CRC-32 of each record's bytes but the last four, which hold it."""
+    rows = np.ascontiguousarray(records).view(np.uint8).reshape(len(records), records.dtype.itemsize)
+    return np.array([zlib.crc32(row[:-4].data) for row in rows], dtype=np.uint32)
+
+
+def are_whole(records: np.ndarray) -> np.ndarray:
+    """Tell of each record whether it is as it was written."""
+    return records[_CHECK] == checksums(records)
 
 
 def unpack(layout: Layout, records: np.ndarray) -> ImageCode:
@@ -192,6 +207,8 @@ class Shards:
                 file.write(records.tobytes())
                 file.flush()
                 os.fsync(file.fileno())
+            if row == 0:
+                sync_folder(self.folder)  # the file's name too
         except OSError as error:
             raise unwritable(path, error) from error
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from crossgraph.core.errors import InputError
-from crossgraph.library.photo import HEIF_SUFFIXES
+from crossgraph.vision.pictures import HEIF_SUFFIXES
 from crossgraph.vision.scan import SUFFIXES, printable
 
 
@@ -29,10 +29,12 @@ class RootScan:
     Attributes:
         files: Its pictures, sorted by path.
         notes: (path, reason) of what was passed over though it looks like a picture or a folder of them.
+        unread: Folders that could not be opened: what lies there is neither found nor gone.
     """
 
     files: list[Found] = field(default_factory=list[Found])
     notes: list[tuple[str, str]] = field(default_factory=list[tuple[str, str]])
+    unread: list[str] = field(default_factory=list[str])
 
 
 def check_roots(roots: Sequence[Path]) -> list[Path]:
@@ -49,6 +51,10 @@ def check_roots(roots: Sequence[Path]) -> list[Path]:
             raise InputError(f"{root}: is a file", "name the folder it lies in")
         if not os.access(root, os.R_OK | os.X_OK):
             raise InputError(f"{root}: cannot be read", "check the folder's permissions")
+        try:
+            str(root.resolve()).encode("utf-8")
+        except UnicodeEncodeError as error:
+            raise InputError(f"{printable(str(root))}: its name is not UTF-8", "rename the folder") from error
         real.append(root.resolve())
     outer = [
         root for root in dict.fromkeys(real) if not any(root != other and root.is_relative_to(other) for other in real)
@@ -56,35 +62,36 @@ def check_roots(roots: Sequence[Path]) -> list[Path]:
     return sorted(outer)
 
 
-def scan_root(root: Path, exclude: Sequence[str] = (), avoid: Path | None = None, heif: bool = False) -> RootScan:
-    """Walk a root.
+def scan_root(root: Path, exclude: Sequence[str] = (), avoid: Sequence[Path] = (), heif: bool = False) -> RootScan:
+    """Walk a root: real folders first, then linked ones, each folder once.
 
     Args:
         root: A real path.
         exclude: Patterns of names or of paths below the root ("raw", "*.tmp.jpg", "2019/private*").
-        avoid: A folder that is never entered: the library itself.
+        avoid: Folders that are never entered, by whatever name: the library itself, and what was taken out.
         heif: Whether HEIC pictures can be read.
     """
     scan = RootScan()
-    seen: set[tuple[int, int]] = set()
-    folders = [root]
-    while folders:
-        folder = folders.pop()
+    seen = {(status.st_dev, status.st_ino) for folder in avoid if (status := _status(folder))}
+    folders, links = [root], list[Path]()
+    while folders or links:
+        folder = folders.pop() if folders else links.pop(0)
         try:
             status = folder.stat()
-            if (status.st_dev, status.st_ino) in seen or folder == avoid:
+            if (status.st_dev, status.st_ino) in seen:
                 continue
             seen.add((status.st_dev, status.st_ino))
             with os.scandir(folder) as listing:
                 entries = sorted(listing, key=lambda entry: entry.name)
         except OSError as error:
             scan.notes.append((printable(str(folder)), f"folder: {(error.strerror or str(error)).lower()}"))
+            scan.unread.append(str(folder))
             continue
         for entry in entries:
             below = Path(entry.path).relative_to(root).as_posix()
             if entry.name.startswith(".") or _excluded(entry.name, below, exclude):
                 continue
-            _look(entry, root, scan, folders, heif)
+            _look(entry, root, scan, links if entry.is_symlink() else folders, heif)
     scan.files.sort(key=lambda found: found.path)
     return scan
 
@@ -120,6 +127,13 @@ def _look(entry: os.DirEntry[str], root: Path, scan: RootScan, folders: list[Pat
     except OSError as error:
         if suffix in SUFFIXES | HEIF_SUFFIXES or entry.is_symlink():
             scan.notes.append((shown, "a link to nothing" if entry.is_symlink() else (error.strerror or "").lower()))
+
+
+def _status(folder: Path) -> os.stat_result | None:
+    try:
+        return folder.stat()
+    except OSError:
+        return None
 
 
 def _excluded(name: str, below: str, patterns: Sequence[str]) -> bool:

@@ -1,15 +1,21 @@
 """The manifest's tables, and how an older manifest becomes a newer one.
 
-`pictures` has one row per *content*: a copy or a renamed file is the same picture. `files` says where it lies.
-Everything else on disk (codes, thumbnails, nearest neighbours) can be made again from here and the files.
+`pictures` has one row per *content*: a copy or a renamed file is the same picture. `files` says where it lies,
+`pending` which pictures the store may not know as they are now. Everything else on disk (codes, thumbnails,
+nearest neighbours) can be made again from here and the files.
 """
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import sqlite3
+from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 from crossgraph.core.errors import InputError
+from crossgraph.files import unwritable
 
 VERSION = 1
 
@@ -38,15 +44,60 @@ CREATE TABLE files (
 CREATE INDEX files_picture ON files (picture);
 CREATE TABLE captions (
     picture INTEGER NOT NULL REFERENCES pictures (id) ON DELETE CASCADE, text TEXT NOT NULL,
-    PRIMARY KEY (picture, text)
+    root INTEGER NOT NULL REFERENCES roots (id) ON DELETE CASCADE,
+    PRIMARY KEY (picture, text, root)
 ) WITHOUT ROWID;
+CREATE TABLE pending (picture INTEGER PRIMARY KEY);
 """
 
 # MIGRATIONS[n] takes a manifest from version n to n + 1, inside one transaction.
 MIGRATIONS: dict[int, str] = {}
 
 
-def connect(path: Path, create: bool) -> sqlite3.Connection:
+class Connection(sqlite3.Connection):
+    """A connection whose errors are lines for people; it closes when nobody holds it any more."""
+
+    path = Path()
+
+    def __del__(self) -> None:
+        """Close, where a thread ended without doing so."""
+        self.close()
+
+    def execute(self, sql: str, parameters: Any = (), /) -> sqlite3.Cursor:
+        """Run a statement.
+
+        Raises:
+            InputError: The file is damaged, locked, of another layout, or the disk is full.
+        """
+        with _explained(self.path):
+            return super().execute(sql, parameters)
+
+    def executemany(self, sql: str, parameters: Iterable[Any], /) -> sqlite3.Cursor:
+        """Run a statement for many rows; see `execute`."""
+        with _explained(self.path):
+            return super().executemany(sql, parameters)
+
+
+@contextlib.contextmanager
+def _explained(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except (sqlite3.IntegrityError, sqlite3.ProgrammingError):
+        raise  # a defect of ours
+    except sqlite3.DatabaseError as error:
+        said = str(error)
+        if "full" in said or "disk I/O" in said:
+            raise unwritable(path, OSError(errno.ENOSPC if "full" in said else errno.EIO, "")) from error
+        if "locked" in said or "readonly" in said or "unable to open" in said:
+            raise InputError(
+                f"{path}: {said}", "check that no other program holds it and that it can be written"
+            ) from error
+        raise InputError(
+            f"{path}: cannot be read as a manifest ({said})", "restore it from a backup, or index into a new library"
+        ) from error
+
+
+def connect(path: Path, create: bool) -> Connection:
     """Open a manifest, made or brought up to date where needed.
 
     Args:
@@ -58,22 +109,24 @@ def connect(path: Path, create: bool) -> sqlite3.Connection:
     """
     if not create and not path.exists():
         raise InputError(f"{path.parent}: is no picture library", "make one with: crossgraph index PICTURES")
+    with _explained(path):
+        connection = sqlite3.connect(
+            path, timeout=30, isolation_level=None, check_same_thread=False, factory=Connection
+        )
     try:
-        connection = sqlite3.connect(path, timeout=30, isolation_level=None, check_same_thread=False)
+        connection.path = path
         connection.row_factory = sqlite3.Row
-        connection.execute("PRAGMA journal_mode = WAL")
-        connection.execute("PRAGMA synchronous = FULL")  # what is reported done survives a power cut
         connection.execute("PRAGMA foreign_keys = ON")
         _bring_up_to_date(connection, path)
-    except sqlite3.DatabaseError as error:
-        raise InputError(
-            f"{path}: cannot be read as a manifest ({error})",
-            "restore it from a backup, or index into a new library",
-        ) from error
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute("PRAGMA synchronous = FULL")  # what is reported done survives a power cut
+    except BaseException:
+        connection.close()
+        raise
     return connection
 
 
-def _bring_up_to_date(connection: sqlite3.Connection, path: Path) -> None:
+def _bring_up_to_date(connection: Connection, path: Path) -> None:
     (version,) = connection.execute("PRAGMA user_version").fetchone()
     if version > VERSION:
         raise InputError(f"{path}: has schema {version}, this program knows {VERSION}", "update crossgraph")
@@ -87,7 +140,7 @@ def _bring_up_to_date(connection: sqlite3.Connection, path: Path) -> None:
         version += 1
 
 
-def _run(connection: sqlite3.Connection, script: str, version: int) -> None:
+def _run(connection: Connection, script: str, version: int) -> None:
     connection.execute("BEGIN IMMEDIATE")
     try:
         if connection.execute("PRAGMA user_version").fetchone()[0] < version:  # another process may have been faster

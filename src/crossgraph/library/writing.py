@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import sqlite3
@@ -14,12 +15,13 @@ import torch
 from crossgraph.bundle.bundle import EncodedPictures
 from crossgraph.core.types import ImageCode, Regions
 from crossgraph.library.features import FeatureFiles
-from crossgraph.library.library import Library
+from crossgraph.library.library import STALE, Library
 from crossgraph.library.manifest import Place, now
 from crossgraph.library.reading import Read
 from crossgraph.library.records import Kind, Layout, pack
 
 Report = Callable[[str, int, int], None]
+_UNSETTLED = 4096  # pictures that a killed run may leave to be brought to the store again
 
 
 @dataclass
@@ -54,9 +56,13 @@ class Step:
         self.codes.append(codes)
         self.regions.append(regions)
 
+    def all(self) -> list[tuple[int, Read]]:
+        """Return (root, file) of all files."""
+        return [*self.plain, *self.fresh, *self.copies]
+
     def paths(self) -> list[str]:
         """Return the paths of all files."""
-        return [read.file.path for _, read in [*self.plain, *self.fresh, *self.copies]]
+        return [read.file.path for _, read in self.all()]
 
     def broken(self) -> list[tuple[str, str]]:
         """Return (path, reason) of the files that cannot be used."""
@@ -75,20 +81,26 @@ class Writer:
     def __init__(self, library: Library, keep_features: bool, kind: Kind = "float16") -> None:
         self.library = library
         self._kind: Kind = kind
+        self._unsettled = 0
         self._features = FeatureFiles(library) if keep_features or library.manifest.meta("features") else None
 
     def repair(self, report: Report) -> None:
-        """Mend what a killed run left: points that the store lacks, or has too many."""
+        """Mend what a killed run left: points that the store lacks or has too many, files that nobody names."""
         if self.library.manifest.meta("layout"):
+            self.library.shards.drop(keep=self.library.generation)
             sync_store(self.library, report)
 
-    def commit(self, step: Step) -> int:
-        """Write a step; return how many pictures are new."""
+    def commit(self, step: Step) -> None:
+        """Write a step.
+
+        A content that lies nowhere after it stays until the run's end: another file of the run may have it.
+        """
         if not len(step):
-            return 0
+            return
         manifest = self.library.manifest
         places = self._append(step) if step.fresh else []
-        kept = self._features.append(step.regions) if self._features and step.fresh else [None] * len(step.fresh)
+        features = self._features.append(step.regions) if self._features and step.fresh else None
+        kept = [(place.shard, place.row) for place in features] if features else [None] * len(step.fresh)
         touched: list[int] = []
         with manifest.transaction() as connection:
             replaced = _pictures_at(connection, step.paths())
@@ -106,52 +118,76 @@ class Writer:
                     continue
                 number = read.picture if read.picture is not None else _insert_broken(connection, read)
                 _file(connection, root, read, number)
-                if not read.broken:
-                    touched.append(number)
-            orphans = _drop_orphans(connection, replaced)
-        if orphans and manifest.meta("layout"):
-            self.library.store.delete(orphans)
-        self._upsert([number for number in dict.fromkeys([*touched, *replaced]) if number not in set(orphans)])
-        return len(step.fresh)
+                touched.append(number)
+            changed = list(dict.fromkeys([*touched, *replaced]))
+            connection.executemany("INSERT OR IGNORE INTO pending VALUES (?)", [(number,) for number in changed])
+        self.upsert(changed)
 
     def forget(self, paths: Iterable[str]) -> None:
         """Forget files that are gone, and pictures that lie nowhere any more."""
         paths = list(paths)
-        if not paths:
-            return
-        with self.library.manifest.transaction() as connection:
-            rows = _pictures_at(connection, paths)
-            connection.executemany("DELETE FROM files WHERE path = ?", [(path,) for path in paths])
-            orphans = set(_drop_orphans(connection, rows))
-        if self.library.manifest.meta("layout"):
-            self.library.store.delete(sorted(orphans))
-            self._upsert([number for number in dict.fromkeys(rows) if number not in orphans])
+        if paths:
+            with self.library.manifest.transaction() as connection:
+                changed = list(dict.fromkeys(_pictures_at(connection, paths)))
+                connection.executemany("DELETE FROM files WHERE path = ?", [(path,) for path in paths])
+                connection.executemany("INSERT OR IGNORE INTO pending VALUES (?)", [(number,) for number in changed])
+            self.upsert(changed)
+        drop_orphans(self.library)
 
     def finish(self, report: Report) -> None:
         """Bring the store to disk, and build what makes it fast."""
         if self.library.manifest.meta("layout"):
-            self.library.store.flush()
+            settle(self.library)
             self.library.store.optimise(report)
 
     def _append(self, step: Step) -> list[Place]:
         index = np.concatenate([codes.index for codes in step.codes])
-        code = _join([codes.code for codes in step.codes])
+        code = join_codes([codes.code for codes in step.codes])
         if not self.library.manifest.meta("layout"):
             layout = Layout.of(index, code, self._kind)
-            values = {"layout": layout.to_json(), "generation": "0", "boxes": _boxes(step.regions)}
+            values = {"layout": layout.to_json(), "generation": "0", "boxes": boxes_of(step.regions)}
             self.library.manifest.remember(values)
             self.library.forget_model()
         records = pack(self.library.layout, index, code)
         return self.library.shards.append(records, _next_place(self.library))
 
-    def _upsert(self, ids: Sequence[int]) -> None:
-        ready = self.library.manifest.places(ids)
-        for points in self.library.points([number for number in ids if number in ready]):
-            self.library.store.upsert(points)
+    def upsert(self, ids: Sequence[int]) -> None:
+        """Tell the store how some pictures are now."""
+        upsert(self.library, ids)
+        self._unsettled += len(ids)
+        if self._unsettled > _UNSETTLED:
+            settle(self.library)
+            self._unsettled = 0
+
+
+def upsert(library: Library, ids: Sequence[int]) -> None:
+    """Tell a library's store how some pictures are now; those without codes or files are passed over."""
+    ready = library.manifest.places(ids)
+    for points in library.points([number for number in ids if number in ready]):
+        library.store.upsert(points)
+
+
+def settle(library: Library) -> None:
+    """Bring the store to disk, and remember that it knows all."""
+    library.store.flush()
+    library.manifest.settled()
+
+
+def drop_orphans(library: Library) -> int:
+    """Forget the pictures that lie nowhere any more, with their thumbnails; return how many."""
+    query = "DELETE FROM pictures WHERE id NOT IN (SELECT picture FROM files) RETURNING id, sha256"
+    with library.manifest.transaction() as connection:
+        gone = [(row[0], row[1]) for row in connection.execute(query).fetchall()]
+    if gone and library.manifest.meta("layout"):
+        library.store.delete([number for number, _ in gone])
+    for _, digest in gone:
+        with contextlib.suppress(OSError):
+            library.thumbnail(digest).unlink(missing_ok=True)
+    return len(gone)
 
 
 def sync_store(library: Library, report: Report, rewrite: bool = False) -> tuple[int, int]:
-    """Make the store hold exactly the manifest's pictures.
+    """Make the store hold exactly the manifest's pictures, as they are now, on disk.
 
     Args:
         library: With codes.
@@ -161,8 +197,12 @@ def sync_store(library: Library, report: Report, rewrite: bool = False) -> tuple
     Returns:
         How many points were written, and how many taken out.
     """
+    if library.store_is_stale:
+        library.drop_store()
+        rewrite = True
     wanted, there = set(library.manifest.ids()), set(library.store.ids())
-    extra, missing = sorted(there - wanted), sorted(wanted if rewrite else wanted - there)
+    pending = wanted & set(library.manifest.pending())
+    extra, missing = sorted(there - wanted), sorted(wanted if rewrite else (wanted - there) | pending)
     if extra:
         library.store.delete(extra)
     done = 0
@@ -170,10 +210,12 @@ def sync_store(library: Library, report: Report, rewrite: bool = False) -> tuple
         library.store.upsert(points)
         done += len(points)
         report("filling the store", done, len(missing))
-    return len(missing), len(extra)
+    library.store.flush()
+    library.manifest.settled(STALE)
+    return len(wanted if rewrite else wanted - there), len(extra)
 
 
-def _boxes(batches: Sequence[Regions]) -> str:
+def boxes_of(batches: Sequence[Regions]) -> str:
     """Return the regions' boxes as text where they are the same in all pictures, as a grid's are; else nothing."""
     boxes = [regions.boxes for regions in batches if regions.boxes is not None]
     if len(boxes) < len(batches) or any(not torch.equal(each, each[:1].expand_as(each)) for each in boxes):
@@ -238,13 +280,7 @@ def _pictures_at(connection: sqlite3.Connection, paths: Sequence[str]) -> list[i
     return [row[0] for path in paths for row in connection.execute(query, (path,))]
 
 
-def _drop_orphans(connection: sqlite3.Connection, candidates: Sequence[int]) -> list[int]:
-    """Delete those of some pictures that lie nowhere any more; return them."""
-    query = "DELETE FROM pictures WHERE id = ? AND id NOT IN (SELECT picture FROM files WHERE picture = ?) RETURNING id"
-    found = (connection.execute(query, (number, number)).fetchall() for number in dict.fromkeys(candidates))
-    return [row[0] for rows in found for row in rows]
-
-
-def _join(codes: Sequence[ImageCode]) -> ImageCode:
+def join_codes(codes: Sequence[ImageCode]) -> ImageCode:
+    """Return some codes as one."""
     parts = {name: torch.cat([code.parts[name] for code in codes]) for name in codes[0].parts}
     return ImageCode(torch.cat([code.local for code in codes]), torch.cat([code.mask for code in codes]), parts=parts)

@@ -102,7 +102,7 @@ class Searcher:
             wanted=wanted if query.has_text else 0,
             pictures=pictures,
             matching=len(hits),
-            any_good=best is None or best >= GOOD,
+            any_good=bool(hits) and (best is None or best >= GOOD),
             notes=self._notes(query, size, wanted),
         )
 

@@ -63,6 +63,8 @@ class Query:
         for name in ("picture_weight", "min_probability"):
             if not 0 <= getattr(self, name) <= 1:
                 raise InputError(f"{name.replace('_', ' ')} {getattr(self, name)}", "give a number from 0 to 1")
+        if self.min_probability and not self.has_text:
+            raise InputError("a least probability without words", "give words, or leave it out")
         if self.recall is not None and not 0 < self.recall <= 1:
             raise InputError(f"recall {self.recall}", "give a number above 0, up to 1")
 

@@ -60,7 +60,7 @@ class Results:
             `short_list` where that is bounded.
         pictures: In the library.
         matching: Hits before they were cut to `k`.
-        any_good: Whether a hit is more likely a match than not; True where nothing is calibrated.
+        any_good: Whether a hit is more likely a match than not; where nothing is calibrated, whether there is any.
         notes: What else a person should know, in sentences.
     """
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import importlib.util
 import io
 import os
 import warnings
@@ -18,6 +19,7 @@ from PIL import Image, JpegImagePlugin, UnidentifiedImageError
 
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "TIFF", "BMP")
 DEFAULT_MEGAPIXELS = 200.0
+HEIF_SUFFIXES = frozenset([".heic", ".heif"])
 
 _ORIENTATION_TAG = 0x0112
 _UPRIGHT = {
@@ -29,6 +31,21 @@ _UPRIGHT = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
+
+
+def heif_is_read() -> bool:
+    """Tell whether the extra for HEIC pictures is installed; register it where it is."""
+    if importlib.util.find_spec("pillow_heif") is None:
+        return False
+    import pillow_heif
+
+    pillow_heif.register_heif_opener()
+    return True
+
+
+def readable_formats() -> tuple[str, ...]:
+    """Return the formats that pictures are opened as: HEIF too where `heif_is_read` was asked and answered yes."""
+    return (*FORMATS, "HEIF") if "HEIF" in Image.OPEN else FORMATS
 
 
 class BrokenPicture(Exception):
@@ -99,6 +116,8 @@ class PictureLoader:
         Raises:
             BrokenPicture: It cannot be read; the message says why.
         """
+        if path.suffix.lower() in HEIF_SUFFIXES and not heif_is_read():
+            raise BrokenPicture("HEIC is read with: pip install 'crossgraph[heif]'")
         try:
             with path.open("rb") as file:
                 if os.fstat(file.fileno()).st_size == 0:
@@ -128,7 +147,7 @@ class PictureLoader:
             raise BrokenPicture(self._reason(error)) from error
 
     def _read(self, file: io.BufferedReader) -> tuple[UInt8[np.ndarray, "size size 3"], int, int]:
-        with Image.open(file, formats=FORMATS) as image:
+        with Image.open(file, formats=readable_formats()) as image:
             width, height = image.size
             if width * height > self._limit:
                 raise BrokenPicture(self._too_large(f"{width} × {height} = {width * height / 1e6:.0f} megapixels"))

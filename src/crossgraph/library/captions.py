@@ -1,0 +1,55 @@
+"""Captions beside the pictures: a root's captions.jsonl or captions.csv, attached to the pictures that it names."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from crossgraph.core.errors import InputError
+from crossgraph.data.folder import CAPTION_FILES, read_captions
+from crossgraph.library.manifest import Manifest
+
+
+def attach(manifest: Manifest, number: int, root: Path) -> tuple[list[int], list[tuple[str, str]]]:
+    """Make the captions of a root's pictures those that stand in its captions file now.
+
+    Pictures are named by their path below the root. Copies share what is said of any of them.
+
+    Args:
+        manifest: The library's.
+        number: The root's id.
+        root: Its folder.
+
+    Returns:
+        The pictures whose captions have changed, and (path, reason) of a captions file that cannot be read; the
+        captions known from before then stay.
+    """
+    path = next((root / name for name in CAPTION_FILES if (root / name).is_file()), None)
+    try:
+        said = {each.names[0]: each.captions for each in read_captions(path)} if path is not None else {}
+    except InputError as error:
+        return [], [(str(path), error.problem.removeprefix(f"{path}: "))]
+    wanted = _wanted(manifest, number, root, said) if said else set[tuple[int, str]]()
+    rows = manifest.connection.execute("SELECT picture, text FROM captions WHERE root = ?", (number,))
+    known = {(row[0], row[1]) for row in rows}
+    fresh, old = sorted(wanted - known), sorted(known - wanted)
+    changed = sorted({picture for picture, _ in [*fresh, *old]})
+    if changed:
+        with manifest.transaction() as connection:
+            connection.executemany(
+                "DELETE FROM captions WHERE picture = ? AND text = ? AND root = ?", [(*each, number) for each in old]
+            )
+            connection.executemany("INSERT INTO captions VALUES (?, ?, ?)", [(*each, number) for each in fresh])
+            connection.executemany("INSERT OR IGNORE INTO pending VALUES (?)", [(picture,) for picture in changed])
+    return changed, []
+
+
+def _wanted(manifest: Manifest, number: int, root: Path, said: Mapping[str, tuple[str, ...]]) -> set[tuple[int, str]]:
+    """Return (picture, caption) of all files of a root that are named."""
+    start = len(str(root).rstrip("/")) + 1
+    return {
+        (known.picture, " ".join(text.split()))
+        for path, known in manifest.files(number).items()
+        for text in said.get(path[start:], ())
+        if text.strip()
+    }

@@ -1,0 +1,48 @@
+"""A picture library of a few numbers, for tests: pictures of noise, the tiny run, the tiny region encoder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+from references.tiny_regions import TinyRegions
+from references.tiny_run import write_tiny_run
+
+from crossgraph.library import Library
+from crossgraph.library.indexer import Outcome, Settings, index_pictures
+
+
+def write_picture(path: Path, seed: int, size: tuple[int, int] = (48, 32), **options: object) -> Path:
+    """Write a picture that looks like no other."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    random = np.random.default_rng(seed)
+    blocks = random.integers(0, 255, (size[1] // 4, size[0] // 4, 3), dtype=np.uint8)
+    Image.fromarray(blocks.repeat(4, axis=0).repeat(4, axis=1)).save(path, **options)
+    return path
+
+
+def write_pictures(folder: Path, count: int, start: int = 0) -> Path:
+    """Write so many pictures."""
+    for number in range(start, start + count):
+        write_picture(folder / f"{number:03}.png", number)
+    return folder
+
+
+def new_library(folder: Path, engine: str = "memory", model: Path | None = None) -> Library:
+    """Make an empty library with a model."""
+    model = model or write_tiny_run(folder.parent / "model")
+    library = Library(folder, create=True)
+    library.adopt(model, engine)
+    return library
+
+
+def index(library: Library, *roots: Path, **settings: object) -> Outcome:
+    """Index with the tiny region encoder."""
+    return index_pictures(library, roots, Settings(**settings), encoder=TinyRegions())  # type: ignore[arg-type]
+
+
+def names(library: Library) -> dict[str, int]:
+    """Return the id at every path, by file name."""
+    found = library.manifest.get(library.manifest.ids())
+    return {path.name: picture.id for picture in found.values() for path in picture.paths}
