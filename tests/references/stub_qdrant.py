@@ -50,6 +50,8 @@ class StubQdrant:
             return {"exists": self.client.collection_exists(name)}
         if not rest and method == "PUT":
             return self.client.create_collection(name, models.VectorParams(**body["vectors"]))
+        if not rest and method == "DELETE":
+            return self.client.delete_collection(name)
         if not rest:
             return self.client.get_collection(name).model_dump(mode="json")
         if rest == ["index"]:
@@ -110,7 +112,7 @@ def stub_qdrant() -> Iterator[StubQdrant]:
             result = stub.answer(self.command, parts, body)
             return 200, json.dumps({"result": result, "status": "ok", "time": 0.0}).encode()
 
-        do_GET = do_PUT = do_POST = handle_any
+        do_GET = do_PUT = do_POST = do_DELETE = handle_any
 
         def log_message(self, format: str, *arguments: object) -> None:
             """Say nothing."""

@@ -78,6 +78,15 @@ def test_two_libraries_do_not_share_a_collection_and_each_finds_its_own_again(st
     assert open_store(stub.url, tmp_path / "one", 8).count() == 1
 
 
+def test_a_dropped_collection_is_gone_from_the_server_and_made_again_when_opened(stub: StubQdrant):
+    store = connect(f"{stub.url}#holiday", 8)
+    store.upsert([Point(1, ROW, {})])
+    store.drop()
+    store.close()
+    assert not stub.client.collection_exists("holiday")
+    assert connect(f"{stub.url}#holiday", 8).count() == 0
+
+
 def test_the_key_is_sent_and_never_shown(stub: StubQdrant, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("QDRANT_API_KEY", "secret-1\n")
     connect(stub.url, 8).close()
