@@ -68,11 +68,15 @@ VARIANTS = [
     "camp negatives=all",
     "camp loss=ranking",
     "camp form=gate_fusion",
-    "camp form=cross_attention text_norm=l2",
-    "camp form=cross_attention_new",
-    "camp form=cross_attention_new word_average=published_50",
+    "camp form=cross_attention text_norm=l2 loss=ranking",
+    "camp form=cross_attention_new loss=ranking",
+    "camp form=cross_attention_new word_average=published_50 loss=ranking",
     "hsc region_layers=1 word_layers=0",
     "hsc attention=i2t text_direction=forward word_layers=1 region_layers=0",
+    "tshsr fusion=learned levels=2",
+    "tshsr interaction=replace levels=1",
+    "tshsr streams=t2i",
+    "tshsr streams=i2t context_nodes=1",
 ]
 
 # Scores that add up several cosines drift by as much more.

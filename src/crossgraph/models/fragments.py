@@ -194,7 +194,7 @@ def encoder_fields(weights: Mapping[str, Tensor], options: Mapping[str, Any], so
     """
     normed = "project_regions.parametrizations.weight.original1"
     return {
-        "embed_size": needed(weights, "project_regions.bias", source).shape[0],
+        "embed_size": needed(weights, "project_regions.bias", source, axes=1).shape[0],
         "word_size": needed(weights, "encode_words.embedding.weight", source).shape[-1],
         "text_direction": "both" if "encode_words.gru.weight_ih_l0_reverse" in weights else "forward",
         "image_norm": "none" if options.get("no_imgnorm") else "l2",
@@ -210,18 +210,22 @@ def encoder_inputs(weights: Mapping[str, Tensor], source: str) -> Inputs:
         InputError: A tensor is missing.
     """
     normed = "project_regions.parametrizations.weight.original1"
-    layer = weights[normed] if normed in weights else needed(weights, "project_regions.weight", source)
+    layer = needed(weights, normed if normed in weights else "project_regions.weight", source)
     return Inputs(layer.shape[-1], needed(weights, "encode_words.embedding.weight", source).shape[0])
 
 
-def needed(weights: Mapping[str, Tensor], name: str, source: str) -> Tensor:
-    """Return a tensor that no file of this model lacks.
+def needed(weights: Mapping[str, Tensor], name: str, source: str, axes: int = 2) -> Tensor:
+    """Return a tensor that no file of this model lacks, and whose shape tells a size.
 
     Raises:
-        InputError: It is missing, or a single number.
+        InputError: It is missing, is empty, or has another number of axes.
     """
-    if name not in weights or not weights[name].ndim:
+    if name not in weights:
         raise InputError(f"{source}: lacks what we call {name}", "the file may be truncated or another model's")
+    if weights[name].ndim != axes or not weights[name].numel():
+        raise InputError(
+            f"{source}: {name} has shape {tuple(weights[name].shape)}, no size of {axes} axes", "check the file"
+        )
     return weights[name]
 
 

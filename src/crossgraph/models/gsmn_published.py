@@ -50,7 +50,8 @@ def import_gsmn(states: Sequence[Mapping[str, Tensor]], options: Mapping[str, An
     weights = {name: tensor for name, tensor in given.items() if name != _UNREAD and "_graph." not in name}
     weights = {name: t.flatten() if name.startswith("kernels.") else t for name, t in weights.items()}
     for name in ("visual_graph.weight", "textual_graph.weight", "textual_graph.bias"):
-        weights[name] = _together([needed(given, f"{name}.{k}", source) for k in range(KERNELS)], source)
+        axes = 2 if name.endswith("weight") else 1
+        weights[name] = _together([needed(given, f"{name}.{k}", source, axes) for k in range(KERNELS)], source)
     hidden, blocks = weights["visual_graph.weight"].shape
     config = GSMNConfig(
         **encoder_fields(weights, options, source),
