@@ -10,7 +10,7 @@ from crossgraph.core.errors import InputError
 from crossgraph.files import sha256
 from crossgraph.library.indexer import index_pictures
 from crossgraph.library.library import Library
-from crossgraph.library.maintenance import reencode
+from crossgraph.library.reencoding import reencode
 from crossgraph.scoring.encode import Report
 from crossgraph.search import Query, Results, Searcher
 
