@@ -24,8 +24,8 @@ from crossgraph.store.filter import FilterError, matches, parse_filter
 
 PAGE = Path(crossgraph.__file__).parent / "serve" / "page"
 POLICY = (
-    "default-src 'self'; img-src 'self' blob: data:; style-src 'self'; script-src 'self'; connect-src 'self'; "
-    "object-src 'none'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: data:; connect-src 'self'; "
+    "base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
 )
 KINDS = {".html": "text/html", ".js": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml"}
 
@@ -59,7 +59,7 @@ def search(world: World, fields: dict[str, list[str]], upload: bytes | None) -> 
     """Answer a search."""
     world.asked.append(fields)
     time.sleep(world.delay)
-    sentence, minus = fields.get("q", [""])[0], fields.get("minus", [])
+    sentence, minus = fields.get("q", [""])[0], tuple(fields.get("minus", []))
     words = tokens(sentence)
     unknown = [token["text"] for token in words if not token["known"]]
     name = fields.get("picture", [None])[0]

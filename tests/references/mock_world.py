@@ -6,7 +6,7 @@ import io
 import random
 import re
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 from itertools import pairwise
 from typing import Any
 
@@ -42,7 +42,7 @@ class Drawn:
     width: int
     height: int
 
-    @property
+    @cached_property
     def words(self) -> set[str]:
         return {self.ground, *FUNCTION} | {word for thing in self.things for word in (thing.colour, thing.shape)}
 
@@ -117,12 +117,14 @@ def tokens(sentence: str) -> list[dict[str, Any]]:
     ]
 
 
+@cache
 def content(sentence: str) -> list[str]:
     """Return the known words of a sentence that name something."""
     return [word for word in re.findall(r"\w+", sentence.lower()) if word in KNOWN - FUNCTION - {"two"}]
 
 
-def probability(picture: Drawn, sentence: str, minus: list[str]) -> float:
+@cache
+def probability(picture: Drawn, sentence: str, minus: tuple[str, ...] = ()) -> float:
     """Return how well a picture fits: the share of the words that are in it."""
     words = content(sentence)
     fit = sum(word in picture.words for word in words) / len(words) if words else 0.3
@@ -138,8 +140,8 @@ def explained(picture: Drawn, sentence: str, boxes: bool) -> dict[str, Any]:
     share = [4.0 if token["content"] else 1.0 for token in read]
     return {
         "id": picture.id,
-        "score": probability(picture, sentence, []),
-        "probability": probability(picture, sentence, []),
+        "score": probability(picture, sentence),
+        "probability": probability(picture, sentence),
         "significance": [round(0.9 * part / sum(share), 4) for part in share],
         "global": 0.1,
         "grids": [] if boxes else [[0, GRID, GRID]],

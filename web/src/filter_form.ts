@@ -6,7 +6,8 @@ import { type Fields, clauses } from "./filters";
 const DATE = "\\d{4}(-\\d\\d(-\\d\\d)?)?";
 
 export class FilterForm {
-  readonly element = h("form", { class: "filter-form", role: "dialog", "aria-label": "Add a filter", hidden: true });
+  private form = h("form");
+  readonly element = h("div", { class: "filter-form", role: "dialog", "aria-label": "Add a filter", hidden: true }, this.form);
   private inputs: Record<keyof Fields, HTMLInputElement>;
   private anchor: HTMLElement | null = null;
 
@@ -28,14 +29,14 @@ export class FilterForm {
     const cancel = h("button", { type: "button", class: "plain" }, "Cancel");
     cancel.addEventListener("click", () => this.close());
     buttons.append(done, cancel);
-    this.element.append(
+    this.form.append(
       h("div", { class: "pair" }, field("Taken from", "from"), field("to", "to")),
       field("Folder or name contains", "path"),
       h("div", { class: "pair" }, field("Camera contains", "camera"), field("Megapixels, at least", "megapixels")),
       field("Or written out", "written"),
       buttons,
     );
-    this.element.addEventListener("submit", (event) => {
+    this.form.addEventListener("submit", (event) => {
       event.preventDefault();
       this.submit();
     });
@@ -75,7 +76,7 @@ export class FilterForm {
       Object.entries(this.inputs).map(([key, input]) => [key, input.value.trim()]),
     ) as unknown as Fields;
     const made = clauses(fields);
-    this.element.reset();
+    this.form.reset();
     this.close();
     if (made.length) this.add(made);
   }

@@ -27,7 +27,7 @@ export class Head {
 
   constructor(events: HeadEvents, chips: HTMLElement, form: HTMLElement, progress: HTMLElement) {
     const file = h("input", { type: "file", accept: "image/*,.heic,.heif", hidden: true, tabindex: -1, "aria-hidden": "true" });
-    const choose = h("button", { type: "button", class: "plain choose", "aria-label": "Drop, paste or choose a picture" });
+    const choose = h("button", { type: "button", class: "plain choose", "aria-label": "drop or paste a picture, or choose a file" });
     choose.append(icon(ICONS.picture), h("span", { class: "wide-only" }, "drop or paste a picture"));
     choose.addEventListener("click", () => file.click());
     file.addEventListener("change", () => {

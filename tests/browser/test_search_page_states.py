@@ -1,0 +1,185 @@
+"""The search page when things are not as one would wish: empty, busy, gone, locked; and on any screen, for anyone."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytestmark = pytest.mark.browser
+SEARCH = "?q=a+red+circle+on+snow"
+PHONE = {"viewport": {"width": 375, "height": 740}, "has_touch": True, "is_mobile": True, "device_scale_factor": 2}
+
+
+def shown(page: Any) -> list[str]:
+    return page.locator(".picture img").evaluate_all("all => all.map(image => image.getAttribute('src'))")
+
+
+def test_an_empty_library_names_the_command_and_fills_by_itself(visit, api):
+    api.world.pictures = 0
+    page = visit()
+    page.get_by_role("heading", name="No pictures yet").wait_for()
+    assert page.locator("code").inner_text() == "crossgraph index ~/Pictures"
+    api.world.pictures = 7
+    page.get_by_role("heading", name="7 pictures").wait_for()
+
+
+def test_indexing_shows_how_much_is_left_while_searching_goes_on(visit, api):
+    api.world.job, api.world.ticks = "job1", 24
+    page = visit(SEARCH)
+    page.locator(".indexing", has_text="a second").wait_for()
+    text = page.locator(".indexing").inner_text()
+    assert text.startswith("indexing ") and " of 960 · 61 a second · " in text and text.endswith(" s left")
+    assert page.get_by_role("progressbar").is_visible()
+    assert len(shown(page)) > 5
+    page.wait_for_function("() => document.querySelector('.progress').hidden")
+
+
+def test_grey_places_only_for_who_waits(visit, api):
+    page = visit()
+    api.world.delay = 0.6
+    page.locator(".query").fill("red circle")
+    page.locator(".waiting .row").first.wait_for()
+    page.locator(".picture img.loaded").first.wait_for()
+    assert page.locator(".waiting").is_hidden()
+    before = shown(page)
+    page.locator(".query").fill("blue circle")
+    page.wait_for_timeout(450)
+    assert shown(page) == before, "what is there stays until there is something better"
+
+
+def test_no_good_match_is_said_and_the_nearest_are_shown(visit):
+    page = visit("?q=yellow+triangle+night&where=name+%7E+%27IMG_000%27")
+    assert page.get_by_text("No good match among 1,204 pictures. These are the nearest.").is_visible()
+    assert len(shown(page)) == 10
+    assert page.locator(".divider").is_hidden()
+
+
+def test_only_unknown_words(visit):
+    page = visit("?q=zorp+blarg")
+    assert page.get_by_text("The model does not know “zorp”, “blarg”. Say it in other words.").is_visible()
+    assert page.locator(".chip.word.unknown").count() == 2
+
+
+def test_a_server_that_is_killed_and_comes_back(visit, api):
+    page = visit(SEARCH)
+    page.expected += ["ERR_CONNECTION_REFUSED", "ERR_EMPTY_RESPONSE", "ERR_CONNECTION_RESET"]
+    before = shown(page)
+    api.stop()
+    page.locator(".query").fill("blue square")
+    page.get_by_text("The server does not answer.").wait_for()
+    assert shown(page) == before, "what is shown is kept"
+    assert page.get_by_role("button", name="Try now").is_visible()
+    api.start()
+    page.wait_for_function("() => document.querySelector('.banner').hidden")
+    page.wait_for_function(
+        "before => document.querySelector('.picture img').getAttribute('src') !== before", arg=before[0]
+    )
+    assert api.world.asked[-1]["q"] == ["blue square"], "what was asked meanwhile is searched for"
+
+
+def test_a_picture_removed_since_indexing(visit, api):
+    page = visit(SEARCH)
+    first = int(shown(page)[0].split("/")[3])
+    api.world.removed.add(first)
+    page.expected.append("410")
+    page.locator(".picture").first.click()
+    page.get_by_role("alert").wait_for()
+    assert "was moved, changed or removed since it was indexed" in page.get_by_role("alert").inner_text()
+    page.get_by_role("button", name="Next picture").click()
+    assert page.locator(".panel .place").inner_text() == "2 of 1,000"
+    assert page.locator(".panel .problem").is_hidden()
+
+
+def test_a_token_is_asked_for_once_and_never_in_the_address(visit, api):
+    api.world.token = "open-sesame"
+    page = visit(SEARCH)
+    page.expected.append("401")
+    page.get_by_role("heading", name="This library asks for a token").wait_for()
+    page.keyboard.type("wrong")
+    page.keyboard.press("Enter")
+    page.get_by_text("That is not the token.").wait_for()
+    page.get_by_label("Token").fill("open-sesame")
+    page.keyboard.press("Enter")
+    page.locator(".picture img.loaded").first.wait_for()
+    assert "sesame" not in page.url
+    page.reload()
+    page.locator(".picture img.loaded").first.wait_for()
+
+
+def test_an_open_picture_is_part_of_the_address(visit):
+    page = visit(SEARCH)
+    page.locator(".picture").nth(2).click()
+    assert "open=" in page.url
+    page.reload()
+    page.locator(".panel .place", has_text="3 of 1,000").wait_for()
+    page.go_back()
+    page.wait_for_function("() => document.querySelector('.panel').hidden")
+
+
+def test_the_theme_follows_the_system_until_chosen(visit):
+    page = visit("", color_scheme="dark")
+    paper = "getComputedStyle(document.body).backgroundColor"
+    dark = page.evaluate(paper)
+    page.get_by_role("button", name="Theme: as the system. Change to light").click()
+    light = page.evaluate(paper)
+    assert light == "rgb(255, 255, 255)" != dark
+    page.reload()
+    assert page.evaluate(paper) == light
+    page.get_by_role("button", name="Theme: light. Change to dark").click()
+    assert page.evaluate(paper) == dark
+
+
+def test_a_phone_shows_it_all_without_scrolling_sideways(visit):
+    page = visit(SEARCH, **PHONE)
+    width = "document.documentElement.scrollWidth"
+    assert page.evaluate(width) <= 375
+    page.locator(".chip.word", has_text="circle").tap()
+    page.locator(".glow.on").first.wait_for()
+    page.locator(".picture").first.tap()
+    covers = "panel => { const {x, y, width} = panel.getBoundingClientRect(); return !x && !y && width === 375; }"
+    page.wait_for_function(f"() => ({covers})(document.querySelector('.panel'))")
+    assert page.evaluate("document.querySelector('header').inert")
+    assert page.evaluate("document.activeElement.getAttribute('aria-label')") == "Close"
+    page.locator(".why-word").first.wait_for()
+    assert page.evaluate(width) <= 375
+    page.get_by_role("button", name="Close").tap()
+    assert page.locator(".panel").is_hidden()
+
+
+def test_nothing_moves_for_those_who_asked_for_that(visit):
+    page = visit(SEARCH, reduced_motion="reduce")
+    page.locator(".chip.word", has_text="circle").hover()
+    page.locator(".glow.on").first.wait_for()
+    page.locator(".picture").first.click()
+    moving = "getComputedStyle(document.querySelector('{}')).{}"
+    assert page.evaluate(moving.format(".glow", "transitionDuration")) == "0s"
+    assert page.evaluate(moving.format(".panel", "animationName")) == "none"
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_everyone_can_use_it(visit, api, root: Path, scheme: str):
+    axe = root / "web" / "node_modules" / "axe-core" / "axe.min.js"
+    if not axe.is_file():
+        reason = "axe-core is not there: npm ci in web/"
+        if os.environ.get("CROSSGRAPH_REQUIRE_NODE") == "1":
+            pytest.fail(reason)
+        pytest.skip(reason)
+    page = visit("?q=a+red+zorp+circle&minus=snow&where=date+%3E%3D+2019", color_scheme=scheme, reduced_motion="reduce")
+    page.locator(".picture").nth(1).click()
+    page.locator(".why-word").first.wait_for()
+    page.locator(".chip.word", has_text="circle").click()
+    page.get_by_role("button", name="filter", exact=True).click()
+    page.evaluate(axe.read_text(encoding="utf-8"))
+    assert violations(page) == []
+    page.goto(page.url.partition("?")[0])
+    page.get_by_role("heading", name="1,204 pictures").wait_for()
+    page.evaluate(axe.read_text(encoding="utf-8"))
+    assert violations(page) == []
+
+
+def violations(page: Any) -> list[str]:
+    found = page.evaluate("axe.run({resultTypes: ['violations']}).then(result => result.violations)")
+    return [f"{one['impact']}: {one['id']}: {node['html']}" for one in found for node in one["nodes"]]
