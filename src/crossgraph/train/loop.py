@@ -118,7 +118,8 @@ class Training:
                 self.fabric.backward(torch.stack(list(found.values())).sum())
             for name, value in found.items():
                 terms[name] = terms.get(name, 0.0) + value.item()
-            ranking = found.get("ranking", spread.new_tensor(0.0)).item()
+            heads = [value.item() for name, value in found.items() if name.startswith("ranking")]
+            ranking = max(heads, default=0.0)  # of several heads, a frozen one stands highest
         limit = self.recipe.optimiser.clip or math.inf
         norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), limit).item()
         if warning := self.collapse.look(state.step, ranking, spread.item(), sum(terms.values()), norm):
