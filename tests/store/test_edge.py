@@ -86,6 +86,24 @@ def test_an_index_is_built_aside_and_takes_the_place_of_the_former(store: EdgeSt
     assert shards(store.folder) == ["shard-2"], "nothing had changed"
 
 
+@pytest.mark.slow
+def test_what_was_replaced_or_removed_is_worth_an_index_too(store: EdgeStore):
+    given = points(600)
+    store.upsert(given)
+    store.optimise()
+    store.upsert([Point(point.id, -point.vector, {}) for point in given])
+    store.close()
+    again = EdgeStore(store.folder, SIZE, EARLY)
+    again.optimise()
+    assert shards(store.folder) == ["shard-3"]
+    assert again.search(-given[3].vector, 1)[0].id == 3
+    again.delete(range(300))
+    again.optimise()
+    assert shards(store.folder) == ["shard-4"]
+    assert again.count() == 300
+    again.close()
+
+
 def test_little_is_not_worth_an_index(store: EdgeStore):
     store.upsert(points(200))
     store.optimise()

@@ -156,9 +156,8 @@ class EdgeStore:
             InputError: There is no room for the copy, or the store was closed meanwhile; it stays as it was.
         """
         with self._building:
-            points, indexed, _ = cast(tuple[int, int, int], self._ask("info"))
-            loose = (points - indexed) * self._size * 4 // 1024
-            if loose < self._settings["plain_kilobytes"] and indexed <= 1.25 * points:
+            points, indexed, loose = cast(tuple[int, int, int], self._ask("info"))
+            if loose * self._size * 4 // 1024 < self._settings["plain_kilobytes"] and indexed <= 1.25 * points:
                 return
             tell = report or _silent
             tell("building the index", 0, points)

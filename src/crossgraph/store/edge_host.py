@@ -42,6 +42,8 @@ class Host:
         self._path = path
         self._shard: qe.EdgeShard | None = None
         self._settings: Settings = {}
+        self._lock = -1
+        self._loose = 0
 
     @property
     def _open(self) -> qe.EdgeShard:
@@ -86,11 +88,17 @@ class Host:
         while True:
             try:
                 fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                self._loose = int(os.pread(self._lock, 20, 0).strip() or 0)
                 return
             except BlockingIOError:
                 if time.monotonic() > until:
                     raise TimeoutError("another process still has it open") from None
                 time.sleep(0.02)
+
+    def _note(self, loose: int) -> None:
+        """Keep how many points were written since the graph was built; Edge does not tell."""
+        self._loose = loose
+        os.pwrite(self._lock, b"%-20d" % loose, 0)
 
     def upsert(self, ids: list[int], vectors: bytes, payloads: list[dict[str, Any]]) -> None:
         """Add or replace points; vectors are float32 rows."""
@@ -99,6 +107,7 @@ class Host:
         values, size = array.array("f", vectors), self._settings["size"]
         rows = [values[start : start + size].tolist() for start in range(0, len(values), size)]
         points = [qe.Point(id, row, payload) for id, row, payload in zip(ids, rows, payloads, strict=True)]
+        self._note(self._loose + len(ids))
         self._open.update(qe.UpdateOperation.upsert_points(points))
 
     def delete(self, ids: list[int]) -> None:
@@ -135,9 +144,9 @@ class Host:
         return [_number(record.id) for record in records], None if following is None else _number(following)
 
     def info(self) -> tuple[int, int, int]:
-        """Count points, vectors in a graph, and segments."""
+        """Count points, vectors in a graph with those that were deleted, and points written since it was built."""
         info = self._open.info()
-        return info.points_count, info.indexed_vectors_count, info.segments_count
+        return info.points_count, info.indexed_vectors_count, self._loose
 
     def flush(self) -> None:
         """Bring everything to disk."""
@@ -149,6 +158,7 @@ class Host:
         os.nice(_NICE)
         while self._open.optimize():
             pass
+        self._note(0)
         self._open.flush()
 
     def close(self) -> None:

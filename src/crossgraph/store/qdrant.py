@@ -201,10 +201,6 @@ class QdrantStore:
     def optimise(self, report: Report | None = None) -> None:
         """Do nothing: the server does so by itself, while it serves."""
 
-    def drop(self) -> None:
-        """Delete the collection from the server, with all that it holds."""
-        self._tried(lambda: self._client.delete_collection(self._collection))
-
     def close(self) -> None:
         """Close the connection; twice is once."""
         self._client.close()
