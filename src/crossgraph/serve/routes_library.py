@@ -8,6 +8,7 @@ from typing import Annotated
 from fastapi import APIRouter, Request
 from fastapi import Path as InPath
 from fastapi.responses import Response, StreamingResponse
+from pydantic import ValidationError
 
 from crossgraph.core.errors import InputError
 from crossgraph.library.scan import check_roots
@@ -15,10 +16,11 @@ from crossgraph.serve.answers import Health, JobProgress, LibraryState
 from crossgraph.serve.asking import IndexRequest
 from crossgraph.serve.jobs import Job, events
 from crossgraph.serve.metrics import CONTENT_TYPE
-from crossgraph.serve.problems import Problem, documented, problem_of
+from crossgraph.serve.problems import Problem, documented, problem_of, unreadable
 from crossgraph.serve.service import FILL, Service
 
 router = APIRouter(tags=["library"])
+_BODY = {"requestBody": {"content": {"application/json": {"schema": IndexRequest.model_json_schema()}}}}
 JobName = Annotated[str, InPath(pattern=r"^[0-9a-f]{1,32}$", description="a job's name")]
 
 
@@ -29,14 +31,12 @@ async def state(request: Request) -> LibraryState:
     return LibraryState.model_validate(await service.light.run(request, service.state))
 
 
-@router.post("/api/index", status_code=202, responses=documented(404, 409, 415))
-async def index(request: Request, asked: IndexRequest | None = None) -> JobProgress:
+@router.post("/api/index", status_code=202, responses=documented(404, 409, 415), openapi_extra=_BODY)
+async def index(request: Request) -> JobProgress:
     """Begin to index the library's folders; follow the job by its name."""
     service: Service = request.app.state.service
-    kind = request.headers.get("content-type", "application/json").partition(";")[0].strip().lower()
-    if kind != "application/json" and not kind.endswith("+json"):
-        raise Problem(415, f"a body of type '{kind[:60]}'", "send application/json", "media-type")
-    roots = [Path(root) for root in (asked.roots if asked and asked.roots else ())]
+    asked = _read_json(request.headers.get("content-type"), await request.body())
+    roots = [Path(root) for root in (asked.roots or ())]
     is_owner = bool(getattr(request.state, "is_owner", False))
 
     def work() -> Job:
@@ -89,6 +89,23 @@ async def metrics(request: Request) -> Response:
     """Tell what the server counted."""
     service: Service = request.app.state.service
     return Response(service.metrics.text(), headers={"Content-Type": CONTENT_TYPE})
+
+
+def _read_json(media_type: str | None, body: bytes) -> IndexRequest:
+    """Read a body; none asks for everything.
+
+    Raises:
+        Problem: It is no JSON, or another than is expected.
+    """
+    if not body:
+        return IndexRequest()
+    kind = (media_type or "").partition(";")[0].strip().lower()
+    if kind != "application/json":
+        raise Problem(415, f"a body of type '{kind[:60]}'", "send application/json", "media-type")
+    try:
+        return IndexRequest.model_validate_json(body)
+    except ValidationError as error:
+        raise unreadable(error.errors()) from error
 
 
 def _check_roots(service: Service, roots: list[Path], is_owner: bool) -> None:
