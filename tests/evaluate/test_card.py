@@ -161,3 +161,17 @@ def test_cards_stand_side_by_side():
 @pytest.mark.parametrize(("ties", "says"), [("expected", "random order"), ("worst", "every wrong answer came first")])
 def test_the_rule_for_ties_is_said(ties, says):
     assert says in markdown(card(MODEL, protocol=Protocol(ties=ties, resamples=5)))
+
+
+@pytest.mark.parametrize(
+    "status, words",
+    [
+        ("re-interpretation", "'tshsr' is a re-interpretation of its paper's abstract"),
+        ("unverified", "'tshsr' is built from a description, unverified"),
+    ],
+)
+def test_it_says_of_a_model_that_it_is_not_its_paper_s(status, words):
+    made = card({**MODEL, "model": "tshsr", "status": status})
+    assert any(words in note for note in made["notes"])
+    assert words in markdown(made)
+    assert not any("'tshsr'" in note for note in card({**MODEL, "model": "tshsr", "status": "implemented"})["notes"])

@@ -8,6 +8,11 @@ from typing import Any
 from crossgraph.data.split import Split
 from crossgraph.evaluate.protocol import Evaluation
 
+_STATUS = {
+    "re-interpretation": "a re-interpretation of its paper's abstract: its figures are not the paper's method's",
+    "unverified": "built from a description, unverified against its authors' code",
+}
+
 
 def warnings_about(models: Sequence[dict[str, Any]], whole: Split) -> list[str]:
     """Return what makes the numbers too good: the split chose the weights or trained them, a model stands for two.
@@ -35,7 +40,7 @@ def warnings_about(models: Sequence[dict[str, Any]], whole: Split) -> list[str]:
 
 
 def notes_about(models: Sequence[dict[str, Any]], split: Split, evaluation: Evaluation) -> list[str]:
-    """Return what explains the numbers: other features, unknown choosing, ties, images left out.
+    """Return what explains the numbers: a model unlike its paper, other features, unknown choosing, ties, left-out images.
 
     Args:
         models: Entries of `crossgraph.scoring.provenance.describe_run`.
@@ -44,6 +49,9 @@ def notes_about(models: Sequence[dict[str, Any]], split: Split, evaluation: Eval
     """
     found: list[str] = []
     for model in models:
+        status = str(model.get("status") or "implemented")
+        if status != "implemented":
+            found.append(f"{model['run']}: '{model['model']}' is {_STATUS.get(status, status)}")
         encoder = model.get("region_encoder")
         if encoder and encoder != split.features.encoder:
             found.append(f"{model['run']}: trained on features of '{encoder}', evaluated on '{split.features.encoder}'")

@@ -16,6 +16,7 @@ _SIGNIFICANCE = {
     "saf": "SAF's filtration weights",
     "sgr": "SGR's edges from the global node, last reasoning step",
     "hsc": "the filtration's weights, as SAF's",
+    "tshsr": "who the global node and the context looked at, on all levels of both streams",
     "cgmn": "each word's part of CGMN's node score, which trains the vectors that are scored",
     "gpo": "each word's part of the dot product, those that lower it left out",
     "vsepp": "what reading the word added to the dot product, losses left out",

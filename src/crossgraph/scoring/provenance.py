@@ -25,6 +25,7 @@ def describe_run(run: Run) -> dict[str, Any]:
     return {
         "run": str(run.path),
         "model": info.model,
+        "status": run.model.status,
         "config": info.config,
         "inputs": info.inputs,
         "region_encoder": info.region_encoder,

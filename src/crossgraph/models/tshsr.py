@@ -1,0 +1,228 @@
+"""TSHSR: two-stream hierarchical similarity reasoning. A RE-INTERPRETATION, built from the paper's abstract alone.
+
+"Two-Stream Hierarchical Similarity Reasoning for Image-text Matching", arXiv 2203.05349, 2022. No equations, sizes,
+code or numbers of it could be had. What the abstract states: similarity is reasoned about on several levels, where
+context is extracted automatically and used together with local interaction; picture-to-text and text-to-picture
+similarity are two streams; all is trained end to end. Everything more exact than that is OUR design, on SGRAF's parts,
+and none of the paper's numbers may be claimed for it.
+
+What is unusual:
+- Two streams over the same encoders, each with similarity weights and reasoning of its own: words look at regions
+  (t2i, a node a word), and regions look at words (i2t, a node a region). Both have a global node.
+- A node keeps itself beside what it took from the others. By SGR's plain step (`interaction: replace`) the nodes of
+  a young model agree to many digits after one level, and nothing is left to pool or to ask for above it.
+- Each level pools its nodes into context nodes (8, then 4, then 2), from which all nodes take by a gate.
+- The similarity vector of a stream is read from every level, not from the last.
+- The score is the mean of the streams' scores; in training the mean and each stream have a ranking loss.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal, cast
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from crossgraph.core.errors import InputError
+from crossgraph.core.types import Attention, ImageCode, Regions, TextCode, Tokens
+from crossgraph.graphs.cross_attention import (
+    contexts_of_regions,
+    contexts_of_words,
+    regions_attend_to_words,
+    shares_of_regions,
+    words_attend_to_regions,
+)
+from crossgraph.graphs.normalization import l2norm
+from crossgraph.graphs.pooling import TextualSelfAttention, VisualSelfAttention
+from crossgraph.graphs.similarity_graph import SimilarityVector
+from crossgraph.graphs.similarity_hierarchy import HierarchicalReasoning, Interaction
+from crossgraph.models.base import MODELS, Batch, Inputs, Matcher, Progress, RankingTerm
+from crossgraph.models.fragments import at_least, xavier
+from crossgraph.models.sgraf import PairNodes, probability
+from crossgraph.text.choice import TextChoice, build_text_encoder
+from crossgraph.text.encoder import Direction
+
+StreamName = Literal["t2i", "i2t"]
+
+
+@dataclass(frozen=True)
+class TSHSRConfig(TextChoice):
+    """Sizes and choices; all are ours, those of the encoders as SGRAF's."""
+
+    embed_size: int = 1024  # d, region and word embeddings
+    word_size: int = 300  # learned word embeddings, before the GRU
+    sim_size: int = 256  # m, similarity vectors
+    text_direction: Direction = "both"  # Bi-GRU, or one direction
+    smooth: float = 9.0  # λ of the attention
+    dropout: float = 0.4  # of word embeddings and of both self-attentions
+    streams: Literal["both", "t2i", "i2t"] = "both"
+    levels: int = 3  # of reasoning
+    context_nodes: int = 8  # of the first level; each next one has half as many, at least 1
+    interaction: Interaction = "add"  # "replace" is SGR's plain step, after which young nodes are all alike
+    fusion: Literal["mean", "learned"] = "mean"  # of the streams' scores; "learned": one convex weight
+    stream_weight: float = 1.0  # of each stream's own loss beside the fused one's; 0 leaves them out
+
+    def __post_init__(self) -> None:
+        """Refuse what makes no model.
+
+        Raises:
+            InputError: A size below 1, a probability outside 0..1, a weight below 0, or a fusion of one stream.
+        """
+        at_least(self, 1, "embed_size", "word_size", "sim_size", "levels", "context_nodes")
+        if not 0 <= self.dropout < 1:
+            raise InputError(f"model.config.dropout is {self.dropout}", "give a probability from 0 to below 1")
+        if not 0 <= self.stream_weight < float("inf"):
+            raise InputError(f"model.config.stream_weight is {self.stream_weight}", "give a number of at least 0")
+        if self.streams != "both" and self.fusion == "learned":
+            raise InputError(
+                f"model.config.fusion 'learned' with model.config.streams '{self.streams}': one stream needs no weight",
+                "set fusion to 'mean', or streams to 'both'",
+            )
+
+
+class Stream(nn.Module):
+    """One direction: who looks at whom, the similarity nodes, their reasoning, and a score."""
+
+    def __init__(self, name: StreamName, config: TSHSRConfig) -> None:
+        super().__init__()
+        self.name: StreamName = name
+        self.smooth = config.smooth
+        d, m = config.embed_size, config.sim_size
+        self.local_similarity = SimilarityVector(d, m)
+        self.global_similarity = SimilarityVector(d, m)
+        contexts = [max(1, config.context_nodes >> level) for level in range(config.levels)]
+        self.reasoning = HierarchicalReasoning(m, contexts, config.interaction)
+        self.to_score = nn.Linear(m, 1)
+
+    def compare(self, images: ImageCode, texts: TextCode) -> PairNodes:
+        """Return the nodes of every pair: the global one, then one a word (t2i) or one a region (i2t)."""
+        sides = images.local, images.mask, texts.local, texts.mask, self.smooth
+        if self.name == "t2i":
+            attention, mask = words_attend_to_regions(*sides), texts.mask[:, None]
+            local = self.local_similarity(contexts_of_words(attention, images.local), texts.local[:, None])
+        else:
+            attention, mask = regions_attend_to_words(*sides), images.mask[:, :, None]
+            local = self.local_similarity(contexts_of_regions(attention, texts.local), images.local[:, :, None])
+        overall = self.global_similarity(images.parts["global"][:, :, None], texts.parts["global"][:, None])
+        mask = torch.cat([torch.ones_like(mask[..., :1]), mask], dim=-1)
+        return PairNodes(torch.cat([overall.unsqueeze(-2), local], dim=-2), mask, attention)
+
+    def read(self, pairs: PairNodes) -> Float[Tensor, "group img txt"]:
+        """Return the sigmoid of a linear reading of each pair's similarity vector."""
+        return probability(self.to_score(self.reasoning(pairs.nodes, pairs.mask)))
+
+    def explain(self, image: ImageCode, text: TextCode) -> tuple[Float[Tensor, "word region"], Float[Tensor, " word"]]:
+        """Return the words' shares of the regions and the words' significance, of one pair of grouped codes.
+
+        i2t: of the attention that a word got, each region's share; and the regions' significance, handed on to the
+        words they looked at.
+        """
+        pairs = self.compare(image, text)
+        assert pairs.attention is not None
+        words, attention = int(text.mask.sum()), pairs.attention[0, 0, 0]
+        shares = self.reasoning.significance(pairs.nodes, pairs.mask)[0, 0, 0, 1:]
+        if self.name == "t2i":
+            return attention[:words], shares[:words]
+        return shares_of_regions(attention[:, :words], image.mask[0, 0]), shares @ attention[:, :words]
+
+
+@MODELS.register("tshsr")
+class TSHSR(Matcher):
+    """A re-interpretation of an abstract: two streams of similarity nodes that reason with context nodes."""
+
+    kind = "interaction"
+    status = "re-interpretation"
+    paper = (
+        "Two-Stream Hierarchical Similarity Reasoning for Image-text Matching, arXiv 2203.05349, 2022 "
+        "(re-interpreted: only the abstract could be had)"
+    )
+    Config = TSHSRConfig
+    config: TSHSRConfig
+
+    def __init__(self, config: TSHSRConfig, inputs: Inputs) -> None:
+        super().__init__()
+        self.config, self.inputs = config, inputs
+        d = config.embed_size
+        self.project_regions = nn.Linear(inputs.feature_size, d)
+        self.encode_words = build_text_encoder(
+            config, inputs.vocabulary_size, config.word_size, d, config.text_direction, config.dropout
+        )
+        self.visual_global = VisualSelfAttention(d, config.dropout, "feature", None)
+        self.textual_global = TextualSelfAttention(d, config.dropout)
+        names: tuple[StreamName, ...] = ("t2i", "i2t") if config.streams == "both" else (config.streams,)
+        self.streams = nn.ModuleDict({name: Stream(name, config) for name in names})
+        if config.fusion == "learned":
+            self.fusion = nn.Parameter(torch.zeros(()))  # the sigmoid is t2i's weight
+        for module in self.modules():
+            if isinstance(module, nn.Linear):
+                xavier(module)
+
+    def dead_parameters(self) -> dict[str, str]:
+        """Return the biases that a batch norm or a softmax behind them takes out again."""
+        dead = {f"encode_words.{name}": why for name, why in self.encode_words.dead_parameters().items()}
+        dead |= {
+            "visual_global.local.bias": "batch norm subtracts it",
+            "visual_global.summary.bias": "batch norm subtracts it",
+            "visual_global.common.bias": "the same for all regions under a softmax",
+            "textual_global.common.bias": "the same for all words under a softmax",
+        }
+        for name, stream in self._streams.items():
+            dead |= {f"streams.{name}.reasoning.{key}": why for key, why in stream.reasoning.dead_parameters().items()}
+        return dead
+
+    def encode_images(self, regions: Regions) -> ImageCode:
+        """Encode pictures: region embeddings, and the global vector v* as part "global"."""
+        local = l2norm(self.project_regions(regions.features))
+        return ImageCode(local, regions.mask, parts={"global": self.visual_global(local, regions.mask)})
+
+    def encode_texts(self, tokens: Tokens) -> TextCode:
+        """Encode captions: contextual word embeddings, and the global vector t* as part "global"."""
+        local = l2norm(self.encode_words(tokens))
+        return TextCode(local, tokens.mask, parts={"global": self.textual_global(local, tokens.mask)})
+
+    def stream_scores(self, images: ImageCode, texts: TextCode) -> dict[str, Float[Tensor, "group img txt"]]:
+        """Return each stream's scores of grouped codes, by its name."""
+        return {name: stream.read(stream.compare(images, texts)) for name, stream in self._streams.items()}
+
+    def pair_scores(self, images: ImageCode, texts: TextCode) -> Float[Tensor, "group img txt"]:
+        """Score every pair of a group: the mean of the streams."""
+        return self._fuse(self.stream_scores(images, texts))
+
+    def align(self, image: ImageCode, text: TextCode) -> Attention:
+        """Explain one pair by the mean of what the two streams say of it, weighed as their scores are.
+
+        A stream's weights are its attention, seen from the words; its significance is who was looked at on all
+        levels (`HierarchicalReasoning.significance`), the rest being the global node's. The score follows neither
+        by a sum: reasoning lies between.
+        """
+        grouped = image.map(lambda t: t[None]), text.map(lambda t: t[None])
+        explained = {name: stream.explain(*grouped) for name, stream in self._streams.items()}
+        weights = {name: weights for name, (weights, _) in explained.items()}
+        significance = {name: shares for name, (_, shares) in explained.items()}
+        score = self.pair_scores(*grouped).reshape(())
+        return Attention(self._fuse(weights), self._fuse(significance), score)
+
+    def losses(
+        self, images: ImageCode, texts: TextCode, batch: Batch, ranking: RankingTerm, progress: Progress
+    ) -> dict[str, Float[Tensor, ""]]:
+        """Return the ranking loss of the fused score, and of each stream as "ranking_t2i" and "ranking_i2t"."""
+        scores = self.stream_scores(images.map(lambda t: t[None]), texts.map(lambda t: t[None]))
+        terms = {"ranking": ranking(self._fuse(scores)[0])}
+        if len(scores) > 1 and self.config.stream_weight:
+            for name, own in scores.items():
+                terms[f"ranking_{name}"] = self.config.stream_weight * ranking(own[0])
+        return terms
+
+    def _fuse(self, of_streams: Mapping[str, Float[Tensor, "..."]]) -> Float[Tensor, "..."]:
+        """Return the mean over the streams, by the learned weight where there is one."""
+        if self.config.fusion == "mean":
+            return torch.stack(list(of_streams.values())).mean(dim=0)
+        share = torch.sigmoid(self.fusion)
+        return share * of_streams["t2i"] + (1 - share) * of_streams["i2t"]
+
+    @property
+    def _streams(self) -> dict[str, Stream]:
+        return cast("dict[str, Stream]", dict(self.streams.items()))
