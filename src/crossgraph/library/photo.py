@@ -71,6 +71,8 @@ def read_photo(data: bytes, loader: PictureLoader, size: int, max_megapixels: fl
         raise
     except UnidentifiedImageError as error:
         raise BrokenPicture("not a picture (JPEG, PNG, WebP, GIF, TIFF or BMP)") from error
+    except Image.DecompressionBombError as error:
+        raise BrokenPicture(f"more than the {max_megapixels:g} megapixels allowed (--max-megapixels)") from error
     except Exception as error:  # a damaged file makes decoders raise nearly anything
         said = " ".join(str(error).split())[:120] or type(error).__name__
         raise BrokenPicture("truncated" if "truncated" in said.lower() else f"damaged ({said})") from error
@@ -91,7 +93,8 @@ def _read(data: bytes, loader: PictureLoader, size: int, max_megapixels: float) 
         image.load()
         pixels = loader.convert(image)
         thumbnail, look = _small(image)
-    if facts["orientation"] >= 5:
+        lies = facts["orientation"] >= 5 and image.format != "TIFF"  # which Pillow turns by itself
+    if lies:
         width, height = height, width
     return Photo(
         pixels=pixels,

@@ -1,0 +1,385 @@
+"""A library is made equal to what lies in its roots."""
+
+from __future__ import annotations
+
+import gc
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from references.tiny_library import index, names, new_library, write_picture, write_pictures
+
+from crossgraph.core.errors import InputError
+from crossgraph.library import Library, maintenance
+
+
+@pytest.fixture
+def photos(tmp_path) -> Path:
+    return write_pictures(tmp_path / "photos", 6)
+
+
+@pytest.fixture
+def library(tmp_path) -> Iterator[Library]:
+    with new_library(tmp_path / "library") as made:
+        yield made
+
+
+def quiet(*said: object) -> None:
+    pass
+
+
+def check(library: Library) -> None:
+    """Manifest, codes, thumbnails and store agree; the store knows every path."""
+    assert not maintenance.verify(library, quiet).missing
+    ids = library.manifest.ids()
+    assert list(library.store.ids()) == ids
+    assert library.codes(ids).local.shape[0] == len(ids)
+    pictures = library.manifest.get(ids)
+    thumbnails = {path.stem for path in (library.folder / "thumbnails").glob("*/*")}
+    assert thumbnails == {picture.sha256 for picture in pictures.values()}
+    for (point,) in (points for number in ids for points in library.points([number])):
+        assert library.store.search(point.vector, 1000), "there are neighbours"
+    from crossgraph.store import parse_filter
+
+    for picture in pictures.values():
+        for path in picture.paths:
+            assert library.store.count(parse_filter(f'path = "{path}"')) == 1, "found by where it lies now"
+
+
+def test_new_pictures_are_added_and_seen_again_as_they_were(library, photos):
+    first = index(library, photos)
+    assert (first.added, first.pictures, first.broken) == (6, 6, [])
+    before = names(library)
+    second = index(library, photos)
+    assert (second.added, second.unchanged) == (0, 6)
+    assert names(library) == before
+    check(library)
+
+
+def test_a_renamed_file_keeps_its_id_and_is_not_encoded_again(library, photos):
+    index(library, photos)
+    before = names(library)
+    (photos / "000.png").rename(photos / "new name.png")
+    found = index(library, photos)
+    assert (found.added, found.renamed, found.removed, found.pictures) == (0, 1, 1, 6)
+    assert names(library)["new name.png"] == before["000.png"]
+    check(library)
+
+
+def test_a_copy_is_the_same_picture_in_two_places(library, photos):
+    index(library, photos)
+    shutil.copy(photos / "000.png", photos / "sub.png")
+    found = index(library, photos)
+    assert (found.added, found.renamed, found.pictures) == (0, 1, 6)
+    assert names(library)["sub.png"] == names(library)["000.png"]
+    check(library)
+
+
+def test_copies_that_arrive_together_are_encoded_once(library, photos):
+    for number in range(4):
+        shutil.copy(photos / "000.png", photos / f"copy{number}.png")
+    found = index(library, photos, step=3)
+    assert (found.added, found.renamed, found.pictures) == (6, 4, 6)
+    assert library.shards.rows(0, 0) == 6
+    check(library)
+
+
+def test_a_changed_file_is_another_picture(library, photos):
+    index(library, photos)
+    before = names(library)
+    write_picture(photos / "000.png", 100)
+    found = index(library, photos)
+    assert (found.added, found.updated, found.pictures) == (0, 1, 6)
+    assert names(library)["000.png"] not in before.values()
+    check(library)
+
+
+def test_a_file_that_was_only_touched_is_as_before(library, photos):
+    index(library, photos)
+    os.utime(photos / "000.png", (1, 1))
+    found = index(library, photos)
+    assert (found.added, found.updated, found.unchanged) == (0, 0, 6)
+
+
+def test_one_changed_and_one_renamed_file_are_told_apart(library, photos):
+    index(library, photos)
+    write_picture(photos / "000.png", 100)
+    (photos / "001.png").rename(photos / "x.png")
+    found = index(library, photos)
+    assert (found.added, found.updated, found.renamed, found.removed) == (0, 1, 1, 1)
+
+
+@pytest.mark.parametrize("step", [1, 2, 64])
+def test_files_that_swap_names_keep_their_pictures(library, photos, step):
+    index(library, photos)
+    before = names(library)
+    for a, b in (("000", "001"), ("002", "005")):
+        (photos / f"{a}.png").rename(photos / "t")
+        (photos / f"{b}.png").rename(photos / f"{a}.png")
+        (photos / "t").rename(photos / f"{b}.png")
+    found = index(library, photos, step=step)
+    assert (found.added, found.updated, found.removed, found.pictures) == (0, 4, 0, 6)
+    after = names(library)
+    assert (after["000.png"], after["001.png"]) == (before["001.png"], before["000.png"])
+    assert (after["002.png"], after["005.png"]) == (before["005.png"], before["002.png"])
+    check(library)
+
+
+def test_what_is_gone_goes_with_its_thumbnail(library, photos):
+    index(library, photos)
+    (photos / "000.png").unlink()
+    assert index(library, photos).removed == 1
+    assert library.count() == 5
+    check(library)
+
+
+def test_a_broken_picture_is_named_and_the_rest_indexed(library, photos):
+    (photos / "bad.jpg").write_text("not a picture")
+    (photos / "empty.jpg").write_bytes(b"")
+    found = index(library, photos)
+    assert dict(found.broken) == {
+        str(photos / "bad.jpg"): "not a picture (JPEG, PNG, WebP, GIF, TIFF or BMP)",
+        str(photos / "empty.jpg"): "empty file",
+    }
+    assert found.pictures == 6
+    assert library.manifest.count("broken") == 2
+    assert index(library, photos).unchanged == 8
+    check(library)
+
+
+def test_a_broken_picture_that_is_mended_is_added(library, photos):
+    (photos / "bad.jpg").write_text("not a picture")
+    index(library, photos)
+    write_picture(photos / "bad.jpg", 50)
+    found = index(library, photos)
+    assert (found.updated, found.pictures, found.broken) == (1, 7, [])
+    check(library)
+
+
+def test_a_picture_that_breaks_leaves_the_search(library, photos):
+    index(library, photos)
+    (photos / "000.png").write_text("overwritten")
+    assert index(library, photos).pictures == 5
+    check(library)
+
+
+def test_a_picture_left_out_for_its_size_is_tried_again_with_another_limit(library, photos):
+    assert len(index(library, photos, max_megapixels=0.0001).broken) == 6
+    assert index(library, photos, max_megapixels=0.0001).unchanged == 6
+    assert index(library, photos).pictures == 6
+    check(library)
+
+
+def test_a_root_that_lost_all_its_pictures_is_not_believed(library, photos):
+    index(library, photos)
+    for path in photos.iterdir():
+        path.unlink()
+    with pytest.raises(InputError, match=r"holds no picture any more.*crossgraph library remove"):
+        index(library, photos)
+    assert library.count() == 6
+    assert index(library, photos, allow_empty=True).removed == 6
+    assert library.count() == 0
+
+
+def test_a_root_that_is_not_there_keeps_its_pictures_and_the_others_are_indexed(library, photos, tmp_path):
+    other = write_pictures(tmp_path / "other", 3, start=20)
+    index(library, photos, other)
+    photos.rename(tmp_path / "unplugged")
+    write_picture(other / "more.png", 30)
+    with pytest.raises(InputError, match="no such folder"):
+        index(library, photos)
+    found = index(library)
+    assert (found.added, found.removed, found.pictures) == (1, 0, 10)
+    assert found.broken == [(str(photos), "folder: is not there; its pictures stay in the library")]
+    photos.mkdir()
+    found = index(library)
+    assert (found.removed, found.pictures) == (0, 10)
+    assert "holds no picture any more" in found.broken[0][1]
+
+
+def test_a_folder_that_cannot_be_opened_keeps_its_pictures(library, photos, monkeypatch):
+    write_picture(photos / "sub" / "a.png", 50)
+    index(library, photos)
+    open_folder = os.scandir
+
+    def refuse(path: str | Path) -> object:
+        if Path(path).name == "sub":
+            raise PermissionError(13, "Permission denied")
+        return open_folder(path)
+
+    monkeypatch.setattr("crossgraph.library.scan.os.scandir", refuse)
+    found = index(library, photos)
+    assert (found.removed, found.pictures) == (0, 7)
+    assert found.broken == [(str(photos / "sub"), "folder: permission denied")]
+
+
+def test_several_roots_are_kept_apart(library, photos, tmp_path):
+    other = write_pictures(tmp_path / "other", 3, start=20)
+    index(library, photos)
+    index(library, other)
+    (photos / "000.png").unlink()
+    assert index(library, other).removed == 0, "only the roots named are looked at"
+    assert index(library).removed == 1, "all of them, where none is named"
+
+
+def test_a_root_around_a_known_one_takes_its_files_over(library, tmp_path):
+    outer = tmp_path / "all"
+    write_pictures(outer / "inner", 3)
+    write_picture(outer / "x.png", 40)
+    index(library, outer / "inner")
+    ids = names(library)
+    (outer / "inner" / "000.png").unlink()
+    found = index(library, outer)
+    assert (found.added, found.removed, found.unchanged) == (1, 1, 2)
+    assert list(library.manifest.roots().values()) == [outer.resolve()]
+    assert names(library)["001.png"] == ids["001.png"]
+    assert index(library, outer / "inner").unchanged == 3, "a folder inside a root stands for the root"
+    check(library)
+
+
+def test_the_library_may_lie_among_the_pictures(tmp_path):
+    photos = write_pictures(tmp_path / "photos", 3)
+    with new_library(photos / "library", model=None) as library:
+        assert index(library, photos).added == 3
+        assert index(library, photos).unchanged == 3
+
+
+def test_excluded_folders_are_remembered_until_others_are_named(library, photos):
+    write_picture(photos / "private" / "a.png", 60)
+    assert index(library, photos, exclude=("private",)).pictures == 6
+    assert index(library, photos).pictures == 6
+    assert index(library, photos, exclude=("",)).pictures == 7
+    assert index(library, photos, exclude=("private",)).removed == 1
+
+
+def test_a_folder_taken_out_stays_out_until_it_is_asked_for(library, photos):
+    write_picture(photos / "sub" / "a.png", 60)
+    index(library, photos)
+    assert maintenance.remove(library, photos / "sub", quiet) == 1
+    assert index(library, photos).pictures == 6
+    assert (photos / "sub" / "a.png").exists()
+    assert index(library, photos / "sub").pictures == 7
+
+
+def test_a_root_taken_out_is_forgotten_and_its_pictures_are_untouched(library, photos, tmp_path):
+    other = write_pictures(tmp_path / "other", 2, start=20)
+    index(library, photos, other)
+    assert maintenance.remove(library, photos, quiet) == 6
+    assert len(list(photos.iterdir())) == 6
+    assert index(library).pictures == 2
+    assert index(library, photos).pictures == 8
+    check(library)
+
+
+def test_a_root_that_is_gone_from_the_disk_can_be_taken_out(library, photos, tmp_path):
+    index(library, photos)
+    shutil.rmtree(photos)
+    assert maintenance.remove(library, photos, quiet) == 6
+    with pytest.raises(InputError, match="has nothing from there"):
+        maintenance.remove(library, photos, quiet)
+
+
+def test_the_same_picture_smaller_or_recompressed_is_grouped(library, photos):
+    from PIL import Image
+
+    write_picture(photos / "large.png", 77, (480, 320))
+    with Image.open(photos / "large.png") as image:
+        image.resize((240, 160)).save(photos / "small.jpg", quality=80)
+        image.convert("L").save(photos / "grey.webp")
+    index(library, photos)
+    groups = library.manifest.alike(library.manifest.ids())
+    ids = names(library)
+    least = min(ids["large.png"], ids["small.jpg"], ids["grey.webp"])
+    assert {groups[ids[name]] for name in ("large.png", "small.jpg", "grey.webp")} == {least}
+    assert all(groups[ids[f"{number:03}.png"]] == ids[f"{number:03}.png"] for number in range(6))
+
+
+def test_codes_of_an_older_library_keep_their_kind(library, photos):
+    index(library, photos)
+    with pytest.raises(InputError, match="keeps codes as float16"):
+        index(library, photos, codes="int8")
+    assert index(library, photos, codes="float16").unchanged == 6
+
+
+def test_another_writer_is_refused_by_name_and_nothing_changes(library, photos):
+    from crossgraph.library.lock import writing
+
+    with writing(library.folder), pytest.raises(InputError, match=rf"another process writes.*{os.getpid()}"):
+        index(library, photos)
+    assert index(library, photos).added == 6
+
+
+def test_many_runs_leave_no_open_connections(library, photos):
+    index(library, photos)
+    gc.collect()
+    before = len(list(Path("/proc/self/fd").iterdir()))
+    for number in range(5):
+        write_picture(photos / "000.png", 200 + number)
+        index(library, photos)
+    gc.collect()
+    assert len(list(Path("/proc/self/fd").iterdir())) <= before + 3
+
+
+CAPTIONS = 'image,caption\n000.png,"a dog, red"\n000.png,a cat\nsub/001.png,snow\nmissing.png,nothing\n'
+
+
+def test_captions_beside_the_pictures_are_attached_to_them(library, photos):
+    (photos / "sub").mkdir()
+    (photos / "001.png").rename(photos / "sub" / "001.png")
+    (photos / "captions.csv").write_text(CAPTIONS)
+    index(library, photos)
+    pictures = library.manifest.get(library.manifest.ids())
+    said = {path.name: picture.captions for picture in pictures.values() for path in picture.paths}
+    assert said["000.png"] == ("a cat", "a dog, red")
+    assert said["001.png"] == ("snow",)
+    assert said["002.png"] == ()
+    from crossgraph.store import parse_filter
+
+    assert library.store.count(parse_filter("caption ~ 'DOG'")) == 1
+
+
+def test_changed_captions_are_known_by_the_next_run(library, photos):
+    from crossgraph.store import parse_filter
+
+    (photos / "captions.jsonl").write_text('{"image": "000.png", "captions": ["a dog", "a hound"]}\n')
+    index(library, photos)
+    (photos / "captions.jsonl").write_text('{"image": "002.png", "caption": "a dog"}\n')
+    index(library, photos)
+    ids = names(library)
+    assert library.get(ids["000.png"]).captions == ()
+    assert library.get(ids["002.png"]).captions == ("a dog",)
+    assert library.store.count(parse_filter("caption ~ 'dog'")) == 1
+    assert library.store.count(parse_filter("caption ~ 'hound'")) == 0
+    (photos / "captions.jsonl").unlink()
+    index(library, photos)
+    assert library.store.count(parse_filter("caption ~ 'dog'")) == 0
+
+
+def test_a_captions_file_that_cannot_be_read_is_named_and_what_is_known_stays(library, photos):
+    (photos / "captions.csv").write_text("image,caption\n000.png,a dog\n")
+    index(library, photos)
+    (photos / "captions.csv").write_text("what is this")
+    found = index(library, photos)
+    assert found.broken[0][0] == str(photos / "captions.csv")
+    assert library.get(names(library)["000.png"]).captions == ("a dog",)
+
+
+@pytest.mark.parametrize("engine", ["memory", "edge"])
+def test_a_kill_between_manifest_and_store_is_made_good(tmp_path, photos, engine, monkeypatch):
+    with new_library(tmp_path / "library", engine) as library:
+        index(library, photos)
+        (photos / "000.png").rename(photos / "renamed.png")
+        write_picture(photos / "fresh.png", 90)
+
+        def killed(*arguments: object) -> None:
+            raise RuntimeError("killed")
+
+        with monkeypatch.context() as patch, pytest.raises(RuntimeError, match="killed"):
+            patch.setattr("crossgraph.library.writing.upsert", killed)
+            index(library, photos)
+        assert sorted(library.manifest.pending()) != []
+        index(library, photos)
+        assert library.manifest.pending() == []
+        check(library)
