@@ -40,7 +40,7 @@ def warnings_about(models: Sequence[dict[str, Any]], whole: Split) -> list[str]:
 
 
 def notes_about(models: Sequence[dict[str, Any]], split: Split, evaluation: Evaluation) -> list[str]:
-    """Return what explains the numbers: a model unlike its paper, other features, unknown choosing, ties, left-out images.
+    """Return what explains the numbers: a model of its own kind, other features, unknown choosing, ties, lost images.
 
     Args:
         models: Entries of `crossgraph.scoring.provenance.describe_run`.
