@@ -69,7 +69,7 @@ def test_the_page_names_no_other_machine_and_nothing_that_the_policy_forbids(roo
 
 def test_sources_are_short_and_the_lock_names_no_registry(root: Path):
     for path in sorted((root / "web" / "src").iterdir()):
-        assert len(path.read_text(encoding="utf-8").splitlines()) < 500, path
+        assert len(path.read_text(encoding="utf-8").splitlines()) < 400, path
     lock = json.loads((root / "web" / "package-lock.json").read_text(encoding="utf-8"))
     resolved = {package.get("resolved", "https://registry.npmjs.org/") for package in lock["packages"].values()}
     assert all(address.startswith("https://registry.npmjs.org/") for address in resolved)

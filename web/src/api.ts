@@ -151,6 +151,18 @@ export async function get<T>(url: string, signal?: AbortSignal): Promise<T> {
   return (await (await ask(url, signal ? { signal } : {})).json()) as T;
 }
 
+/** Show a token; the server answers a right one with a cookie, so that pictures load as well. */
+export async function unlock(token: string): Promise<boolean> {
+  try {
+    await ask(`/?${new URLSearchParams({ token })}`);
+    await ask("/api/library");
+    return true;
+  } catch (error) {
+    if (error instanceof Problem) return false;
+    throw error;
+  }
+}
+
 /** Wait, unless cancelled. */
 export function pause(milliseconds: number, signal?: AbortSignal): Promise<void> {
   return new Promise((resolve, reject) => {

@@ -1,20 +1,19 @@
 // The page: what is asked, what came back, and who is told.
 
-import { type Answer, Gone, type Hit, type LibraryState, Problem, ask, cancelled, get, pause } from "./api";
+import { type Answer, Gone, Problem, cancelled, unlock } from "./api";
 import { Chips } from "./chips";
 import { Connection } from "./connection";
 import { count, h, plural } from "./dom";
-import { Explanations } from "./explanations";
 import { FilterForm } from "./filter_form";
 import { Grid } from "./grid";
 import { Head } from "./head";
-import { drawHeat } from "./heat";
-import { Indexing } from "./indexing";
+import { Lens } from "./lens";
+import { LibraryWatch } from "./library";
 import { firstUse, problem, remarks, token, welcome } from "./notices";
 import { Panel, placeOf } from "./panel";
 import { listenForPictures, prepare } from "./picture";
 import { EMPTY, type Query, filter, fromAddress, isEmpty, search, sentence, settle, toAddress } from "./query";
-import { type Word, group, guess } from "./words";
+import { group, guess } from "./words";
 
 const PAUSE = 200; // ms after the last key
 const GREY = 150; // ms until grey places show that something is coming
@@ -25,38 +24,43 @@ const PHONE = matchMedia("(max-width: 719px)");
 export class App {
   private query: Query = EMPTY;
   private answer: Answer | null = null;
-  private library: LibraryState | null = null;
-  private words: Word[] = [];
-  private pointed: number | null = null;
-  private pinned: number | null = null;
+  private asked: string | null = null; // the sentence of the answer shown
+  private view: "" | "empty" | "results" | "token" = "";
   private running: AbortController | null = null;
+  private owed = false; // a search that met no server
   private paging = false;
+  private fetched = 0; // hits asked for so far
+  private resume: number | null = null; // where a page met no server
+  private inView: [number, number] = [0, 0];
   private delay = 0;
-  private view = "";
+  private explaining = 0;
 
   private connection = new Connection(() => this.returned());
-  private explanations = new Explanations(() => this.explained());
-  private indexing = new Indexing(() => void this.indexed());
+  private library = new LibraryWatch(
+    () => this.view === "empty" && this.empty(),
+    (error) => this.failed(error),
+  );
+  private lens = new Lens(() => this);
   private form = new FilterForm((clauses) => this.change({ ...this.query, where: [...this.query.where, ...clauses] }));
-  private chips = new Chips({
-    point: (word) => this.point(word),
-    pin: (word) => this.pin(word),
-    change: (query) => this.change(query),
+  readonly chips = new Chips({
+    point: (word) => this.lens.point(word),
+    pin: (word) => this.lens.pin(word),
+    change: (changed) => this.change(changed(this.query)),
     weigh: (weight) => this.weigh(weight),
     filter: (anchor) => this.form.toggle(anchor),
   });
   private head: Head;
-  private grid = new Grid({
+  readonly grid = new Grid({
     open: (index) => this.open(index),
     seen: (first, last) => this.seen(first, last),
     leave: () => this.head.input.focus(),
   });
-  private panel = new Panel({
+  readonly panel = new Panel({
     close: () => this.close(),
     walk: (step) => this.walk(step),
     more: (id, less) => this.more(id, less),
-    point: (word) => this.point(word),
-    pin: (word) => this.pin(word),
+    point: (word) => this.lens.point(word),
+    pin: (word) => this.lens.pin(word),
   });
   private notices = h("div", { class: "notices" });
   private status = h("p", { class: "status" });
@@ -65,10 +69,10 @@ export class App {
   private veil = h("div", { class: "drop-veil", hidden: true }, h("p", {}, "Drop it: pictures that look like it are searched for"));
 
   constructor() {
-    const { line } = this.indexing;
+    const { line, text } = this.library.indexing;
     this.head = new Head(
       {
-        type: (text) => this.type(text),
+        type: (typed) => this.type(typed),
         enter: () => this.enter(),
         down: () => this.grid.focus(this.grid.atKeyboard),
         file: (file) => void this.take(file),
@@ -77,7 +81,7 @@ export class App {
       this.form.element,
       line,
     );
-    const footer = h("footer", { class: "foot" }, this.status, this.indexing.text);
+    const footer = h("footer", { class: "foot" }, this.status, text);
     const columns = h("div", { class: "columns" }, h("div", { class: "left" }, this.main, footer), this.panel.element);
     document.body.append(this.head.element, columns, this.connection.banner, this.veil, this.told);
     listenForPictures(this.veil, (file) => void this.take(file));
@@ -87,7 +91,7 @@ export class App {
   }
 
   async start(): Promise<void> {
-    await this.readLibrary();
+    await this.library.read();
     this.restore();
     if (!PHONE.matches && !this.panel.isOpen) this.head.input.focus();
   }
@@ -163,7 +167,7 @@ export class App {
   private showQuery(): void {
     const text = sentence(this.query);
     this.head.write(this.query.text);
-    if (this.answer === null || text !== this.asked) this.showWords(guess(text));
+    if (this.answer === null || text !== this.asked) this.lens.showWords(guess(text));
     this.chips.showTerms(this.query);
     document.title = text ? `${text} · crossgraph` : "crossgraph";
   }
@@ -175,8 +179,6 @@ export class App {
   }
 
   // ---- what comes back
-
-  private asked: string | null = null; // the sentence of the answer shown
 
   private async run(): Promise<void> {
     this.running?.abort();
@@ -193,6 +195,7 @@ export class App {
       const answer = await search(this.query, PAGE, 0, mine.signal);
       if (this.running === mine) this.show(text, answer);
     } catch (error) {
+      this.owed = error instanceof Gone;
       this.failed(error);
     } finally {
       clearTimeout(grey);
@@ -208,8 +211,9 @@ export class App {
     this.answer = answer;
     this.asked = text;
     this.view = "results";
-    this.explanations.reset(text);
-    if (text === sentence(this.query)) this.showWords(group(text, answer.tokens));
+    this.fetched = PAGE;
+    this.lens.explanations.reset(text);
+    if (text === sentence(this.query)) this.lens.showWords(group(text, answer.tokens));
     this.notices.replaceChildren(...remarks(answer));
     this.grid.element.hidden = false;
     const open = this.panel.id;
@@ -218,15 +222,16 @@ export class App {
     scrollTo(0, 0);
     if (open !== null) this.stay(open);
     this.showStatus(answer);
-    this.glow();
+    this.lens.glow();
   }
 
   /** Keep the panel on its picture where the new hits have it, else on nothing but itself. */
   private stay(id: number): void {
     const index = this.grid.indexOf(id);
     if (index >= 0) return this.open(index, false);
+    this.panel.open(id, null, "");
     this.panel.explain(null);
-    this.explanations.want([id]);
+    this.lens.explanations.want([id]);
   }
 
   private empty(): void {
@@ -234,14 +239,14 @@ export class App {
     this.asked = null;
     this.view = "empty";
     document.body.removeAttribute("aria-busy");
-    this.showWords([]);
-    this.explanations.reset("");
+    this.lens.showWords([]);
+    this.lens.explanations.reset("");
     this.grid.replace([], 0);
     this.grid.element.hidden = true;
-    const pictures = this.library?.pictures ?? 0;
     this.status.textContent = "";
-    if (!this.library) return;
-    this.notices.replaceChildren(pictures ? welcome(pictures) : firstUse(this.indexing.running));
+    if (!this.library.state) return;
+    const { pictures, indexing } = this.library;
+    this.notices.replaceChildren(pictures ? welcome(pictures) : firstUse(indexing.running));
   }
 
   private showGrid(): void {
@@ -265,48 +270,36 @@ export class App {
     if (this.panel.id !== null) ids.push(this.panel.id);
     for (let index = first; index < last; index++) ids.push(this.grid.hit(index)!.id);
     clearTimeout(this.explaining);
-    this.explaining = window.setTimeout(() => this.explanations.want(ids), this.pointed === null ? 120 : 0);
+    this.explaining = window.setTimeout(() => this.lens.explanations.want(ids), this.lens.isPointed ? 0 : 120);
     this.page(last);
   }
 
-  private inView: [number, number] = [0, 0];
-  private explaining = 0;
-
+  /** Ask for further hits before one comes to the end. */
   private page(last: number): void {
     const { answer, running } = this;
-    const have = this.grid.length;
-    if (!answer || !running || this.paging || last + AHEAD < have || this.fetched >= answer.total) return;
+    if (!answer || !running || this.paging || last + AHEAD < this.grid.length || this.fetched >= answer.total) return;
     void this.fetchPage(answer, running);
-  }
-
-  private fetchedOf: Answer | null = null;
-  private fetchedTo = 0;
-
-  /** Hits asked for so far, also those that were shown already and left out. */
-  private get fetched(): number {
-    return this.fetchedOf === this.answer ? this.fetchedTo : this.grid.length;
   }
 
   private async fetchPage(answer: Answer, running: AbortController): Promise<void> {
     this.paging = true;
     const grey = setTimeout(() => this.grid.skeleton(2), GREY);
+    const offset = this.fetched;
+    this.fetched = Infinity; // not again and again where it fails
     let more: Answer | null = null;
     try {
-      const offset = this.fetched;
       more = await search(this.query, PAGE, offset, running.signal);
-      if (this.answer !== answer || this.running !== running) return;
-      this.fetchedOf = answer;
-      this.fetchedTo = more.hits.length ? offset + more.hits.length : answer.total;
     } catch (error) {
-      if (this.answer === answer) this.fetchedOf = answer;
-      this.fetchedTo = Infinity; // not again and again: a new search, or the server's return, asks anew
+      if (error instanceof Gone && this.answer === answer) this.resume = offset;
       this.failed(error);
-      return;
     } finally {
       clearTimeout(grey);
-      this.grid.skeleton(0);
       this.paging = false;
+      this.grid.skeleton(0);
     }
+    if (!more || this.answer !== answer || this.running !== running) return;
+    this.fetched = more.hits.length ? offset + PAGE : Infinity;
+    answer.total = more.total;
     this.grid.append(more.hits, more.total);
   }
 
@@ -330,114 +323,24 @@ export class App {
     this.grid.element.hidden = true;
     this.notices.replaceChildren(
       token(async (given) => {
-        try {
-          await ask(`/?${new URLSearchParams({ token: given })}`);
-          await get("/api/library");
-        } catch (error) {
-          if (error instanceof Gone) this.connection.lost();
-          return false;
-        }
-        await this.start();
-        return true;
+        const accepted = await unlock(given).catch((error: unknown) => void this.failed(error));
+        if (accepted) await this.start();
+        return accepted ?? true; // nobody answered: the banner says so
       }),
     );
     this.notices.querySelector("input")?.focus();
   }
 
-  // ---- the library
-
-  private async readLibrary(): Promise<void> {
-    try {
-      this.library = await get<LibraryState>("/api/library");
-    } catch (error) {
-      return this.failed(error);
-    }
-    this.indexing.follow(this.library);
-    if (!this.library.pictures) void this.watch();
-  }
-
-  private watching = false;
-
-  /** While there are no pictures: look now and then whether somebody put some in. */
-  private async watch(): Promise<void> {
-    if (this.watching) return;
-    this.watching = true;
-    while (!this.library?.pictures) {
-      await pause(2000);
-      if (document.hidden) continue;
-      const running = this.indexing.running;
-      try {
-        this.library = await get<LibraryState>("/api/library");
-      } catch (error) {
-        this.failed(error);
-        continue;
-      }
-      this.indexing.follow(this.library);
-      const news = this.library.pictures > 0 || this.indexing.running !== running;
-      if (news && this.view === "empty") this.empty();
-    }
-    this.watching = false;
-  }
-
-  private async indexed(): Promise<void> {
-    await this.readLibrary();
-    if (this.view === "empty") this.empty();
-  }
-
+  /** The server is there again. */
   private returned(): void {
-    this.fetchedOf = null;
-    void this.readLibrary().then(() => {
+    void this.library.read().then((answered) => {
+      if (!answered) return;
+      if (this.resume !== null) this.fetched = this.resume;
+      this.resume = null;
       if (isEmpty(this.query)) this.empty();
-      else if (this.asked !== sentence(this.query) || !this.answer) void this.run();
+      else if (this.owed || !this.answer) void this.run();
       else this.seen(...this.inView);
     });
-  }
-
-  // ---- words and their glow
-
-  private showWords(words: Word[]): void {
-    const same = words.length === this.words.length && words.every((word, i) => word.text === this.words[i]!.text);
-    this.words = words;
-    if (!same) this.pointed = this.pinned = null;
-    this.chips.showWords(words);
-    this.chips.strengthen(this.explanations.strengths(words));
-    this.glow();
-  }
-
-  private explained(): void {
-    this.chips.strengthen(this.explanations.strengths(this.words));
-    this.glow();
-  }
-
-  private point(word: number | null): void {
-    if (this.pointed === word) return;
-    this.pointed = word;
-    this.glow();
-  }
-
-  private pin(word: number): void {
-    this.pinned = this.pinned === word ? null : word;
-    this.glow();
-  }
-
-  private glow(): void {
-    const active = this.pointed ?? this.pinned;
-    const word = active === null ? undefined : this.words[active];
-    this.chips.mark(active, this.pinned);
-    this.grid.glow(word?.rows.length ? (hit, canvas) => this.paint(word, hit, canvas) : null);
-    const { id } = this.panel;
-    const picture = id === null ? null : this.explanations.of(id);
-    if (picture) this.panel.explain({ picture, words: this.words, heat: (chosen) => this.explanations.heat(picture.id, chosen) });
-    else if (id !== null && !this.words.length) this.panel.explain(null);
-    this.panel.light(active, this.pinned);
-  }
-
-  private paint(word: Word, hit: Hit, canvas: HTMLCanvasElement): boolean {
-    const picture = this.explanations.of(hit.id);
-    const heat = this.explanations.heat(hit.id, word);
-    if (!picture || !heat) return false;
-    drawHeat(canvas, picture, heat, hit.width / hit.height || 1);
-    return true;
   }
 
   // ---- the panel
@@ -448,11 +351,11 @@ export class App {
     const was = this.panel.isOpen;
     this.panel.open(hit.id, hit, placeOf(index, this.answer?.total ?? this.grid.length));
     this.grid.select(index);
-    if (this.asked) this.explanations.want([hit.id]);
+    if (this.asked) this.lens.explanations.want([hit.id]);
     this.cover();
     if (remember) this.remember(was ? "replace" : "push");
     if (index + AHEAD >= this.grid.length) this.page(index);
-    this.glow();
+    this.lens.glow();
   }
 
   private close(remember = true): void {
@@ -485,7 +388,7 @@ export class App {
     if (event.altKey || event.ctrlKey || event.metaKey) return;
     const typing = event.target instanceof HTMLInputElement;
     if (event.key === "/" && !typing) this.head.input.focus();
-    else if (event.key === "Escape" && this.pinned !== null) this.pin(this.pinned);
+    else if (event.key === "Escape" && this.lens.letGo()) return event.preventDefault();
     else if (event.key === "Escape" && this.panel.isOpen) this.close();
     else if (event.key === "Escape" && this.grid.holdsFocus) this.head.input.focus();
     else if (event.key === "ArrowRight" && this.panel.isOpen && !typing) this.walk(1);

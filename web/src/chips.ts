@@ -2,6 +2,7 @@
 
 import { ICONS, h, icon, set } from "./dom";
 import { label } from "./filters";
+import type { Dropped } from "./picture";
 import type { Query } from "./query";
 import { unwanted } from "./query";
 import type { Word } from "./words";
@@ -9,7 +10,7 @@ import type { Word } from "./words";
 export interface ChipEvents {
   point(word: number | null): void; // hover and focus
   pin(word: number): void;
-  change(query: Query): void;
+  change(changed: (query: Query) => Query): void;
   weigh(weight: number): void;
   filter(anchor: HTMLElement): void;
 }
@@ -71,15 +72,15 @@ export class Chips {
   showTerms(query: Query): void {
     const made: HTMLElement[] = [];
     const { picture } = query;
-    if (picture) made.push(this.pictureChip(query));
-    for (const id of query.like) made.push(this.likeChip(id, query, "like"));
-    for (const id of query.unlike) made.push(this.likeChip(id, query, "unlike"));
+    if (picture) made.push(this.pictureChip(picture));
+    for (const id of query.like) made.push(this.likeChip(id, "like"));
+    for (const id of query.unlike) made.push(this.likeChip(id, "unlike"));
     for (const word of unwanted(query)) {
-      const without = { ...query, minus: query.minus.filter((other) => other !== word), text: cut(query.text, word) };
+      const without = (now: Query): Query => ({ ...now, minus: but(now.minus, word), text: cut(now.text, word) });
       made.push(this.chip(`– ${word}`, `Remove: not ${word}`, () => this.events.change(without)));
     }
     for (const clause of query.where) {
-      const without = { ...query, where: query.where.filter((other) => other !== clause) };
+      const without = (now: Query): Query => ({ ...now, where: but(now.where, clause) });
       made.push(this.chip(label(clause), `Remove filter: ${label(clause)}`, () => this.events.change(without)));
     }
     const held = this.terms.contains(document.activeElement) && document.activeElement !== this.add;
@@ -118,17 +119,15 @@ export class Chips {
     return button;
   }
 
-  private likeChip(id: number, query: Query, kind: "like" | "unlike"): HTMLElement {
+  private likeChip(id: number, kind: "like" | "unlike"): HTMLElement {
     const image = h("img", { src: `/api/pictures/${id}/thumbnail`, alt: "", class: "small-picture" });
-    const without = { ...query, [kind]: query[kind].filter((other) => other !== id) };
+    const without = (now: Query): Query => ({ ...now, [kind]: but(now[kind], id) });
     const text = kind === "like" ? "like" : "less like";
     const name = `Remove: ${kind === "like" ? "more" : "less"} like picture ${id}`;
-    const chip = this.chip("", name, () => this.events.change(without), h("span", { class: "label" }, text), image);
-    return chip;
+    return this.chip("", name, () => this.events.change(without), h("span", { class: "label" }, text), image);
   }
 
-  private pictureChip(query: Query): HTMLElement {
-    const picture = query.picture!;
+  private pictureChip(picture: Dropped): HTMLElement {
     const image = picture.preview
       ? h("img", { src: picture.preview, alt: "", class: "small-picture" })
       : icon(ICONS.picture);
@@ -147,11 +146,13 @@ export class Chips {
     });
     slider.addEventListener("keydown", (event) => event.stopPropagation());
     const remove = h("button", { type: "button", class: "plain", "aria-label": "Remove the picture" }, icon(ICONS.close));
-    remove.addEventListener("click", () => this.events.change({ ...query, picture: null }));
+    remove.addEventListener("click", () => this.events.change((now) => ({ ...now, picture: null })));
     const name = h("span", { class: "label" }, picture.name);
     return h("span", { class: "chip picture-chip" }, image, name, slider, amount, remove);
   }
 }
+
+const but = <T>(list: T[], gone: T): T[] => list.filter((other) => other !== gone);
 
 /** Take a minus word that is still in the box out of it. */
 function cut(text: string, word: string): string {

@@ -46,6 +46,7 @@ export class Panel {
   private why: Why | null = null;
   private loading: AbortController | null = null;
   private aspect = 1;
+  private copies = 0;
   private pointed: number | null = null;
   private held: number | null = null; // the region a click pinned
   private word: number | null = null;
@@ -84,6 +85,8 @@ export class Panel {
   open(id: number, hit: Hit | null, place: string): void {
     this.element.hidden = false;
     this.place.textContent = place;
+    this.copies = hit?.copies ?? 0;
+    this.showMatch(hit?.probability ?? null);
     if (id === this.id) return;
     this.loading?.abort();
     this.loading = new AbortController();
@@ -96,7 +99,6 @@ export class Panel {
     this.glow.classList.remove("on");
     this.shape(hit?.width ?? 4, hit?.height ?? 3);
     this.image.src = hit?.thumbnail ?? `/api/pictures/${id}/thumbnail`;
-    this.showMatch(hit?.probability ?? null, hit?.copies ?? 0);
     this.data.replaceChildren(...(hit ? details({ ...hit }) : []));
     this.list.replaceChildren();
     this.rows = [];
@@ -144,14 +146,14 @@ export class Panel {
     this.stage.style.setProperty("--aspect", this.aspect.toFixed(4));
   }
 
-  private showMatch(probability: number | null, copies: number): void {
+  private showMatch(probability: number | null): void {
     this.match.replaceChildren();
     if (probability !== null) {
       const bar = h("span", { class: probability >= 0.5 ? "match" : "match low" }, h("span"));
       (bar.firstChild as HTMLElement).style.width = `${100 * probability}%`;
       this.match.append(h("span", {}, "match ", h("strong", {}, percent(probability))), bar);
     }
-    if (copies > 0) this.match.append(h("span", { class: "muted" }, `+${copies} nearly the same`));
+    if (this.copies > 0) this.match.append(h("span", { class: "muted" }, `+${this.copies} nearly the same`));
     this.match.hidden = !this.match.childNodes.length;
   }
 
@@ -163,7 +165,7 @@ export class Panel {
     if (!why) return;
     this.rows = why.words.map((word, index) => this.row(word, index));
     this.list.replaceChildren(...this.rows.map(({ button }) => h("li", {}, button)));
-    if (why.picture.probability !== null) this.showMatch(why.picture.probability, 0);
+    if (why.picture.probability !== null) this.showMatch(why.picture.probability);
     this.rest();
     this.light(this.word, null);
   }
