@@ -159,11 +159,11 @@ class CAMP(FragmentMatcher):
                 xavier(layer)
 
     def dead_parameters(self) -> dict[str, str]:
-        """Return the heads' biases, which a softmax takes out again."""
+        """Add the heads' biases, which a softmax takes out again."""
         if self.config.form == "cross_attention_new":
-            return {}
+            return super().dead_parameters()
         names = (f"{side}.pool.heads.bias" for side in ("to_regions", "to_words"))
-        return dict.fromkeys(names, "the same for all fragments under a softmax")
+        return super().dead_parameters() | dict.fromkeys(names, "the same for all fragments under a softmax")
 
     def compare(self, images: ImageCode, texts: TextCode) -> tuple[Pooled, Pooled]:
         """Return the pictures as the captions changed them, and the captions as the pictures did."""

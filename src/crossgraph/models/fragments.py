@@ -21,13 +21,14 @@ from crossgraph.graphs.cross_attention import shares_of_regions
 from crossgraph.graphs.normalization import l2norm
 from crossgraph.models.base import Inputs, Matcher
 from crossgraph.models.published import linear_keys, refuse_unknown
-from crossgraph.text.encoder import Direction, RecurrentTextEncoder
+from crossgraph.text.choice import TextChoice, build_text_encoder
+from crossgraph.text.encoder import Direction
 
 T = TypeVar("T")
 
 
 @dataclass(frozen=True)
-class FragmentConfig:
+class FragmentConfig(TextChoice):
     """Sizes and choices of the encoders."""
 
     embed_size: int = 1024  # d, region and word embeddings
@@ -78,9 +79,13 @@ class FragmentMatcher(Matcher):
         super().__init__()
         self.config, self.inputs = config, inputs
         self.project_regions = self.build_region_layer()
-        self.encode_words = RecurrentTextEncoder(
-            inputs.vocabulary_size, config.word_size, config.embed_size, config.text_direction, 0.0
+        self.encode_words = build_text_encoder(
+            config, inputs.vocabulary_size, config.word_size, config.embed_size, config.text_direction, 0.0
         )
+
+    def dead_parameters(self) -> dict[str, str]:
+        """Return the text encoder's parameters that never learn."""
+        return {f"encode_words.{name}": why for name, why in self.encode_words.dead_parameters().items()}
 
     @property
     def region_width(self) -> int:

@@ -59,11 +59,16 @@ class GSMNConfig(FragmentConfig):
         """Refuse what makes no model.
 
         Raises:
-            InputError: A size below 1, λ not above 0, or sizes that do not divide each other.
+            InputError: A size below 1, λ not above 0, sizes that do not divide each other, or grammar of pieces.
         """
         super().__post_init__()
         at_least(self, 1, "sim_size", "hidden_size")
         above_zero(self, "smooth")
+        if self.messages == "sparse" and self.text_encoder == "transformer":
+            raise InputError(
+                "model.config.messages 'sparse' with a text model: grammar joins words, and it reads pieces of words",
+                "set messages to 'dense' or 'none', or leave --text-model out",
+            )
         for name, size, parts in (("embed_size", "sim_size", self.sim_size), ("hidden_size", "kernels", KERNELS)):
             if getattr(self, name) % parts:
                 raise InputError(
@@ -156,8 +161,8 @@ class GSMN(FragmentMatcher):
         self.textual_score = NodeScore(config.hidden_size)
 
     def dead_parameters(self) -> dict[str, str]:
-        """Return the last biases, which move all scores alike."""
-        return dict.fromkeys(
+        """Add the last biases, which move all scores alike."""
+        return super().dead_parameters() | dict.fromkeys(
             ("visual_score.out.bias", "textual_score.out.bias"), "the same for all scores of a ranking"
         )
 
