@@ -77,7 +77,7 @@ class Served:
 
     def __init__(self, library: Path, *options: str, environment: dict[str, str] | None = None) -> None:
         tests, root = Path(__file__).parent.parent, Path(__file__).parent.parent.parent
-        paths = os.pathsep.join([str(tests), str(root / "src")])
+        paths = os.pathsep.join([str(tests), os.environ.get("PYTHONPATH", str(root / "src"))])
         command = [sys.executable, "-c", SETUP, "serve", "--library", str(library), "--port", "0", *options]
         self.process = subprocess.Popen(
             command,
@@ -87,6 +87,7 @@ class Served:
             env={**os.environ, "PYTHONPATH": paths, "OMP_NUM_THREADS": "1", **(environment or {})},
         )
         assert self.process.stdout is not None
+        self.said: str | None = None
         timer = threading.Timer(120, self.process.kill)
         timer.start()
         self.line = self.process.stdout.readline()
@@ -94,16 +95,23 @@ class Served:
         found = re.search(r"at (http://\S+?)/(?:\?token=(\S+))?\s", self.line)
         self.address, self.token = (found[1], found[2] or "") if found else ("", "")
 
+    def __enter__(self) -> Served:
+        return self
+
+    def __exit__(self, *raised: object) -> None:
+        self.end(signal.SIGKILL)
+
     def end(self, number: int = signal.SIGINT, patience: float = 60.0) -> tuple[int, str]:
         """Send a signal; return the exit code and what was said on standard error."""
         if self.process.poll() is None:
             self.process.send_signal(number)
-        try:
-            _, said = self.process.communicate(timeout=patience)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-            _, said = self.process.communicate()
-        return self.process.returncode, said
+        if self.said is None:
+            try:
+                _, self.said = self.process.communicate(timeout=patience)
+            except subprocess.TimeoutExpired:
+                self.process.kill()
+                _, self.said = self.process.communicate()
+        return self.process.returncode, self.said
 
 
 def service_of(client: Any) -> Service:
@@ -124,6 +132,6 @@ def problem(response: Any, status: int) -> dict[str, Any]:
 
 def serve_and_fail(library: Path, options: Sequence[str]) -> tuple[int, str]:
     """Run a server that is expected not to start; return exit code and standard error."""
-    served = Served(library, *options)
-    assert not served.line
-    return served.end(signal.SIGTERM)
+    with Served(library, *options) as served:
+        assert not served.line
+        return served.end(signal.SIGTERM)

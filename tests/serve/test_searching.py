@@ -107,10 +107,9 @@ def test_nothing_asked_is_refused(client: TestClient, parameters: dict[str, str]
     assert "few words" in problem(client.get("/api/search", params=parameters), 422)["remedy"]
 
 
-def test_what_cannot_be_ranked_says_so(client: TestClient) -> None:
-    found = ask(client, where="width > 3")
-    assert found["hits"] == []
-    assert "add a few words" in found["message"]
+@pytest.mark.parametrize("parameters", [{"where": "width > 3"}, {"q": "-cat"}, {"minus": "cat"}, {"unlike": 1}])
+def test_what_cannot_be_ranked_is_refused(client: TestClient, parameters: dict[str, object]) -> None:
+    assert "alone" in problem(client.get("/api/search", params=parameters), 422)["detail"]
 
 
 def test_ten_thousand_words_are_refused_with_their_number(client: TestClient) -> None:

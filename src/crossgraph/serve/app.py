@@ -69,6 +69,8 @@ def _described(app: FastAPI, needs_token: bool) -> dict[str, Any]:
         schemas["ProblemDocument"] = ProblemDocument.model_json_schema()
         for name in ("HTTPValidationError", "ValidationError"):
             schemas.pop(name, None)
+        for parameter in document["paths"]["/api/search"]["get"]["parameters"]:
+            parameter["required"] |= parameter["name"] == "q"  # only `like` or `picture` can stand for it
         if needs_token:
             document["components"]["securitySchemes"] = {"token": {"type": "http", "scheme": "bearer"}}
             for path, operations in document["paths"].items():

@@ -14,7 +14,7 @@ from crossgraph.store import parse_filter
 from crossgraph.store.filter_tree import Filter
 
 _LETTERS = 20 * MOST_WORDS
-_SENTENCE = rf"^\s*\S+(\s+\S+){{0,{MOST_WORDS - 1}}}\s*$"
+_SENTENCE = rf"^\s*[^\s-]\S*(\s+\S+){{0,{MOST_WORDS - 1}}}\s*$"
 _CLAUSE = (
     r"((path|name|folder|root|caption|camera) (~|=|!=) '[A-Za-z0-9 ]{1,20}'"
     r"|date (=|!=|<|<=|>|>=) [12][0-9]{3}(-0[1-9])?"
@@ -28,6 +28,13 @@ def _few_words(text: str) -> str:
     if len(text.split()) > MOST_WORDS or len(text) > _LETTERS:
         raise ValueError(f"{len(text.split()):,} words in {len(text):,} letters, at most {MOST_WORDS} are read")
     return text
+
+
+def _left_out(schema: dict[str, Any]) -> None:
+    """Describe a parameter that is left out rather than null."""
+    (kind,) = [one for one in schema.pop("anyOf") if one.get("type") != "null"]
+    schema.pop("default", None)
+    schema.update(kind)
 
 
 Sentence = Annotated[str, AfterValidator(_few_words)]
@@ -56,7 +63,11 @@ class _Shared(BaseModel):
     offset: int = Field(default=0, ge=0, le=MOST_HITS, description="hits to leave out at the start")
     min_probability: float = Field(default=0.0, ge=0, le=1, description="leave out less likely hits")
     recall: float | None = Field(
-        default=None, gt=0, le=1, description="share of best pictures that the short list must hold"
+        default=None,
+        gt=0,
+        le=1,
+        json_schema_extra=_left_out,
+        description="share of best pictures that the short list must hold",
     )
     join_words: bool = Field(default=False, description="let words of captions and file names count too")
     explain: bool = Field(default=False, description="tell which word met which region of every hit")
@@ -120,7 +131,9 @@ class CaptionForm(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    id: Identifier | None = Field(default=None, description="a picture of the library, in place of an upload")
+    id: Identifier | None = Field(
+        default=None, json_schema_extra=_left_out, description="a picture of the library, in place of an upload"
+    )
     captions: Annotated[list[Sentence], Field(max_length=2000)] = Field(
         [], description="sentences to choose from; without any, the captions of the library"
     )
@@ -133,7 +146,7 @@ class IndexRequest(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     roots: list[str] | None = Field(
-        None,
+        default=None,
         max_length=100,
         description="folders of the library to look at again; without any, all of them. New folders are added at the "
         "keyboard: crossgraph index FOLDER",
@@ -164,18 +177,20 @@ class Wish:
         self.like, self.unlike = tuple(dict.fromkeys(given.like)), tuple(dict.fromkeys(given.unlike))
         self.where: Filter | None = parse_filter(given.where) if given.where.strip() else None
 
-    def asks(self, has_picture: bool) -> bool:
-        """Tell whether there is something to rank by.
+    def check_asks(self, has_picture: bool) -> None:
+        """See that there is something to rank by.
 
         Raises:
-            Problem: Nothing at all is asked.
+            Problem: There is nothing.
         """
         if self.text or has_picture or self.like:
-            return True
-        if self.minus or self.unlike or self.where is not None:
-            return False
+            return
+        is_narrowed = bool(self.minus or self.unlike or self.where is not None)
         raise Problem(
-            422, "nothing is asked", "give a few words, such as 'two dogs in the snow', or a picture", "nothing-asked"
+            422,
+            "a filter or a minus alone says nothing to rank by" if is_narrowed else "nothing is asked",
+            "give a few words, such as 'two dogs in the snow', or a picture",
+            "nothing-asked",
         )
 
     def query(self, picture: Any, k: int) -> Query:

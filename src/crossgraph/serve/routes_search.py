@@ -91,7 +91,7 @@ async def explain(request: Request, asked: Explain) -> Explanation:
 @router.post(
     "/api/captions",
     responses=documented(400, 404, 408, 409, 415),
-    openapi_extra=_form_schema(CaptionForm, anyOf=[{"required": ["id"]}, {"required": ["picture"]}]),
+    openapi_extra=_form_schema(CaptionForm, oneOf=[{"required": ["id"]}, {"required": ["picture"]}]),
 )
 async def captions(request: Request) -> Captions:
     """Rank sentences for a picture: those given, or the captions of the library."""

@@ -37,13 +37,10 @@ def answer(service: Service, wish: Wish, picture: Regions | None = None, name: s
             the store does not answer.
     """
     empty = {"hits": [], "any_good": False, "total": 0, "short_list": 0, "timings": _NOTHING, "picture": name}
-    can_rank = wish.asks(picture is not None)
+    wish.check_asks(picture is not None)
     pictures = service.library.count() if _is_open(service) else 0
     if not pictures:
         return empty | {"tokens": [], "unknown": [], "pictures": 0, "message": f"The library is empty: {FILL}"}
-    if not can_rank:
-        said = "A filter or a minus alone says nothing to rank by: add a few words or a picture."
-        return empty | {"tokens": [], "unknown": [], "pictures": pictures, "message": said}
     _check(service, wish)
     tokens, unknown, notes = _known(service, wish)
     if not (wish.text or picture is not None or wish.like):
