@@ -5,6 +5,7 @@ import { densities, heats } from "./heat";
 import type { Word } from "./words";
 
 const TOGETHER = 24; // pictures a request
+const STANDARD = 0.7; // the picture at this rank sets the scale, so that one glaring picture does not dim all others
 
 export class Explanations {
   private known = new Map<number, Explained>();
@@ -67,8 +68,8 @@ export class Explanations {
   private peak(word: Word): number {
     let peak = this.peaks.get(word);
     if (peak === undefined) {
-      peak = 0;
-      for (const picture of this.known.values()) for (const value of densities(picture, word)) peak = Math.max(peak, value);
+      const peaks = [...this.known.values()].map((picture) => densities(picture, word).reduce((a, b) => Math.max(a, b), 0));
+      peak = peaks.sort((a, b) => a - b)[Math.floor(STANDARD * peaks.length)] ?? 0;
       this.peaks.set(word, peak);
     }
     return peak;

@@ -36,6 +36,7 @@ export class Grid {
   private current = 0; // what Tab comes to
   private selected: number | null = null;
   private painter: Painter | null = null;
+  private bar = 0; // px below each picture, where matches are known
   private due = 0;
 
   constructor(private readonly events: GridEvents) {
@@ -126,7 +127,7 @@ export class Grid {
     if (!place) return;
     const header = Number.parseFloat(getComputedStyle(document.documentElement).scrollPaddingTop) || 0;
     const top = this.element.getBoundingClientRect().top + place.top;
-    const bottom = top + place.height + BAR;
+    const bottom = top + place.height + this.bar;
     const floor = innerHeight - 40;
     if (top < header + 8) scrollBy(0, top - header - 8);
     else if (bottom > floor) scrollBy(0, Math.min(bottom - floor, top - header - 8));
@@ -150,7 +151,7 @@ export class Grid {
   }
 
   private aim(): number {
-    return this.width < 560 ? 132 : this.width < 900 ? 168 : 204;
+    return this.width < 560 ? 132 : this.width < 900 ? 168 : this.width < 1800 ? 204 : 256;
   }
 
   private resized(): void {
@@ -165,7 +166,9 @@ export class Grid {
     if (!this.width) this.width = this.element.clientWidth;
     const aspects = this.hits.map((hit) => aspectOf(hit.width, hit.height));
     const lastGood = this.hits.findLastIndex((hit) => (hit.probability ?? 1) >= LIKELY);
-    this.layout = justify(aspects, this.width, this.aim(), lastGood >= 0 ? lastGood + 1 : null);
+    this.bar = this.hits.some((hit) => hit.probability !== null) ? BAR : 0;
+    this.layout = justify(aspects, this.width, this.aim(), lastGood >= 0 ? lastGood + 1 : null, this.bar);
+    this.element.style.setProperty("--bar-space", `${this.bar}px`);
     this.element.style.height = `${this.layout.height}px`;
     this.divider.hidden = this.layout.dividerAt === null;
     this.divider.style.top = `${this.layout.dividerAt ?? 0}px`;
@@ -248,7 +251,7 @@ export class Grid {
     if (!place) return;
     item.style.transform = `translate(${place.left}px, ${place.top}px)`;
     item.style.width = `${place.width}px`;
-    item.style.height = `${place.height + BAR}px`;
+    item.style.height = `${place.height + this.bar}px`;
   }
 
   private drop(index: number): void {

@@ -20,7 +20,7 @@ export function densities(picture: Explained, word: Word): Float32Array {
   return sum;
 }
 
-/** Bring densities to 0 (even or less) … 1 (the strongest of all shown pictures). */
+/** Bring densities to 0 (even or less) … 1 (what is strong among the pictures shown). */
 export function heats(density: Float32Array, peak: number): Float32Array {
   const most = Math.max(peak, STRONG) - 1;
   return density.map((value) => Math.min(1, Math.max(0, (value - 1) / most)));

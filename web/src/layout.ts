@@ -26,8 +26,14 @@ export const BAR = 4; // px under a picture, its bar of 3 among them
 const DIVIDER = 48;
 const TALLEST = 1.35; // times the height aimed at, before a row's pictures are left smaller than the row
 
-/** Lay pictures out in rows about `aim` px tall; a divider stands before picture `breakAt`. */
-export function justify(aspects: readonly number[], width: number, aim: number, breakAt: number | null): Layout {
+/** Lay pictures out in rows about `aim` px tall, `bar` px below each; a divider stands before picture `breakAt`. */
+export function justify(
+  aspects: readonly number[],
+  width: number,
+  aim: number,
+  breakAt: number | null,
+  bar: number,
+): Layout {
   const places: Place[] = [];
   const rows: Row[] = [];
   let top = 0;
@@ -39,8 +45,8 @@ export function justify(aspects: readonly number[], width: number, aim: number, 
       places.push({ left, top, width: wide, height });
       left += wide + GAP;
     }
-    rows.push({ top, height: height + BAR, first, last });
-    top += height + BAR + GAP;
+    rows.push({ top, height: height + bar, first, last });
+    top += height + bar + GAP;
   };
   const part = (first: number, last: number): void => {
     let begin = first;

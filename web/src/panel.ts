@@ -260,7 +260,7 @@ export class Panel {
     const shares = words.map((word) => significance(picture, word));
     const most = Math.max(...shares, 0.001);
     this.rows.forEach(({ button, bar, value }, index) => {
-      bar.style.width = `${(100 * shares[index]!) / most}%`;
+      bar.style.width = words[index]!.known ? `${(100 * shares[index]!) / most}%` : "0";
       value.textContent = words[index]!.known ? percent(shares[index]!) : "unknown";
       button.classList.remove("met");
     });
