@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import gc
 import os
 import shutil
@@ -10,9 +11,11 @@ from pathlib import Path
 
 import pytest
 from references.tiny_library import index, names, new_library, write_picture, write_pictures
+from references.tiny_regions import TinyRegions
 
 from crossgraph.core.errors import InputError
 from crossgraph.library import Library, maintenance
+from crossgraph.library.indexer import Settings, index_pictures
 
 
 @pytest.fixture
@@ -320,6 +323,28 @@ def test_many_runs_leave_no_open_connections(library, photos):
         index(library, photos)
     gc.collect()
     assert len(list(Path("/proc/self/fd").iterdir())) <= before + 3
+
+
+@pytest.mark.parametrize("step", [0, 1, 2])
+def test_a_full_disk_keeps_what_was_reported_and_the_next_run_goes_on(library, photos, monkeypatch, step):
+    done: list[int] = []
+    sync, calls = os.fsync, [0]
+
+    def full(descriptor: int) -> None:
+        calls[0] += 1
+        if calls[0] > 2 * step:  # the first step also syncs the folder's names
+            raise OSError(errno.ENOSPC, "No space left on device")
+        sync(descriptor)
+
+    with monkeypatch.context() as patch, pytest.raises(InputError, match="no room left"):
+        patch.setattr("crossgraph.library.records.os.fsync", full)
+        index_pictures(
+            library, [photos], Settings(step=2), lambda what, now, all: done.append(now), encoder=TinyRegions()
+        )
+    assert library.count() == max(done, default=0)
+    found = index(library, photos)
+    assert found.added == 6 - max(done, default=0)
+    check(library)
 
 
 CAPTIONS = 'image,caption\n000.png,"a dog, red"\n000.png,a cat\nsub/001.png,snow\nmissing.png,nothing\n'
