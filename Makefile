@@ -7,13 +7,16 @@ PIP_ARGS ?=
 WORKERS ?= 2
 PYTEST_ARGS ?=
 DEMO_ARGS ?=
+# What else `crossgraph table` gets; SMALL=1 tries everything in seconds a model, and touches no kept card
+TABLE_ARGS ?=
+SMALL ?=
 
 BIN := $(VENV)/bin
 PIP = $(BIN)/python -m pip install --disable-pip-version-check --quiet -c constraints.txt
 SOURCES := pyproject.toml constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint format types imports tests quick wheel startup constraints clean
+.PHONY: help demo table test lint format types imports tests quick wheel startup constraints clean
 
 help: ## list what can be made
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -24,6 +27,13 @@ help: ## list what can be made
 demo: $(VENV)/.demo ## make pictures, train two small models on them, show what they find
 	$(BIN)/crossgraph demo $(DEMO_ARGS)
 	@command -v crossgraph > /dev/null || printf '\nThe command lives in %s. Before the rest, type:  . %s/bin/activate\n' $(VENV) $(VENV)
+
+table: $(VENV)/.demo ## train every model on drawn pictures, measure both splits: docs/results.md, from kept cards
+	test -f demo/scenes/captions.jsonl || $(BIN)/crossgraph scenes --out demo/scenes
+	test -f demo/scenes/features/manifest.json || $(BIN)/crossgraph extract demo/scenes/pictures --out demo/scenes/features
+	$(BIN)/crossgraph table table-scenes --data demo/scenes $(if $(SMALL),--small \
+	  --out runs/small-table --cards runs/small-table/cards --page runs/small-table/results.md,\
+	  --out runs/scenes-table --cards experiments/scenes-table --page docs/results.md) $(TABLE_ARGS)
 
 test: lint types imports tests ## everything that must hold before a change lands
 

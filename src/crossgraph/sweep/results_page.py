@@ -1,0 +1,195 @@
+"""The page of a table of models, from kept cards and from nothing else; see `crossgraph.sweep.cells`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from crossgraph.evaluate.grid import grid
+from crossgraph.models.catalogue import NOT_IMPLEMENTED, catalogue
+from crossgraph.scoring.recall import CUTOFFS
+from crossgraph.sweep.cells import about_model
+from crossgraph.sweep.definition import Planned
+
+Card = Mapping[str, Any]
+MISSING, ABSENT = "?", "–"
+_STATUS = {
+    "re-interpretation": "re-interpretation: built from an abstract",
+    "unverified": "unverified: built after a description, held to nobody's code",
+}
+
+
+@dataclass(frozen=True)
+class Page:
+    """What a page is made from.
+
+    Attributes:
+        title: Its heading.
+        planned: Every model's training, in the tables' order.
+        splits: What was evaluated, the first one first.
+        cards: By variant and split, as far as there are any.
+        problems: Why a model failed just now, by variant.
+    """
+
+    title: str
+    planned: Sequence[Planned]
+    splits: Sequence[str]
+    cards: Mapping[tuple[str, str], Card]
+    problems: Mapping[str, str]
+
+
+def markdown(page: Page) -> str:
+    """Return the page as Markdown."""
+    groups = {status: [p for p in page.planned if about_model(p)["status"] == status] for status in _statuses(page)}
+    parts = [f"# {page.title}", *_introduction(page)]
+    for status, planned in groups.items():
+        if status == "implemented":
+            parts += _tables(page, planned, "##")
+            continue
+        parts += [f"## {_STATUS.get(status, status)}", _CAUTION, *_tables(page, planned, "###")]
+    parts += _absent()
+    return "\n\n".join(parts) + "\n"
+
+
+def _statuses(page: Page) -> list[str]:
+    found = {about_model(planned)["status"] for planned in page.planned}
+    return [status for status in ("implemented", *_STATUS) if status in found]
+
+
+def _introduction(page: Page) -> list[str]:
+    """Return what a reader must know before the figures."""
+    one = next(iter(page.cards.values()), None)
+    budgets = {tuple(card["table"]["budget"].values()) for card in page.cards.values()}
+    if len(budgets) == 1 and one:
+        steps, batch, pairs = next(iter(budgets))
+        trained = f"{pairs:,} seen pairs in {steps:,} steps of {batch}"
+    else:
+        recipes = {(planned.recipe.epochs, planned.recipe.batch) for planned in page.planned}
+        trained = " or ".join(f"{epochs} epochs in batches of {batch}" for epochs, batch in sorted(recipes))
+    parts = [_MADE_BY.format(trained=trained, seed=page.planned[0].seed), _SMALL]
+    data = {split: next((c["data"] for (_, s), c in page.cards.items() if s == split), None) for split in page.splits}
+    told = [f"{s}: {d['images']:,} pictures and {d['captions']:,} captions" for s, d in data.items() if d]
+    if told:
+        parts.append(
+            f"Splits: {'; '.join(told)}. Region features: {next(d for d in data.values() if d)['region_encoder']}."
+        )
+    return parts
+
+
+def _tables(page: Page, planned: Sequence[Planned], level: str) -> list[str]:
+    """Return the figures of some models: recall on every split, explanations, and what they cost."""
+    parts: list[str] = []
+    for split in page.splits:
+        parts += [f"{level} Recall: {split}", _grid(page, planned, split, _RECALL, both=True)]
+    first = page.splits[0]
+    parts += [f"{level} Explanations: {first}", _grid(page, planned, first, _EXPLANATIONS), _ABOUT_EXPLANATIONS]
+    parts += [f"{level} Cost", _grid(page, planned, first, _COST), _about_cost(page)]
+    return parts
+
+
+def _grid(
+    page: Page, planned: Sequence[Planned], split: str, columns: Mapping[str, Callable[[Card], str]], both: bool = False
+) -> str:
+    rows = [["model", *(["kind"] if both else []), *columns]]
+    for entry in planned:
+        name, card = entry.variant.name, page.cards.get((entry.variant.name, split))
+        label = f"{name} ({' '.join(entry.variant.label.split())})" if entry.variant.label else name
+        label += f" — **failed**: {page.problems[name]}" if name in page.problems else ""
+        kind = [about_model(entry)["kind"]] if both else []
+        rows.append([label, *kind, *(MISSING if card is None else cell(card) for cell in columns.values())])
+    return grid(rows, left=2 if both else 1)
+
+
+def _recalls(card: Card, direction: str) -> str:
+    figures = card["results"]["whole"]["figures"]
+    return " ".join(f"{figures[f'{direction} R@{cutoff}']:.1f}" for cutoff in CUTOFFS)
+
+
+def _rsum(card: Card) -> str:
+    whole = card["results"]["whole"]
+    low, high = whole["intervals"]["rSum"]
+    return f"{whole['figures']['rSum']:.1f} ({low:.1f}–{high:.1f})"
+
+
+def _explained(part: str, key: str, name: str, digits: int) -> Callable[[Card], str]:
+    """Return what reads one figure of the explanations, with its interval."""
+
+    def cell(card: Card) -> str:
+        try:
+            found = card["explanations"]["models"][0][part][key][name]
+        except (KeyError, IndexError):
+            return ABSENT
+        numbers = [f"{number:.{digits}f}".replace("-", "−") for number in (found["value"], *found["interval"])]
+        return f"{numbers[0]} ({numbers[1]} to {numbers[2]})"
+
+    return cell
+
+
+def _training(card: Card) -> str:
+    seconds = card["table"]["training_seconds"]
+    if seconds is None:
+        return MISSING
+    return f"{round(seconds)} s" if seconds < 90 else f"{round(seconds) // 60} min {round(seconds) % 60:02d} s"
+
+
+def _speed(card: Card) -> str:
+    speed = card["table"]["pairs_per_second"]
+    return MISSING if speed is None else f"{speed:,.0f}"
+
+
+_RECALL: dict[str, Callable[[Card], str]] = {
+    "image→text R@1 R@5 R@10": lambda card: _recalls(card, "i2t"),
+    "text→image R@1 R@5 R@10": lambda card: _recalls(card, "t2i"),
+    "rSum (95 %)": _rsum,
+}
+_EXPLANATIONS: dict[str, Callable[[Card], str]] = {
+    "pointing game, %": _explained("pointing", "pointing", "model", 0),
+    "the centre would, %": _explained("pointing", "pointing", "centre", 0),
+    "regions hidden: gain": _explained("regions", "deletion", "gain", 3),
+    "beats random, %": _explained("regions", "deletion", "beats_random", 0),
+    "words hidden: gain": _explained("words", "deletion", "gain", 3),
+    "beats random, % ": _explained("words", "deletion", "beats_random", 0),
+}
+_COST: dict[str, Callable[[Card], str]] = {
+    "parameters": lambda card: f"{sum(entry['parameters'] for entry in card['models']['entries']):,}",
+    "training": _training,
+    "pairs/s": _speed,
+    "bytes a picture": lambda card: f"{card['table']['picture']['bytes']:,}",
+    "which are": lambda card: str(card["table"]["picture"]["what"]),
+}
+_MADE_BY = (
+    "Made by `crossgraph table` from the cards of each run; nothing here is typed by hand. One budget: {trained}, "
+    "one seed ({seed}). Loss and learning rate are each recipe's own, chosen on dev; weights were chosen on dev while "
+    "training, and no other split chose anything. `?`: not measured yet."
+)
+_SMALL = (
+    "The models are small, the pictures drawn, and the budget a few minutes: the order of two rows here says nothing "
+    "of their order on photographs at the papers' sizes. Intervals are 95 % bootstrap intervals over the pictures "
+    "asked about; they do not say how much another seed would change."
+)
+_CAUTION = (
+    "No published code or weights stand behind these, so that what they reach says little of the papers they are "
+    "named after."
+)
+_ABOUT_EXPLANATIONS = (
+    "Pointing game: how often the strongest region's centre lies in the box of the thing that the word names. Gain: "
+    "how much lower the score's curve lies when regions (words) are hidden in the order that the model says than in a "
+    "random one; scores differ in scale, so compare the share of pairs in which it beats random. A card's small sample."
+)
+
+
+def _about_cost(page: Page) -> str:
+    machines = {f"{card['hardware']['processor']}, {card['hardware']['cores']} cores" for card in page.cards.values()}
+    where = f" on {' / '.join(sorted(machines))}" if machines else ""
+    return (
+        f"Training: seconds at work{where}, on whatever else the machine did, so is the speed: pairs of the "
+        f"{page.splits[0]} split scored in a second, both sides' encoding included. Bytes a picture: what an "
+        "index keeps of it."
+    )
+
+
+def _absent() -> list[str]:
+    """Return the methods that are only named, each with the reason."""
+    rows = [["model", "why"], *([e.name, e.note] for e in catalogue() if e.status == NOT_IMPLEMENTED)]
+    return ["## Not implemented", grid(rows, left=2)] if len(rows) > 1 else []
