@@ -77,6 +77,9 @@ VARIANTS = [
     "tshsr interaction=replace levels=1",
     "tshsr streams=t2i",
     "tshsr streams=i2t context_nodes=1",
+    "dp-rnn recurrent=none",
+    "dp-rnn text_direction=forward image_norm=none",
+    "mmca heads=2 text_direction=forward",
 ]
 
 # Scores that add up several cosines drift by as much more.

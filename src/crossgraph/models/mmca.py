@@ -1,0 +1,195 @@
+"""MMCA after its description: attention within each side, and once more over both sides together. Unverified.
+
+Wei, Zhang, Li, Zhang, Wu: "Multi-Modality Cross Attention Network for Image and Sentence Matching", CVPR 2020.
+
+No code of the authors is public. The record gives: a self-attention unit a side, whose global vectors are i0 and c0; a
+cross-attention unit over regions and words stacked, whose global vectors are i1 and c1; the score
+S = <i0, c0> + α <i1, c1>; a mean over regions and a 1-d convolution over words as pooling; words from BERT. What it
+does not give is ours: sizes, α = 1, one layer a unit, convolutions of 1, 2 and 3 words with the maximum over the
+caption, and a GRU for the words where no text model is named.
+
+What is unusual:
+- A pair is one sequence of its regions and words: they attend to each other and to their own side at once.
+- Half of the score needs no pair: <i0, c0> is an independent model's.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Bool, Float
+from torch import Tensor, nn
+
+from crossgraph.core.errors import InputError
+from crossgraph.core.types import Attention, ImageCode, Regions, TextCode, Tokens
+from crossgraph.graphs.normalization import at_least_float32, l2norm, masked_mean, masked_softmax
+from crossgraph.models.base import MODELS, Inputs, Matcher
+from crossgraph.models.fragments import above_zero, at_least, xavier
+from crossgraph.text.choice import TextChoice, build_text_encoder
+from crossgraph.text.encoder import Direction
+
+WIDTHS = (1, 2, 3)  # words that a convolution spans
+
+
+@dataclass(frozen=True)
+class MMCAConfig(TextChoice):
+    """Sizes and choices; all are ours but the formula of the score."""
+
+    embed_size: int = 1024  # d, all vectors
+    word_size: int = 300  # learned word embeddings, before the GRU
+    text_direction: Direction = "both"
+    heads: int = 8  # of every attention; they share d
+    alpha: float = 1.0  # α, what the cross-attention unit's part counts
+
+    def __post_init__(self) -> None:
+        """Refuse what makes no model.
+
+        Raises:
+            InputError: A size below 1, heads that do not share `embed_size` evenly, or α not above 0.
+        """
+        at_least(self, 1, "embed_size", "word_size", "heads")
+        above_zero(self, "alpha")
+        if self.embed_size % self.heads:
+            raise InputError(
+                f"model.config.heads is {self.heads}", f"give a divisor of embed_size, which is {self.embed_size}"
+            )
+
+
+class AttentionUnit(nn.Module):
+    """One attention of some vectors on each other, then a layer on each; both added to what was there, and normed.
+
+    Args:
+        dim: Size of a vector, d.
+        heads: Of the attention.
+    """
+
+    def __init__(self, dim: int, heads: int) -> None:
+        super().__init__()
+        self.heads = heads
+        self.project = nn.Linear(dim, 3 * dim, bias=False)
+        self.mix, self.widen, self.narrow = nn.Linear(dim, dim), nn.Linear(dim, dim), nn.Linear(dim, dim)
+        self.mix_norm, self.layer_norm = nn.LayerNorm(dim), nn.LayerNorm(dim)
+
+    def forward(
+        self, x: Float[Tensor, "*batch item dim"], mask: Bool[Tensor, "*batch item"]
+    ) -> Float[Tensor, "*batch item dim"]:
+        """Return the vectors after the unit; those of padding mean nothing."""
+        seen = self.weights(x, mask).to(x.dtype) @ self._split(self.project(x))[2]
+        x = self.mix_norm(x + self.mix(seen.transpose(-3, -2).flatten(-2)))
+        return self.layer_norm(x + self.narrow(F.relu(self.widen(x))))
+
+    def weights(
+        self, x: Float[Tensor, "*batch item dim"], mask: Bool[Tensor, "*batch item"]
+    ) -> Float[Tensor, "*batch head item item"]:
+        """Return each item's shares of the real items, a head."""
+        queries, keys, _ = self._split(self.project(x))
+        likeness = at_least_float32(queries @ keys.transpose(-1, -2)) / queries.shape[-1] ** 0.5
+        return masked_softmax(likeness, mask[..., None, None, :])
+
+    def _split(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Return queries, keys and values (…, head, item, dim of a head)."""
+        queries, keys, values = (part.unflatten(-1, (self.heads, -1)).transpose(-3, -2) for part in x.chunk(3, dim=-1))
+        return queries, keys, values
+
+
+class WordPooling(nn.Module):
+    """Convolutions over 1, 2 and 3 words, the maximum over the caption of each, and one layer on them.
+
+    Args:
+        dim: Size of a word, and of the vector.
+    """
+
+    def __init__(self, dim: int) -> None:
+        super().__init__()
+        self.spans = nn.ModuleList(nn.Conv1d(dim, dim, width) for width in WIDTHS)
+        self.join = nn.Linear(len(WIDTHS) * dim, dim)
+
+    def forward(
+        self, words: Float[Tensor, "*batch word dim"], mask: Bool[Tensor, "*batch word"]
+    ) -> Float[Tensor, "*batch dim"]:
+        """Return one unit vector a caption."""
+        shape, real = words.shape[:-2], mask.expand(words.shape[:-1]).flatten(0, -2)
+        rows = (words.flatten(0, -3) * real[..., None]).transpose(1, 2)
+        found: list[Tensor] = []
+        for width, span in zip(WIDTHS, self.spans, strict=True):
+            spanned = span(F.pad(rows, (0, width - 1)))  # a span begins at a word; behind the last stand zeros
+            found.append(spanned.masked_fill(~real[:, None], torch.finfo(spanned.dtype).min).amax(dim=-1))
+        return l2norm(self.join(torch.cat(found, dim=-1))).unflatten(0, shape)
+
+
+@MODELS.register("mmca")
+class MMCA(Matcher):
+    """Self-attention a side, cross-attention over both stacked. Unverified: built after a description."""
+
+    kind = "interaction"
+    status = "unverified"
+    Config = MMCAConfig
+    paper = (
+        "Wei et al., Multi-Modality Cross Attention Network for Image and Sentence Matching, CVPR 2020 "
+        "(after the description, unverified)"
+    )
+    config: MMCAConfig
+
+    def __init__(self, config: MMCAConfig, inputs: Inputs) -> None:
+        super().__init__()
+        self.config, self.inputs = config, inputs
+        d = config.embed_size
+        self.project_regions = xavier(nn.Linear(inputs.feature_size, d))
+        self.encode_words = build_text_encoder(
+            config, inputs.vocabulary_size, config.word_size, d, config.text_direction, 0.0
+        )
+        self.within_regions, self.within_words = AttentionUnit(d, config.heads), AttentionUnit(d, config.heads)
+        self.across = AttentionUnit(d, config.heads)
+        self.pool_words, self.pool_words_across = WordPooling(d), WordPooling(d)
+
+    def encode_images(self, regions: Regions) -> ImageCode:
+        """Encode pictures: region embeddings, and i0 as part "overall"."""
+        local = l2norm(self.project_regions(regions.features)) * regions.mask[..., None]
+        overall = l2norm(masked_mean(self.within_regions(local, regions.mask), regions.mask))
+        return ImageCode(local, regions.mask, parts={"overall": overall})
+
+    def encode_texts(self, tokens: Tokens) -> TextCode:
+        """Encode captions: word embeddings, and c0 as part "overall"."""
+        local = l2norm(self.encode_words(tokens))
+        overall = self.pool_words(self.within_words(local, tokens.mask), tokens.mask)
+        return TextCode(local, tokens.mask, parts={"overall": overall})
+
+    def stack(
+        self, images: ImageCode, texts: TextCode
+    ) -> tuple[Float[Tensor, "group img txt item dim"], Bool[Tensor, "group img txt item"]]:
+        """Return every pair as one sequence: its regions, then its words; and which of them are real."""
+        pictures, captions = images.local.shape[1], texts.local.shape[1]
+        sides = (images.local[:, :, None], texts.local[:, None]), (images.mask[:, :, None], texts.mask[:, None])
+        vectors = [side.expand(-1, pictures, captions, -1, -1) for side in sides[0]]
+        masks = [side.expand(-1, pictures, captions, -1) for side in sides[1]]
+        return torch.cat(vectors, dim=3), torch.cat(masks, dim=3)
+
+    def pair_scores(self, images: ImageCode, texts: TextCode) -> Float[Tensor, "group img txt"]:
+        """Score every pair of a group: <i0, c0> + α <i1, c1>."""
+        items, mask = self.stack(images, texts)
+        mixed, regions = self.across(items, mask), images.local.shape[2]
+        picture = l2norm(masked_mean(mixed[..., :regions, :], mask[..., :regions]))
+        caption = self.pool_words_across(mixed[..., regions:, :], mask[..., regions:])
+        alone = at_least_float32(images.parts["overall"] @ texts.parts["overall"].transpose(1, 2))
+        return alone + self.config.alpha * (at_least_float32(picture) * at_least_float32(caption)).sum(dim=-1)
+
+    def align(self, image: ImageCode, text: TextCode) -> Attention:
+        """Explain one pair by the cross-attention unit, its heads averaged.
+
+        A word's weights are its shares of the regions among themselves; its significance is its share of the
+        attention that all regions and words gave to words: who was looked at, not what that changed in the score.
+        """
+        images, texts = image.map(lambda t: t[None]), text.map(lambda t: t[None])
+        items, mask = self.stack(images, texts)
+        shares, regions = self.across.weights(items, mask)[0, 0, 0].mean(dim=0), image.local.shape[1]
+        words = int(text.mask[0].sum())
+        weights = shares[regions : regions + words, :regions]
+        given = shares[mask[0, 0, 0], regions : regions + words].sum(dim=0)
+        tiny = torch.finfo(weights.dtype).tiny
+        return Attention(
+            weights / weights.sum(dim=1, keepdim=True).clamp(min=tiny),
+            given / given.sum().clamp(min=tiny),
+            self.pair_scores(images, texts).reshape(()),
+        )
