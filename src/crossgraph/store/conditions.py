@@ -25,6 +25,10 @@ INDICES: Mapping[str, str] = {
 }
 """The stored fields that are indexed, with the kind of index."""
 
+LINKED = [f"folder{_FOLDED}", f"camera{_FOLDED}", "date"]
+"""The stored fields whose values get edges of their own in Edge's graph: for the filters that people use most, and no
+more than these, for each makes building longer."""
+
 
 def stored(payload: Mapping[str, PayloadValue]) -> Stored:
     """Return what is stored of a payload."""

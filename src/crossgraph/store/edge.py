@@ -20,7 +20,7 @@ from jaxtyping import Float32
 from crossgraph.core.errors import InputError
 from crossgraph.files import unwritable
 from crossgraph.store.base import Neighbour, Point, Report, unit, unit_rows
-from crossgraph.store.conditions import INDICES, Condition, native, stored
+from crossgraph.store.conditions import INDICES, LINKED, Condition, native, stored
 from crossgraph.store.edge_process import EdgeEndedError, EdgeProcess
 from crossgraph.store.filter_tree import Filter
 from crossgraph.store.place import REBUILD, StoreFolder
@@ -187,7 +187,7 @@ class EdgeStore:
         try:
             if self._closed:
                 raise EdgeEndedError
-            builder.ask("open", self._settings, dict(INDICES))
+            builder.ask("open", self._settings, dict(INDICES), LINKED)
             builder.ask("optimise", asked=waiting)
             builder.ask("close")
             builder.end()
@@ -253,7 +253,7 @@ class EdgeStore:
     def _start(self, path: Path) -> EdgeProcess:
         process = EdgeProcess(path)
         try:
-            process.ask("open", self._settings, dict(INDICES))
+            process.ask("open", self._settings, dict(INDICES), LINKED)
         except EdgeEndedError as error:
             process.kill()
             raise InputError(f"{path}: the engine ended while opening it", REBUILD) from error

@@ -29,6 +29,7 @@ FOLDER_OF_SEGMENTS = "segments"
 BATCH_OF_IDS = 10_000
 LOCK = "host.lock"
 _NICE = 10
+_RARE = 0.4  # up to this share of points in a filter, a search also looks past those that do not fulfil it
 _PATIENCE = 30.0  # seconds that the process of a parent that was killed may take to end
 
 Settings = dict[str, int]
@@ -50,7 +51,7 @@ class Host:
         assert self._shard is not None, "no shard is open"
         return self._shard
 
-    def open(self, settings: Settings, indices: dict[str, str]) -> None:
+    def open(self, settings: Settings, indices: dict[str, str], linked: list[str]) -> None:
         """Open the shard, or create it with indices on fields; waits for a former process to let it go.
 
         Edge's own lock is taken only after files were read and mended, which spoils a shard still being written.
@@ -78,7 +79,7 @@ class Host:
             return
         self._shard = qe.EdgeShard.create(self._path, config)
         for field, kind in indices.items():
-            self._shard.update(qe.UpdateOperation.create_field_index(field, _index(kind)))
+            self._shard.update(qe.UpdateOperation.create_field_index(field, _index(kind, field in linked)))
         self._shard.flush()
 
     def _take(self) -> None:
@@ -120,11 +121,12 @@ class Host:
         """Find the nearest points."""
         import qdrant_edge as qe
 
+        wider = None if where is None else qe.AcornSearchParams(enable=True, max_selectivity=_RARE)
         request = qe.SearchRequest(
             qe.Query.Nearest(array.array("f", vector).tolist()),
             limit,
             filter=None if where is None else _filter(where),
-            params=qe.SearchParams(hnsw_ef=max(self._settings["ef"], 2 * limit), exact=exact),
+            params=qe.SearchParams(hnsw_ef=max(self._settings["ef"], 2 * limit), exact=exact, acorn=wider),
         )
         found = self._open.search(request)
         return [_number(point.id) for point in found], [point.score for point in found]
@@ -173,13 +175,14 @@ def _number(id: object) -> int:
     return int(str(id))
 
 
-def _index(kind: str) -> Any:
+def _index(kind: str, linked: bool) -> Any:
     import qdrant_edge as qe
 
     if kind == "keyword":
-        return qe.KeywordIndexParams(prefix=True)
-    schemas = qe.PayloadSchemaType
-    return {"float": schemas.Float, "integer": schemas.Integer}[kind]
+        return qe.KeywordIndexParams(prefix=True, enable_hnsw=linked)
+    if kind == "float":
+        return qe.FloatIndexParams(enable_hnsw=linked)
+    return qe.IntegerIndexParams(lookup=True, range=True, enable_hnsw=linked)
 
 
 def _filter(given: Condition) -> qe.Filter:
