@@ -14,7 +14,8 @@ from crossgraph.store import parse_filter
 from crossgraph.store.filter_tree import Filter
 
 _LETTERS = 20 * MOST_WORDS
-_SENTENCE = rf"^\s*[^\s-]\S*(\s+\S+){{0,{MOST_WORDS - 1}}}\s*$"
+_SENTENCE = rf"^\s*([^\s-]\S*|-([^\w\s\"]\S*)?)(\s+\S+){{0,{MOST_WORDS - 1}}}\s*$"
+_WORDS = rf"^\s*(\S+(\s+\S+){{0,{MOST_WORDS - 1}}}\s*)?$"
 _CLAUSE = (
     r"((path|name|folder|root|caption|camera) (~|=|!=) '[A-Za-z0-9 ]{1,20}'"
     r"|date (=|!=|<|<=|>|>=) [12][0-9]{3}(-0[1-9])?"
@@ -96,7 +97,7 @@ class SearchParameters(_Shared):
 class SearchForm(_Shared):
     """A search by an uploaded picture, with words or without."""
 
-    q: Sentence = Field(default="", json_schema_extra={"pattern": rf"^$|{_SENTENCE}", "maxLength": _LETTERS})
+    q: Sentence = Field(default="", json_schema_extra={"pattern": _WORDS, "maxLength": _LETTERS})
 
 
 class LikeParameters(BaseModel):
@@ -132,7 +133,7 @@ class CaptionForm(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     id: Identifier | None = Field(
-        default=None, json_schema_extra=_left_out, description="a picture of the library, in place of an upload"
+        default=None, json_schema_extra=_left_out, description="a picture of the library, where none is sent"
     )
     captions: Annotated[list[Sentence], Field(max_length=2000)] = Field(
         [], description="sentences to choose from; without any, the captions of the library"

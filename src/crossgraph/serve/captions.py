@@ -21,7 +21,7 @@ def rank_captions(service: Service, asked: CaptionForm, data: bytes | None) -> d
         raise Problem(409, "the library is empty", FILL, "empty")
     picture = service.regions(data) if data is not None else None
     given = [text for text in asked.captions if text.strip()] if asked.captions else None
-    if asked.id is not None:
+    if picture is None and asked.id is not None:
         find(service.library, asked.id)
     vocabulary = service.searcher.bundle.reranker.vocabulary
     if given is not None:

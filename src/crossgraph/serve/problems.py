@@ -11,6 +11,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response
 from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
+from starlette.routing import Match
 
 from crossgraph.core.errors import InputError
 from crossgraph.store.filter_parser import FilterError
@@ -132,12 +133,24 @@ def handle_problems(app: FastAPI) -> None:
         detail = str(error.detail)
         if detail == phrase(error.status_code):
             detail = f"{request.method} {request.url.path[:200]}: {detail.lower()}"
-        return Problem(error.status_code, detail, _REMEDIES.get(error.status_code, ""), "", error.headers).response()
+        headers = dict(error.headers or {})
+        if error.status_code == 405:
+            headers["Allow"] = ", ".join(_methods(request))
+        return Problem(error.status_code, detail, _REMEDIES.get(error.status_code, ""), "", headers).response()
 
     app.add_exception_handler(Problem, problem)
     app.add_exception_handler(InputError, refused)
     app.add_exception_handler(RequestValidationError, invalid)
     app.add_exception_handler(HTTPException, status)
+
+
+def _methods(request: Request) -> list[str]:
+    """Return the methods that a path takes, over all of its routes."""
+    found: set[str] = set()
+    for route in request.app.routes:
+        if route.matches(request.scope)[0] is not Match.NONE:
+            found |= getattr(route, "methods", None) or set()
+    return sorted(found)
 
 
 def documented(*statuses: int) -> dict[int | str, dict[str, Any]]:

@@ -20,7 +20,7 @@ from crossgraph.serve.service import Service
 router = APIRouter(tags=["search"])
 F = TypeVar("F", bound=BaseModel)
 _FIELD_BYTES = 256 * 1024
-_PICTURE = {"type": "string", "format": "binary", "contentMediaType": "image/*", "description": "a picture file"}
+_PICTURE = {"type": "string", "format": "binary", "minLength": 1, "description": "a picture file"}
 
 
 def _form_schema(model: type[BaseModel], **more: Any) -> dict[str, Any]:
@@ -91,15 +91,15 @@ async def explain(request: Request, asked: Explain) -> Explanation:
 @router.post(
     "/api/captions",
     responses=documented(400, 404, 408, 409, 415),
-    openapi_extra=_form_schema(CaptionForm, oneOf=[{"required": ["id"]}, {"required": ["picture"]}]),
+    openapi_extra=_form_schema(CaptionForm, anyOf=[{"required": ["id"]}, {"required": ["picture"]}]),
 )
 async def captions(request: Request) -> Captions:
     """Rank sentences for a picture: those given, or the captions of the library."""
     service: Service = request.app.state.service
     form, data = await _read_form(request)
     asked = _validated(CaptionForm, form)
-    if (asked.id is None) == (data is None):
-        raise Problem(422, "give either id or picture", "send one of them", "picture")
+    if asked.id is None and data is None:
+        raise Problem(422, "neither id nor picture is given", "send one of them", "picture")
     work: Callable[[], dict[str, Any]] = lambda: rank_captions(service, asked, data)  # noqa: E731
     return Captions.model_validate(await service.heavy.run(request, work))
 
