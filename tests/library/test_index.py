@@ -341,9 +341,9 @@ def test_a_full_disk_keeps_what_was_reported_and_the_next_run_goes_on(library, p
         index_pictures(
             library, [photos], Settings(step=2), lambda what, now, all: done.append(now), encoder=TinyRegions()
         )
-    assert library.count() == max(done, default=0)
-    found = index(library, photos)
-    assert found.added == 6 - max(done, default=0)
+    kept = library.count()
+    assert kept >= max(done, default=0)
+    assert index(library, photos).added == 6 - kept
     check(library)
 
 
