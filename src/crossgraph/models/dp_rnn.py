@@ -72,7 +72,7 @@ class Direction:
 
     weights: Float[Tensor, "group img txt query context"]
     likeness: Float[Tensor, "group img txt query"]
-    counts: Float[Tensor, "group #img txt query"]
+    counts: Float[Tensor, "group #img #txt query"]
 
     @property
     def part(self) -> Float[Tensor, "group img txt"]:
