@@ -58,9 +58,10 @@ def main() -> None:
     encoded = bundle.encode_pictures(split.features.read(range(len(split.image_ids))))
     exact = scores_of(bundle.reranker, encoded.code, split)
     before = recall(exact, split)
+    about = f"{bundle.reranker.info.model}, {len(exact)} pictures and {len(split.captions)} captions of {split.name}; "
+    about += "change of scores against codes as the model gives them, and recall:"
     lines = [
-        f"{bundle.reranker.info.model}, {len(exact)} pictures and {len(split.captions)} captions of {split.name}; "
-        "change of scores against codes as the model gives them, and recall:",
+        about,
         "",
         "| codes | bytes a picture | largest change | mean change | R@1 i2t | R@1 t2i |",
         "|---|---|---|---|---|---|",
