@@ -30,6 +30,7 @@ def create_app(service: Service) -> FastAPI:
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         service.announce()
+        service.warm_up()
         yield
         service.close()
 
@@ -43,8 +44,10 @@ def create_app(service: Service) -> FastAPI:
         lifespan=lifespan,
     )
     app.state.service = service
-    for module in (routes_search, routes_pictures, routes_library, routes_page):
-        app.include_router(module.router)
+    routers = [module.router for module in (routes_search, routes_pictures, routes_library, routes_page)]
+    app.state.routes = [route for router in routers for route in router.routes]
+    for router in routers:
+        app.include_router(router)
     handle_problems(app)
     settings = service.settings
     app.add_middleware(Limits, most=settings.body_bytes, timeout=settings.timeout)

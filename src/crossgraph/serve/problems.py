@@ -147,7 +147,7 @@ def handle_problems(app: FastAPI) -> None:
 def _methods(request: Request) -> list[str]:
     """Return the methods that a path takes, over all of its routes."""
     found: set[str] = set()
-    for route in request.app.routes:
+    for route in request.app.state.routes:
         if route.matches(request.scope)[0] is not Match.NONE:
             found |= getattr(route, "methods", None) or set()
     return sorted(found)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import secrets
@@ -16,6 +17,7 @@ from crossgraph.core.errors import InputError
 from crossgraph.core.types import Regions
 from crossgraph.library.library import Library
 from crossgraph.search.engine import Searcher
+from crossgraph.search.query import Query
 from crossgraph.serve.announcement import announce, withdraw
 from crossgraph.serve.jobs import Jobs
 from crossgraph.serve.metrics import Metrics
@@ -90,6 +92,17 @@ class Service:
         """Let this user's other commands find the server."""
         if self.address:
             announce(self.library.folder, self.address, self.instance, self.owner_token)
+
+    def warm_up(self) -> None:
+        """Search once in the background: the first search of a process is slow, and nobody should wait for it."""
+
+        def search() -> None:
+            with contextlib.suppress(InputError):
+                if self.open_store():
+                    word = self.library.bundle.reranker.vocabulary.words[-1]
+                    self.searcher.search(Query(text=word))
+
+        self.heavy.begin(search)
 
     def region_encoder(self) -> RegionEncoder:
         """Return what turns pictures into regions, loaded when first asked for.

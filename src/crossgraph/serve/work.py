@@ -71,6 +71,10 @@ class Workers:
                 each.cancel()
             waiting.add_done_callback(_forget)
 
+    def begin(self, task: Callable[[], object]) -> None:
+        """Run a task that nobody waits for; what it raises is lost."""
+        self._submit(task)
+
     def _submit(self, task: Callable[[], T]) -> Future[T]:
         with self._guard:
             if self._taken >= self._places:
