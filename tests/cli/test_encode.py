@@ -97,6 +97,30 @@ def test_what_cannot_be_done_is_one_line(words, said, run, photos, sentences, tm
     assert not list(tmp_path.glob("*codes*"))
 
 
+@pytest.mark.parametrize(
+    ("make", "said"),
+    [
+        (lambda: np.ones((2, 3, 7)), "own.npy, picture 0: features are 7 wide"),
+        (lambda: np.stack([np.ones((3, 6)), np.full((3, 6), np.nan)]), "own.npy, picture 1: holds NaN"),
+        (lambda: np.full((1, 3, 6), 1e300), "own.npy, picture 0: holds NaN or infinite"),
+        (lambda: np.full((1, 3, 6), 3e38), "own.npy, picture 0: its code is no number"),
+    ],
+)
+def test_own_features_that_do_not_fit_are_named_by_their_file(make, said, run, tmp_path, capfd):
+    np.save(tmp_path / "own.npy", make())
+    out = tmp_path / "codes.npy"
+    assert main(["encode", str(run), "--features", str(tmp_path / "own.npy"), "--out", str(out)]) == 2
+    (line,) = capfd.readouterr().err.splitlines()
+    assert said in line and not list(tmp_path.glob("codes*"))
+
+
+def test_a_folder_where_the_rows_names_would_go_is_seen_before_the_work(run, photos, tmp_path, capfd):
+    (tmp_path / "codes.npy.json").mkdir()
+    assert main(["encode", str(run), str(photos), "--out", str(tmp_path / "codes.npy")]) == 2
+    (line,) = capfd.readouterr().err.splitlines()  # nothing of pictures yet
+    assert "codes.npy.json: is a folder" in line
+
+
 @pytest.mark.parametrize(("text", "said"), [("", "holds no sentence"), ("a dog\n\nthe cat\n", "line 2 is empty")])
 def test_a_file_of_sentences_has_one_a_line(text, said, run, tmp_path, capfd):
     (tmp_path / "s.txt").write_text(text)

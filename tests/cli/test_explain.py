@@ -133,6 +133,18 @@ def test_one_picture_of_several_is_chosen_by_its_row(explain, published, picture
     refused(explain(published, picture, SENTENCE, "--features", own, "--row", 1), "one picture")
 
 
+def test_boxes_of_one_picture_go_with_whichever_row_is_chosen(explain, published, picture, own, tmp_path):
+    np.save(tmp_path / "many.npy", np.stack([np.load(own)] * 2))
+    np.save(tmp_path / "boxes.npy", np.array([[0.0, 0.5, 0.2, 1.0]] * 5))
+    given = ("--features", tmp_path / "many.npy", "--row", 1, "--boxes", tmp_path / "boxes.npy")
+    code, out, err = explain(published, picture, SENTENCE, *given)
+    assert code == 0 and "lower left" in out, err
+
+
+def test_a_row_of_no_features_is_refused(explain, run, picture):
+    refused(explain(run, picture, SENTENCE, "--row", 3), "--row 3 without --features")
+
+
 def test_features_without_boxes_still_make_a_figure(explain, published, picture, own, tmp_path):
     code, _, err = explain(published, picture, SENTENCE, "--features", own, "--out", tmp_path / "why.png")
     assert code == 0, err
@@ -146,6 +158,8 @@ def test_features_without_boxes_still_make_a_figure(explain, published, picture,
         (lambda: np.zeros(6), ("bad.npy", "shape (6,)")),
         (lambda: np.full((5, 6), np.nan), ("bad.npy", "NaN")),
         (lambda: np.zeros((0, 6)), ("bad.npy",)),
+        (lambda: np.zeros((0, 5, 6)), ("bad.npy", "holds no picture")),
+        (lambda: np.full((5, 6), 1e300), ("bad.npy", "infinite")),
         (lambda: np.array([["a", "b"]]), ("bad.npy", "no real numbers")),
     ],
 )

@@ -8,6 +8,9 @@ from typing import TYPE_CHECKING, Literal
 if TYPE_CHECKING:
     import numpy as np
 
+    from crossgraph.pipeline import PictureCodes, Pipeline
+    from crossgraph.scoring.encode import Report
+
 
 def encode(
     run: Path,
@@ -37,7 +40,7 @@ def encode(
         device: Where to compute; auto takes the accelerator where there is one.
     """
     from crossgraph.core.errors import InputError
-    from crossgraph.pipeline import PictureCodes, TextCodes, load
+    from crossgraph.pipeline import TextCodes, load
     from crossgraph.pipeline.export import SUFFIXES, choose_part, write_npy, write_safetensors
     from crossgraph.scoring.places import check_file
     from crossgraph.scoring.progress import ScoringProgress
@@ -46,6 +49,8 @@ def encode(
     if out.suffix not in SUFFIXES:
         raise InputError(f"{out}: must end in .safetensors or .npy", f"name it {out.stem or 'codes'}.safetensors")
     check_file(out, out.suffix)
+    if out.suffix == ".npy":
+        check_file(out.with_name(f"{out.name}.json"), ".json")
     if pictures and features:
         raise InputError("both pictures and --features are given", "give one of them")
     if not (pictures or features or texts):
@@ -63,7 +68,7 @@ def encode(
         if texts:
             sides["texts"] = pipe.encode_texts(sentences, report)
         if features:
-            sides["pictures"] = pipe.encode_pictures(_features(features), report)
+            sides["pictures"] = _encode_own(pipe, features, report)
         elif pictures:
             named, found = {str(path) for path in pictures}, _found(pictures)
             sides["pictures"] = pipe.encode_pictures(found, report, lambda name, why: _broken(name, why, named))
@@ -76,6 +81,24 @@ def encode(
         shapes = write_safetensors(out, sides, made_by, dtype)
     told = ", ".join(f"{name} {' × '.join(map(str, shape))}" for name, shape in shapes.items())
     print(f"{out}: {told}")
+
+
+def _encode_own(pipe: Pipeline, path: Path, report: Report) -> PictureCodes:
+    """Encode a file of features; what is wrong with a picture of it is told with the file's name."""
+    import numpy as np
+
+    from crossgraph.core.errors import InputError
+
+    try:
+        codes = pipe.encode_pictures(_features(path), report)
+    except InputError as error:
+        if not error.problem.startswith("picture "):
+            raise
+        raise InputError(f"{path}, {error.problem}", error.remedy) from error
+    broken = np.flatnonzero(~np.isfinite(codes.local).all(axis=(1, 2)))
+    if len(broken):
+        raise InputError(f"{path}, picture {broken[0]}: its code is no number", "make these features again")
+    return codes
 
 
 def _sentences(path: Path) -> list[str]:

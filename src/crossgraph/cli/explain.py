@@ -33,7 +33,8 @@ def explain(
         theme: Of the figure, for a light or a dark page.
         features: The picture's regions as .npy (regions × D), for runs made on published features.
         row: Which picture of --features, where it holds several (pictures × regions × D).
-        boxes: Boxes of these regions as .npy (regions × 4: left, top, right, bottom, from 0 to 1).
+        boxes: Boxes of these regions as .npy (regions × 4: left, top, right, bottom, from 0 to 1; or
+            pictures × regions × 4).
         device: Where to compute; auto takes the accelerator where there is one.
     """
     import dataclasses
@@ -83,6 +84,8 @@ def _align(
     if features is None:
         if boxes is not None:
             raise InputError("--boxes without --features", "give the features that these boxes belong to")
+        if row:
+            raise InputError(f"--row {row} without --features", "give the features that it is a row of")
         if pipe.run.info.region_encoder == "published":
             raise InputError(
                 f"{pipe.run.path}: trained on published features, which nothing here makes from a picture",

@@ -30,13 +30,14 @@ def read_boxes(path: Path, row: int, regions: int) -> Float[np.ndarray, "region 
 
     Args:
         path: .npy of (regions, 4), or (pictures, regions, 4): left, top, right, bottom from 0 to 1.
-        row: Which picture, where there are several.
+        row: Which picture, where there are several; boxes of one picture are those of whichever was chosen.
         regions: How many there must be.
 
     Raises:
         InputError: It is no such file, or its values are no such boxes.
     """
-    boxes = _one_of(_load(path, "--boxes", "(regions, 4)"), path, row, "(regions, 4) or (pictures, regions, 4)")
+    loaded = _load(path, "--boxes", "(regions, 4)")
+    boxes = _one_of(loaded, path, 0 if loaded.ndim == 2 else row, "(regions, 4) or (pictures, regions, 4)")
     if boxes.shape != (regions, 4):
         raise InputError(f"{path}: boxes of shape {boxes.shape}", f"give one a region: ({regions}, 4)")
     if not np.isfinite(boxes).all() or boxes.min(initial=0) < 0 or (boxes[:, :2] > boxes[:, 2:]).any():
@@ -74,6 +75,8 @@ def _one_of(array: np.ndarray, path: Path, row: int, shape: str) -> np.ndarray:
         return np.array(array)
     if array.ndim != 3:
         raise InputError(f"{path}: of shape {array.shape}", f"give {shape}")
+    if not len(array):
+        raise InputError(f"{path}: holds no picture", f"give {shape}")
     if not 0 <= row < len(array):
         raise InputError(f"--row {row}: {path} holds {len(array):,} pictures", f"give 0 to {len(array) - 1}")
     return np.array(array[row])

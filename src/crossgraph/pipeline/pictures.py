@@ -145,7 +145,8 @@ def _as_regions(features: np.ndarray, row: int) -> Regions:
             f"picture {row}: features of shape {features.shape} and type {features.dtype}",
             "give real numbers of shape (regions, D)",
         )
-    tensor = torch.from_numpy(np.array(features, dtype=np.float32))[None]
+    with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinite, and is refused as that
+        tensor = torch.from_numpy(np.array(features, dtype=np.float32))[None]
     return Regions(tensor, torch.ones(1, tensor.shape[1], dtype=torch.bool))
 
 
