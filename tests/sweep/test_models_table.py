@@ -10,6 +10,8 @@ from references.tiny_pairs import write_precomp
 
 from crossgraph.cli.main import main
 from crossgraph.models.base import MODELS
+from crossgraph.sweep import cells as cells_of
+from crossgraph.sweep import results_page
 from crossgraph.sweep.definition import find, load, plan
 
 MODEL = "config: {embed_size: 12, word_size: 8}"
@@ -74,6 +76,24 @@ def test_the_shipped_table_holds_every_model_with_one_budget():
     assert plan(load(path), path, [], True)
 
 
+def test_the_committed_page_is_made_from_the_committed_cards(root):
+    path = find("table-scenes")
+    sweep = load(path)
+    planned, splits = plan(sweep, path, [], False), ["test", "hard"]
+    cards: dict[tuple[str, str], dict] = {}
+    for entry in planned:
+        for split in splits:
+            place = cells_of.place(root / "experiments" / "scenes-table", entry, split)
+            if place.exists():
+                card = json.loads(place.read_text())
+                fingerprint = card["data"]["fingerprint"]
+                assert cells_of.kept(place.parent, entry, split, fingerprint), "its recipe is the list's"
+                cards[entry.variant.name, split] = card
+    assert len({card["data"]["fingerprint"] for (_, split), card in cards.items() if split == "test"}) == 1
+    page = results_page.markdown(results_page.Page(sweep.title, planned, splits, cards, {}))
+    assert (root / "docs" / "results.md").read_text() == page, 'make table TABLE_ARGS="--only sgr" writes it anew'
+
+
 def test_a_dry_run_touches_nothing(data, tmp_path, capsys):
     write_table(tmp_path)
     assert main([*words(tmp_path, data, "--dry-run", "--only", "scan")]) == 0
@@ -133,7 +153,7 @@ def test_one_failing_model_does_not_lose_the_others(made):
     assert not any("?" in cell for row in vsepp for cell in row)
     assert all(set(row[2:]) == {"?"} for row in scan)
     assert "16 seen pairs in 2 steps of 8" in page
-    before, _, after = page.partition("## re-interpretation")
+    before, _, after = page.partition("## Re-interpretation")
     assert "| tshsr" in after and "| tshsr" not in before
     assert "| caan" in after
 

@@ -15,8 +15,8 @@ from crossgraph.sweep.definition import Planned
 Card = Mapping[str, Any]
 MISSING, ABSENT = "?", "–"
 _STATUS = {
-    "re-interpretation": "re-interpretation: built from an abstract",
-    "unverified": "unverified: built after a description, held to nobody's code",
+    "re-interpretation": "Re-interpretation: built from an abstract",
+    "unverified": "Unverified: built after descriptions, held to nobody's code",
 }
 
 
@@ -48,7 +48,7 @@ def markdown(page: Page) -> str:
             parts += _tables(page, planned, "##")
             continue
         parts += [f"## {_STATUS.get(status, status)}", _CAUTION, *_tables(page, planned, "###")]
-    parts += _absent()
+    parts += [*_absent(), "## How to read it", _ABOUT_EXPLANATIONS, _about_cost(page)]
     return "\n\n".join(parts) + "\n"
 
 
@@ -83,8 +83,8 @@ def _tables(page: Page, planned: Sequence[Planned], level: str) -> list[str]:
     for split in page.splits:
         parts += [f"{level} Recall: {split}", _grid(page, planned, split, _RECALL, both=True)]
     first = page.splits[0]
-    parts += [f"{level} Explanations: {first}", _grid(page, planned, first, _EXPLANATIONS), _ABOUT_EXPLANATIONS]
-    parts += [f"{level} Cost", _grid(page, planned, first, _COST), _about_cost(page)]
+    parts += [f"{level} Explanations: {first}", _grid(page, planned, first, _EXPLANATIONS)]
+    parts += [f"{level} Cost", _grid(page, planned, first, _COST)]
     return parts
 
 
