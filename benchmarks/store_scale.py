@@ -22,6 +22,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -32,6 +33,7 @@ from crossgraph.store.fields import PayloadValue
 from crossgraph.store.filter import Filter
 
 SIZE, WANTED, BLOCK, SEED = 512, 100, 10_000, 0
+_COLUMNS = ("p50", "p95", "p99", "worst")
 FILTERS = {
     "a half: date >= 2020": "date >= 2020",
     "a seventh: camera = 'Camera 3'": "camera = 'Camera 3'",
@@ -208,6 +210,27 @@ def measure(card: Card, folder: Path, queries: np.ndarray, settings: EdgeSetting
     card.seconds = {name: round(value, 2) for name, value in card.seconds.items()}
 
 
+def table(card: dict[str, Any]) -> str:
+    """Write a card as Markdown."""
+    machine, memory = card["machine"], card["memory_mb"]
+    load = f"load {machine['load_before']:.0f} before, {machine['load_after']:.0f} after, nice {machine['nice']}"
+    lines = [
+        f"| {card['pictures']:,} pictures of {SIZE} values, {machine['cores']} cores, {load} | |",
+        "|---|---|",
+        *(f"| {name} | {value:,.1f} s |" for name, value in card["seconds"].items()),
+        f"| disk | {card['disk_mb']:,.0f} MB, {1e6 * card['disk_mb'] / card['pictures'] / 1e3:.1f} kB a picture |",
+        f"| memory, pages of files included | engine {memory['engine']:,.0f} MB, caller {memory['caller']:,.0f} MB |",
+        *(f"| {name} | {value:,.0f} |" for name, value in card["throughput"].items()),
+        "",
+        "| searches | recall | p50 | p95 | p99 | worst, ms |",
+        "|---|---|---|---|---|---|",
+    ]
+    for name, waited in card["latency_ms"].items():
+        recall = f"{card['recall'][name]['mean']:.4f}" if name in card["recall"] else ""
+        lines.append(f"| {name} | {recall} | " + " | ".join(f"{waited[key]:.1f}" for key in _COLUMNS) + " |")
+    return "\n".join(lines)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--count", type=int, default=100_000)
@@ -217,7 +240,11 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, help="where the store is made and removed; the system's own for such")
     for name, value in asdict(EdgeSettings()).items():
         parser.add_argument(f"--{name.replace('_', '-')}", type=int, default=value)
+    parser.add_argument("--table", type=Path, help="write the table of a card, and measure nothing")
     given = parser.parse_args()
+    if given.table:
+        print(table(json.loads(given.table.read_text())))
+        return
     settings = EdgeSettings(**{name: getattr(given, name) for name in asdict(EdgeSettings())})
     machine = {
         "cores": os.cpu_count(),
@@ -232,7 +259,7 @@ def main() -> None:
     card.machine["load_after"] = os.getloadavg()[0]
     name = f"{given.count}" if given.clusters == 1000 else f"{given.count}-{given.clusters}-clusters"
     write_json(given.out / f"{name}.json", asdict(card))
-    print(json.dumps(asdict(card), indent=2))
+    print(table(asdict(card)))
 
 
 if __name__ == "__main__":
