@@ -27,26 +27,30 @@ def test_an_empty_library_names_the_command_and_fills_by_itself(visit, api):
 
 
 def test_indexing_shows_how_much_is_left_while_searching_goes_on(visit, api):
-    api.world.job, api.world.ticks = "job1", 24
+    api.world.job, api.world.ticks = "job1", 400
     page = visit(SEARCH)
     page.locator(".indexing", has_text="a second").wait_for()
     text = page.locator(".indexing").inner_text()
-    assert text.startswith("indexing ") and " of 960 · 61 a second · " in text and text.endswith(" s left")
+    assert text.startswith("indexing ") and " of 16,000 · 61 a second · " in text and text.endswith(" left")
     assert page.get_by_role("progressbar").is_visible()
     assert len(shown(page)) > 5
+    api.world.job = ""
     page.wait_for_function("() => document.querySelector('.progress').hidden")
 
 
 def test_grey_places_only_for_who_waits(visit, api):
     page = visit()
-    api.world.delay = 0.6
+    api.world.held = True
     page.locator(".query").fill("red circle")
     page.locator(".waiting .row").first.wait_for()
+    api.world.held = False
     page.locator(".picture img.loaded").first.wait_for()
     assert page.locator(".waiting").is_hidden()
     before = shown(page)
-    page.locator(".query").fill("blue circle")
-    page.wait_for_timeout(450)
+    api.world.held = True
+    with page.expect_request("**/api/search?q=blue*"):
+        page.locator(".query").fill("blue circle")
+    page.wait_for_function("() => document.querySelector('main.late')")
     assert shown(page) == before, "what is there stays until there is something better"
 
 

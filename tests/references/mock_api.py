@@ -39,7 +39,7 @@ class World:
     token: str = ""
     job: str = ""
     ticks: int = 30
-    delay: float = 0.0
+    held: bool = False  # searches wait while it is
     removed: set[int] = field(default_factory=set)
     uploads: list[bytes] = field(default_factory=list)
     asked: list[dict[str, list[str]]] = field(default_factory=list)  # the searches so far
@@ -58,7 +58,8 @@ class Wrong(Exception):
 def search(world: World, fields: dict[str, list[str]], upload: bytes | None) -> dict[str, Any]:
     """Answer a search."""
     world.asked.append(fields)
-    time.sleep(world.delay)
+    while world.held:
+        time.sleep(0.01)
     sentence, minus = fields.get("q", [""])[0], tuple(fields.get("minus", []))
     words = tokens(sentence)
     unknown = [token["text"] for token in words if not token["known"]]
@@ -170,11 +171,13 @@ class Handler(BaseHTTPRequestHandler):
         self.end_headers()
         for done in range(1, self.world.ticks + 1):
             if done == self.world.ticks:
-                self.world.job = ""
+                self.world.job = ""  # a test may end it sooner
             event = {"done": 40 * done, "total": 40 * self.world.ticks, "rate": 61.2, "left": self.world.ticks - done}
             state = "running" if self.world.job else "done"
             self.wfile.write(f"data: {json.dumps({**event, 'state': state})}\n\n".encode())
             self.wfile.flush()
+            if state == "done":
+                return
             time.sleep(0.05)
 
     def _multipart(self) -> tuple[dict[str, list[str]], bytes]:

@@ -9,7 +9,7 @@ import { Grid } from "./grid";
 import { Head } from "./head";
 import { Lens } from "./lens";
 import { LibraryWatch } from "./library";
-import { firstUse, problem, remarks, token, welcome } from "./notices";
+import { firstUse, problem, remarks, timing, token, welcome } from "./notices";
 import { Panel, placeOf } from "./panel";
 import { listenForPictures, prepare } from "./picture";
 import { EMPTY, type Query, filter, fromAddress, isEmpty, search, sentence, settle, toAddress } from "./query";
@@ -91,9 +91,9 @@ export class App {
   }
 
   async start(): Promise<void> {
+    if (!PHONE.matches) this.head.input.focus(); // at once: nobody's first letters are lost
     await this.library.read();
-    this.restore();
-    if (!PHONE.matches && !this.panel.isOpen) this.head.input.focus();
+    if (this.query === EMPTY || this.view === "token") this.restore();
   }
 
   // ---- what is asked
@@ -185,11 +185,7 @@ export class App {
     const mine = (this.running = new AbortController());
     if (isEmpty(this.query)) return this.empty();
     document.body.setAttribute("aria-busy", "true");
-    const grey = setTimeout(() => {
-      if (!this.grid.length) this.showGrid();
-      if (!this.grid.length) this.grid.skeleton(6);
-      this.main.classList.add("late");
-    }, GREY);
+    const grey = setTimeout(() => this.late(), GREY);
     try {
       const text = sentence(this.query);
       const answer = await search(this.query, PAGE, 0, mine.signal);
@@ -211,6 +207,7 @@ export class App {
     this.answer = answer;
     this.asked = text;
     this.view = "results";
+    this.owed = false;
     this.fetched = PAGE;
     this.lens.explanations.reset(text);
     if (text === sentence(this.query)) this.lens.showWords(group(text, answer.tokens));
@@ -249,15 +246,17 @@ export class App {
     this.notices.replaceChildren(pictures ? welcome(pictures) : firstUse(indexing.running));
   }
 
-  private showGrid(): void {
+  private late(): void {
+    this.main.classList.add("late");
+    if (this.grid.length) return;
     this.grid.element.hidden = false;
     this.notices.replaceChildren();
+    this.grid.skeleton(6);
   }
 
-  private showStatus({ pictures, timings, hits, total }: Answer): void {
-    const ms = (value: number): string => count(Math.max(value, value > 0 ? 1 : 0));
-    const stages = `nearest ${ms(timings.nearest)}, re-rank ${ms(timings.rerank)}`;
-    this.status.textContent = `${plural(pictures, "picture")} · ${ms(timings.total)} ms (${stages})`;
+  private showStatus(answer: Answer): void {
+    const { hits, total } = answer;
+    this.status.textContent = timing(answer);
     const good = hits.filter((hit) => (hit.probability ?? 0) >= 0.5).length;
     const more = total > hits.length && good === hits.length ? " or more" : "";
     this.told.textContent = `${count(total)} found${good ? `, ${plural(good, "good match").replace("matchs", "matches")}${more}` : ""}`;

@@ -1,7 +1,7 @@
 // What the page says when there are no pictures to show, or not the right ones.
 
 import { type Answer, type Problem } from "./api";
-import { h, plural } from "./dom";
+import { count, h, plural } from "./dom";
 
 type Part = HTMLElement | null;
 
@@ -85,6 +85,13 @@ export function problem(error: Problem, filter: string): HTMLElement {
 /** Begin large and end with a full stop. */
 const sentence = (text: string): string =>
   text && text.charAt(0).toUpperCase() + text.slice(1) + (/[.!?…:]$/.test(text) ? "" : ".");
+
+/** How much was searched, and where the time went. */
+export function timing({ pictures, timings }: Answer): string {
+  const ms = (value: number): string => count(Math.max(value, value > 0 ? 1 : 0));
+  const stages = `nearest ${ms(timings.nearest)}, re-rank ${ms(timings.rerank)}`;
+  return `${plural(pictures, "picture")} · ${ms(timings.total)} ms (${stages})`;
+}
 
 /** Remarks above the pictures: unknown words, no good match, whatever else the server says. */
 export function remarks(answer: Answer): HTMLElement[] {
