@@ -16,7 +16,7 @@ PIP = $(BIN)/python -m pip install --disable-pip-version-check --quiet -c constr
 SOURCES := pyproject.toml constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help demo table test lint format types imports tests quick wheel startup constraints clean
+.PHONY: help demo table test lint format types imports tests quick wheel page startup constraints clean
 
 help: ## list what can be made
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -56,6 +56,9 @@ tests: $(VENV)/.dev ## run all tests
 
 quick: $(VENV)/.dev ## run the fast tests only
 	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -m "not slow" $(PYTEST_ARGS)
+
+page: ## build the search page from web/ into the package (needs Node 20)
+	cd web && npm ci && npm run build
 
 wheel: $(VENV)/.dev ## build the wheel into dist/
 	$(BIN)/python -m build --wheel --outdir dist .
