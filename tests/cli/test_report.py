@@ -73,6 +73,7 @@ def test_several_queries_may_be_given_at_once(report, run, tmp_path):
     [
         (["--query", "19"], ("--query 19", "19 captions", "0 to 18")),
         (["--query", "-1"], ("--query -1", "0 to 18")),
+        (["--query", "pictures/none.png"], ("--query pictures/none.png", "no such picture")),
         (["--query", "zebra quagga"], ("zebra quagga", "knows no word")),
         (["--query", ""], ("--query", "empty")),
         (["--worst", "-1"], ("--worst -1",)),

@@ -102,6 +102,11 @@ def test_a_file_of_none_of_the_words_is_refused(tmp_path):
         read_word_vectors(write(tmp_path, "txt", ["chien 1 2 3"]), VOCABULARY, 3)
 
 
+def test_a_first_line_of_words_is_no_matter_of_width(tmp_path):
+    with pytest.raises(InputError, match="line 1 has 2 values, not 3"):
+        read_word_vectors(write(tmp_path, "txt", ["a red cap"]), VOCABULARY, 3)
+
+
 def missing(folder: Path) -> Path:
     return folder / "none.txt"
 

@@ -58,7 +58,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             return BROKEN_PIPE
         except KeyboardInterrupt as stop:
-            kept = str(stop) or "what was finished is kept; run the same command again to go on"
+            kept = str(stop) or "what was finished is kept and nothing is half-written; run the same command again"
             return _complain(prog, f"stopped: {kept}", INTERRUPTED)
         except Exception as error:
             line = explain(error)

@@ -137,8 +137,10 @@ def encode_sentence(vocabulary: Vocabulary, sentence: str, name: str) -> Encoded
     """Look a sentence's words up.
 
     Raises:
-        InputError: It is empty, or none of its words is known.
+        InputError: It is no string, it is empty, or none of its words is known.
     """
+    if not isinstance(sentence, str):
+        raise InputError(f"a sentence is {type(sentence).__name__}", "give a string")
     encoded = vocabulary.encode(sentence)
     words = len(encoded.ids) - 2
     if words <= 0:

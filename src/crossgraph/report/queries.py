@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 import numpy as np
@@ -15,6 +16,7 @@ from crossgraph.evaluate.outcomes import Outcomes
 from crossgraph.pipeline.alignment import encode_sentence
 from crossgraph.report.views import View
 from crossgraph.runs import Run
+from crossgraph.vision.scan import SUFFIXES
 
 Direction = Literal["t2i", "i2t"]
 SPREAD = 3  # queries of each direction when nobody chooses
@@ -45,7 +47,7 @@ def choose_queries(given: Sequence[str], split: Split, runs: Sequence[Run]) -> l
         runs: Each must know a word of every sentence.
 
     Raises:
-        InputError: A row that the split does not have, or a sentence of which a run knows no word.
+        InputError: A row or a picture's file that the split does not have, or a sentence of which a run knows no word.
     """
     found: dict[Query, None] = {}
     for word in given:
@@ -77,6 +79,8 @@ def _understood(word: str, split: Split, runs: Sequence[Run]) -> list[Query]:
         return [_caption(row, split), Query("i2t", int(split.caption_image[row]))]
     if asked in split.image_ids:
         return [Query("i2t", list(split.image_ids).index(asked))]
+    if Path(asked).suffix.lower() in SUFFIXES:
+        raise InputError(f"--query {asked}: {split.source or split.name} has no such picture", "give one of its ids")
     for run in runs:
         try:
             encode_sentence(run.vocabulary, asked, run.path.name)

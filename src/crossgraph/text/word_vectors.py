@@ -88,6 +88,8 @@ def read_word_vectors(path: Path, vocabulary: Vocabulary, width: int, report: Re
         path = path / "vectors.npy"
     if not path.is_file():
         raise InputError(f"{path}: no such file", _REMEDY)
+    if not path.stat().st_size:
+        raise InputError(f"{path}: is empty", _REMEDY)
     rows = {word: row for row, word in enumerate(vocabulary.words) if word not in SPECIALS}
     found: dict[int, np.ndarray] = {}
     entries = _from_array if path.suffix == ".npy" else _from_text
@@ -143,7 +145,7 @@ def _entry(line: bytes, number: int, path: Path, width: int) -> tuple[str, np.nd
     except UnicodeDecodeError as error:
         raise InputError(f"{path}: line {number} is not UTF-8", _REMEDY) from error
     if len(fields) <= width:
-        if number == 1 and len(fields) > 2:
+        if number == 1 and len(fields) > 2 and _numbers(fields[1:]) is not None:
             _check_width(path, len(fields) - 1, width)
         raise InputError(f"{path}: line {number} has {max(0, len(fields) - 1)} values, not {width}", _REMEDY)
     if number == 1 and _numbers(fields[1:]) is not None:
