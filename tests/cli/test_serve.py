@@ -14,12 +14,17 @@ import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 from references.tiny_served import Served, draw, make_library, serve_and_fail
 
 from crossgraph.cli.main import main
 from crossgraph.core.errors import InputError
+from crossgraph.library.library import Library
+from crossgraph.search import Query, Searcher
 from crossgraph.serve.client import RefusedError, ask, find_server, follow, send, send_json
+from crossgraph.serve.remote import RemoteSearcher
+from crossgraph.store import parse_filter
 from crossgraph.store.place import read_owner
 
 Start = Callable[..., Served]
@@ -96,6 +101,44 @@ def test_other_commands_find_it(served: Served, library: Path) -> None:
     job = send_json(running.address, "/api/index", {"roots": [str(new)]}, running.token)
     *_, last = follow(running.address, job["id"], running.token)
     assert last["outcome"]["added"] == 3
+
+
+def test_a_searcher_asks_it_as_if_the_library_were_open(served: Served, library: Path, made: Path) -> None:
+    running = find_server(library)
+    assert running is not None
+    remote = RemoteSearcher(running)
+    query = Query(text="a red dog", minus=("cat",), where=parse_filter("width > 3"), k=4)
+    by_picture = Query(text="a red dog", picture=made / "pictures" / "03.png", k=4)
+    with Library(made / "library") as opened:
+        local = Searcher(opened)
+        for asked in (query, by_picture):
+            found, expected = remote.search(asked), local.search(asked)
+            assert found.hits == expected.hits
+            assert (found.tokens, found.unknown, found.pictures) == (
+                expected.tokens,
+                expected.unknown,
+                expected.pictures,
+            )
+        ids = [hit.id for hit in expected.hits]
+        for one, other in zip(remote.explain_many(ids, "a red dog"), local.explain_many(ids, "a red dog"), strict=True):
+            assert (one.picture, one.tokens, one.model, one.run) == (
+                other.picture,
+                other.tokens,
+                other.model,
+                other.run,
+            )
+            assert np.allclose(one.weights, other.weights, atol=1e-4)
+            assert one.score == pytest.approx(other.score, abs=1e-5)
+        sentences = ["a dog", "the green grass"]
+        assert [text for text, *_ in remote.captions_for(ids[0], sentences)] == [
+            text for text, *_ in local.captions_for(ids[0], sentences)
+        ]
+    told: list[str] = []
+    outcome = remote.index([draw(library.parent / "new", 3, seed=4)], lambda what, done, total: told.append(what))
+    assert outcome["added"] == 3
+    assert told
+    with pytest.raises(InputError):
+        remote.explain_many([999], "a dog")
 
 
 def test_a_second_one_names_the_first(served: Served, library: Path) -> None:

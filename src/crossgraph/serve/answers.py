@@ -45,6 +45,7 @@ class Explained(Why):
     """A picture explained."""
 
     id: Identifier
+    path: str | None
     score: float
     probability: float | None
 
@@ -78,6 +79,7 @@ class Answer(BaseModel):
     total: int = Field(description="hits available for paging; a bound until the last page")
     pictures: int = Field(description="in the library")
     short_list: int = Field(description="pictures that were looked at closely")
+    wanted: int = Field(description="pictures that the recall target asks to look at closely")
     timings: Timings
     picture: str | None = Field(default=None, description="names an uploaded picture in GET requests, for ten minutes")
     message: str | None = Field(default=None, description="what else there is to know")
@@ -89,6 +91,7 @@ class Explanation(BaseModel):
     tokens: list[Token]
     unknown: list[str]
     pictures: list[Explained]
+    model: str = Field(description="the kind of model that was asked")
     missing: list[Identifier] = Field(description="asked-for pictures that are no longer there")
     message: str | None = None
 

@@ -13,7 +13,7 @@ from crossgraph.library.library import Library
 from crossgraph.library.manifest import Picture
 from crossgraph.library.photo import THUMBNAIL
 from crossgraph.serve.problems import Problem
-from crossgraph.vision.pictures import FORMATS
+from crossgraph.vision.pictures import readable_formats
 
 _SHOWN = {"JPEG": "image/jpeg", "PNG": "image/png", "WEBP": "image/webp", "GIF": "image/gif"}
 _LONGEST = 4096  # pixels of a side, where a picture has to be converted
@@ -48,9 +48,8 @@ def image(picture: Picture, max_megapixels: float) -> PictureFile:
         Problem: 410 where no file of this content is left, 413 where it is too large to convert.
     """
     data = _content(picture)
-    formats = (*FORMATS, "HEIF") if "HEIF" in Image.OPEN else FORMATS
     try:
-        with Image.open(io.BytesIO(data), formats=formats) as opened:
+        with Image.open(io.BytesIO(data), formats=readable_formats()) as opened:
             kind = opened.format or ""
             if kind in _SHOWN and picture.orientation == 1:
                 return PictureFile(data, _SHOWN[kind])
@@ -75,7 +74,7 @@ def thumbnail(library: Library, picture: Picture, max_megapixels: float) -> byte
     except OSError:
         pass
     try:
-        with Image.open(io.BytesIO(_content(picture)), formats=FORMATS) as opened:
+        with Image.open(io.BytesIO(_content(picture)), formats=readable_formats()) as opened:
             if opened.width * opened.height > max_megapixels * 1e6:
                 raise Problem(410, f"picture {picture.id} has no thumbnail", "run: crossgraph library verify", "broken")
             opened.draft("RGB", (2 * THUMBNAIL, 2 * THUMBNAIL))

@@ -20,6 +20,7 @@ from crossgraph.store.filter_tree import write_filter
 from crossgraph.vision.boxes import find_grids
 
 _SPARE = 1.5  # the searcher looks at so many more neighbours than hits, since near-duplicates become one
+_WHY = ("significance", "global_", "grids", "boxes", "weights")
 _NOTHING = {"encode": 0.0, "nearest": 0.0, "rerank": 0.0, "total": 0.0}
 
 
@@ -36,7 +37,15 @@ def answer(service: Service, wish: Wish, picture: Regions | None = None, name: s
         Problem: Nothing is asked, a picture named by `like` is not there, probabilities are not calibrated, or
             the store does not answer.
     """
-    empty = {"hits": [], "any_good": False, "total": 0, "short_list": 0, "timings": _NOTHING, "picture": name}
+    empty = {
+        "hits": [],
+        "any_good": False,
+        "total": 0,
+        "short_list": 0,
+        "wanted": 0,
+        "timings": _NOTHING,
+        "picture": name,
+    }
     wish.check_asks(picture is not None)
     pictures = service.library.count() if _is_open(service) else 0
     if not pictures:
@@ -55,7 +64,7 @@ def answer(service: Service, wish: Wish, picture: Regions | None = None, name: s
     hits = _shown(service, page)
     if given.explain and wish.text and hits:
         for hit, found in zip(hits, _explained(service, [hit["id"] for hit in hits], wish.text), strict=True):
-            hit.update({part: value for part, value in (found or {}).items() if part not in ("score", "probability")})
+            hit.update({part: value for part, value in (found or {}).items() if part in _WHY})
     if not hits and not given.offset:
         notes.append("No picture fulfils the filter." if wish.where is not None else "No picture is likely enough.")
     return {
@@ -66,6 +75,7 @@ def answer(service: Service, wish: Wish, picture: Regions | None = None, name: s
         "total": len(results.hits) if depth.whole else _bound(service, wish, results),
         "pictures": results.pictures,
         "short_list": results.short_list,
+        "wanted": results.wanted,
         "timings": vars(results.timings),
         "picture": name,
         "message": " ".join([*notes, *results.notes]) or None,
@@ -92,6 +102,7 @@ def explanation(service: Service, ids: Sequence[int], text: str) -> dict[str, An
         "tokens": tokens,
         "unknown": unknown,
         "pictures": [one for one in found if one is not None],
+        "model": service.searcher.bundle.reranker.info.model,
         "missing": missing,
         "message": " ".join(notes) or None,
     }
@@ -215,7 +226,11 @@ def _explained(service: Service, ids: Sequence[int], text: str) -> list[dict[str
     probability = service.searcher.bundle.probability(scores)
     for row, (number, one) in enumerate(zip(ids, alignments, strict=True)):
         shown = None if probability is None else float(probability[row])
-        found.append(None if one is None else _why(one) | {"id": number, "score": one.score, "probability": shown})
+        if one is None:
+            found.append(None)
+            continue
+        path = str(one.picture) if isinstance(one.picture, Path) else None
+        found.append(_why(one) | {"id": number, "path": path, "score": one.score, "probability": shown})
     return found
 
 

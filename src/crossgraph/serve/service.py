@@ -26,6 +26,7 @@ from crossgraph.serve.problems import Problem, problem_of
 from crossgraph.serve.settings import ServeSettings
 from crossgraph.serve.uploads import Uploads, read_upload
 from crossgraph.serve.work import Workers
+from crossgraph.vision.pictures import heif_is_read
 from crossgraph.vision.region_encoder import RegionEncoder, load_region_encoder
 
 _LOG = logging.getLogger("crossgraph.serve")
@@ -59,6 +60,7 @@ class Service:
         )
         self.light = Workers(_SMALL_THREADS, _SMALL_WAITING, settings.timeout, "picture")
         self.jobs = Jobs(library, self.region_encoder, self._changed, self.metrics)
+        heif_is_read()
         if library.has_model:
             _ = library.bundle
         self.open_store()

@@ -14,7 +14,7 @@ from PIL import Image
 from crossgraph.core.types import Regions
 from crossgraph.library.photo import read_photo
 from crossgraph.serve.problems import Problem
-from crossgraph.vision.pictures import FORMATS, BrokenPicture
+from crossgraph.vision.pictures import BrokenPicture, readable_formats
 from crossgraph.vision.region_encoder import RegionEncoder, picture_loader
 
 KEPT_SECONDS = 600.0
@@ -58,9 +58,8 @@ def check_picture(data: bytes, max_megapixels: float) -> None:
     """
     if not data:
         raise Problem(422, "the upload is empty", "send a picture (JPEG, PNG, WebP, GIF, TIFF or BMP)", "picture")
-    formats = (*FORMATS, "HEIF") if "HEIF" in Image.OPEN else FORMATS
     try:
-        with Image.open(io.BytesIO(data), formats=formats) as image:
+        with Image.open(io.BytesIO(data), formats=readable_formats()) as image:
             width, height = image.size
     except Image.DecompressionBombError as error:
         raise Problem(413, "the picture has too many pixels", "send a smaller one", "too-large") from error
