@@ -43,9 +43,11 @@ def library(made: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(made / "library", tmp_path / "library"))
 
 
-@pytest.fixture
-def served(library: Path) -> Iterator[Served]:
-    with Served(library) as served:
+@pytest.fixture(scope="module")
+def served(made: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    """One that several tests ask, each leaving it as it was."""
+    folder = Path(shutil.copytree(made / "library", tmp_path_factory.mktemp("asked") / "library"))
+    with Served(folder) as served:
         yield served
 
 
@@ -89,7 +91,8 @@ def test_requests_under_way_are_finished(start: Start, made: Path) -> None:
     assert len(answers[0]["hits"]) == 2
 
 
-def test_other_commands_find_it(served: Served, library: Path) -> None:
+def test_other_commands_find_it(start: Start, library: Path) -> None:
+    served = start()
     owner = read_owner(library / "store")
     assert owner is not None
     assert owner.address == served.address
@@ -103,7 +106,8 @@ def test_other_commands_find_it(served: Served, library: Path) -> None:
     assert last["outcome"]["added"] == 3
 
 
-def test_a_searcher_asks_it_as_if_the_library_were_open(served: Served, library: Path, made: Path) -> None:
+def test_a_searcher_asks_it_as_if_the_library_were_open(start: Start, library: Path, made: Path) -> None:
+    start()
     running = find_server(library)
     assert running is not None
     remote = RemoteSearcher(running)
@@ -141,8 +145,8 @@ def test_a_searcher_asks_it_as_if_the_library_were_open(served: Served, library:
         remote.explain_many([999], "a dog")
 
 
-def test_a_second_one_names_the_first(served: Served, library: Path) -> None:
-    code, said = serve_and_fail(library, [])
+def test_a_second_one_names_the_first(served: Served) -> None:
+    code, said = serve_and_fail(served.library, [])
     assert code == 2
     assert served.address in said
     assert len(said.splitlines()) == 1

@@ -87,6 +87,7 @@ class Served:
             env={**os.environ, "PYTHONPATH": paths, "OMP_NUM_THREADS": "1", **(environment or {})},
         )
         assert self.process.stdout is not None
+        self.library = library
         self.said: str | None = None
         timer = threading.Timer(120, self.process.kill)
         timer.start()
