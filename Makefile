@@ -76,7 +76,7 @@ clean: ## remove what was built (not your data, runs or .venv)
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 	  { echo "crossgraph needs Python 3.11 or newer: make PYTHON=python3.11 ..." >&2; exit 2; }
-	$(PYTHON) -m venv $(VENV)
+	$(PYTHON) -m venv --upgrade-deps $(VENV) # the pip that comes with Python 3.11 takes minutes to resolve
 
 # A stamp is newer than what it was made from, so that nothing is installed twice.
 $(VENV)/.demo: $(SOURCES) | $(BIN)/python
