@@ -73,10 +73,11 @@ clean: ## remove what was built (not your data, runs or .venv)
 	rm -rf build dist .pytest_cache .ruff_cache .hypothesis .import_linter_cache
 	find src tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
 
+# A current pip, since the one that comes with Python 3.11 takes minutes to resolve all this.
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 	  { echo "crossgraph needs Python 3.11 or newer: make PYTHON=python3.11 ..." >&2; exit 2; }
-	$(PYTHON) -m venv --upgrade-deps $(VENV) # the pip that comes with Python 3.11 takes minutes to resolve
+	$(PYTHON) -m venv --upgrade-deps $(VENV)
 
 # A stamp is newer than what it was made from, so that nothing is installed twice.
 $(VENV)/.demo: $(SOURCES) | $(BIN)/python

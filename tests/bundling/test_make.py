@@ -70,7 +70,11 @@ def test_the_pipeline_takes_a_bundle_by_its_reranker(made):
 
 def test_a_bare_run_serves_as_a_bundle(made):
     bundle = load_bundle(made.parent / "run")
-    assert bundle.kind == "two-stage" and bundle.calibration is None and bundle.probability(np.zeros(2, np.float32)) is None
+    assert (
+        bundle.kind == "two-stage"
+        and bundle.calibration is None
+        and bundle.probability(np.zeros(2, np.float32)) is None
+    )
     assert bundle.index_size == 8 and bundle.short_list_size(500) == 500 and bundle.short_list_size(10**6) == 2000
     assert "not trained for this" in bundle.index_by
 

@@ -347,50 +347,6 @@ def test_a_full_disk_keeps_what_was_reported_and_the_next_run_goes_on(library, p
     check(library)
 
 
-CAPTIONS = 'image,caption\n000.png,"a dog, red"\n000.png,a cat\nsub/001.png,snow\nmissing.png,nothing\n'
-
-
-def test_captions_beside_the_pictures_are_attached_to_them(library, photos):
-    (photos / "sub").mkdir()
-    (photos / "001.png").rename(photos / "sub" / "001.png")
-    (photos / "captions.csv").write_text(CAPTIONS)
-    index(library, photos)
-    pictures = library.manifest.get(library.manifest.ids())
-    said = {path.name: picture.captions for picture in pictures.values() for path in picture.paths}
-    assert said["000.png"] == ("a cat", "a dog, red")
-    assert said["001.png"] == ("snow",)
-    assert said["002.png"] == ()
-    from crossgraph.store import parse_filter
-
-    assert library.store.count(parse_filter("caption ~ 'DOG'")) == 1
-
-
-def test_changed_captions_are_known_by_the_next_run(library, photos):
-    from crossgraph.store import parse_filter
-
-    (photos / "captions.jsonl").write_text('{"image": "000.png", "captions": ["a dog", "a hound"]}\n')
-    index(library, photos)
-    (photos / "captions.jsonl").write_text('{"image": "002.png", "caption": "a dog"}\n')
-    index(library, photos)
-    ids = names(library)
-    assert library.get(ids["000.png"]).captions == ()
-    assert library.get(ids["002.png"]).captions == ("a dog",)
-    assert library.store.count(parse_filter("caption ~ 'dog'")) == 1
-    assert library.store.count(parse_filter("caption ~ 'hound'")) == 0
-    (photos / "captions.jsonl").unlink()
-    index(library, photos)
-    assert library.store.count(parse_filter("caption ~ 'dog'")) == 0
-
-
-def test_a_captions_file_that_cannot_be_read_is_named_and_what_is_known_stays(library, photos):
-    (photos / "captions.csv").write_text("image,caption\n000.png,a dog\n")
-    index(library, photos)
-    (photos / "captions.csv").write_text("what is this")
-    found = index(library, photos)
-    assert found.broken[0][0] == str(photos / "captions.csv")
-    assert library.get(names(library)["000.png"]).captions == ("a dog",)
-
-
 @pytest.mark.parametrize("engine", ["memory", "edge"])
 def test_a_kill_between_manifest_and_store_is_made_good(tmp_path, photos, engine, monkeypatch):
     with new_library(tmp_path / "library", engine) as library:
