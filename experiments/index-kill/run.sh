@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# 100 random moments: `crossgraph index` killed by SIGKILL, run again to the end, compared with an undisturbed run.
+# 100 random moments: `crossgraph index` killed by SIGKILL while it ran, run again to the end, compared with an undisturbed run.
 # Two states by turns: a new library, and one of an earlier day with renamed, swapped, changed and removed files.
 # Two CPU cores, Qdrant Edge as store, the stub region encoder of the tests; about ten minutes. Ends with an error
 # when something reported done was lost, or the libraries differ.
