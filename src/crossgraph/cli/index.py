@@ -62,6 +62,8 @@ def index(
         keep_features=keep_features,
         codes=codes,
     )
+    if not (model or store or reencode or watch) and _by_server(folder, pictures or []):
+        return
     with Library(folder, create=_is_new(folder, pictures, model)) as opened:
         with TaskProgress() as progress:
             try:
@@ -72,6 +74,21 @@ def index(
         _tell(opened, outcome)
         if watch:
             watch_roots(opened, pictures or list(opened.manifest.roots().values()), settings)
+
+
+def _by_server(folder: Path, pictures: list[Path]) -> bool:
+    """Let the server index that has the library open; tell whether there is one."""
+    from crossgraph.cli.progress import TaskProgress
+    from crossgraph.serve.client import find_server
+    from crossgraph.serve.remote import RemoteSearcher
+
+    running = find_server(folder)
+    if running is None:
+        return False
+    with TaskProgress() as progress:
+        outcome = RemoteSearcher(running).index(pictures, progress.report)
+    print(f"{folder}: {outcome['pictures']:,} pictures, indexed by the server at {running.address}")
+    return True
 
 
 def _is_new(folder: Path, pictures: list[Path] | None, model: Path | None) -> bool:

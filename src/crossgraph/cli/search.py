@@ -7,8 +7,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from crossgraph.library.library import Library
     from crossgraph.pipeline import Alignment
     from crossgraph.search import Query, Results, Searcher
+    from crossgraph.serve.remote import RemoteSearcher
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
@@ -61,7 +63,7 @@ def search(
     from crossgraph.core.errors import InputError
     from crossgraph.library.library import Library, default_library
     from crossgraph.report.places import check_page
-    from crossgraph.search import Query, Searcher, parse_query
+    from crossgraph.search import Query, parse_query
     from crossgraph.store import parse_filter
 
     if html is not None:
@@ -87,7 +89,7 @@ def search(
             join_words=join_words,
         )
     with Library(library or default_library()) as opened:
-        searcher = Searcher(opened)
+        searcher = _searcher(opened)
         if query is None:
             assert image is not None and captions is not None
             _captions(searcher, image, captions, k, json)
@@ -106,7 +108,17 @@ def search(
             _print(results, found if explain else [], timings)
 
 
-def _alignments(searcher: Searcher, results: Results, query: Query) -> list[Alignment]:
+def _searcher(library: Library) -> Searcher | RemoteSearcher:
+    """Return what answers: the server that has the library open, or else the library itself."""
+    from crossgraph.search import Searcher
+    from crossgraph.serve.client import find_server
+    from crossgraph.serve.remote import RemoteSearcher
+
+    running = find_server(library.folder)
+    return Searcher(library) if running is None else RemoteSearcher(running)
+
+
+def _alignments(searcher: Searcher | RemoteSearcher, results: Results, query: Query) -> list[Alignment]:
     if not query.has_text or not results.hits:
         return []
     return searcher.explain_many([hit.id for hit in results.hits], query.text)
@@ -165,7 +177,7 @@ def _print_json(results: Results, found: list[Alignment]) -> None:
     print(dumps(value, indent=2, ensure_ascii=False))
 
 
-def _captions(searcher: Searcher, image: Path, captions: Path, k: int, as_json: bool) -> None:
+def _captions(searcher: Searcher | RemoteSearcher, image: Path, captions: Path, k: int, as_json: bool) -> None:
     from json import dumps
 
     from crossgraph.core.errors import InputError
