@@ -202,6 +202,9 @@ def watch(pid: int, numbers: Numbers, begin: float, until: float) -> None:
         if now >= begin:
             others = sum(resident(child) for child in children(pid))
             numbers.memory.append((now - begin, resident(pid), others))
+            if len(numbers.memory) % 30 == 0:
+                done = sum(map(len, numbers.seconds.values()))
+                print(f"{(now - begin) / 60:.0f} min: {done:,} requests, {numbers.memory[-1][1]:.0f} MiB", flush=True)
         time.sleep(min(SAMPLED, max(0.1, until - now)))
 
 

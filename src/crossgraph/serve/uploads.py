@@ -18,7 +18,7 @@ from crossgraph.vision.pictures import BrokenPicture, readable_formats
 from crossgraph.vision.region_encoder import RegionEncoder, picture_loader
 
 KEPT_SECONDS = 600.0
-_MOST = 256  # uploads that are kept
+_MOST = 64  # uploads that are kept, about 0.3 MB each
 
 
 class Uploads:
