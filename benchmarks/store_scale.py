@@ -143,9 +143,11 @@ def build(store: EdgeStore, card: Card, queries: np.ndarray) -> None:
     waited.append(timed(lambda: store.search(queries[0], WANTED)))
     thread = threading.Thread(target=client)
     thread.start()
-    card.seconds["index"] = timed(store.optimise) / 1000
-    done.set()
-    thread.join()
+    try:
+        card.seconds["index"] = timed(store.optimise) / 1000
+    finally:
+        done.set()
+        thread.join()
     card.latency_ms["while building the first index"] = percentiles(waited)
 
 

@@ -186,13 +186,13 @@ class EdgeStore:
         self._builder = builder
         try:
             if self._closed:
-                raise EdgeEndedError
+                raise EdgeEndedError("closed")
             builder.ask("open", self._settings, dict(INDICES), LINKED)
             builder.ask("optimise", asked=waiting)
             builder.ask("close")
             builder.end()
         except EdgeEndedError as error:
-            raise InputError(f"{copy}: building the index was stopped", "run the command again") from error
+            raise InputError(f"{copy}: building the index was stopped ({error})", "run the command again") from error
         finally:
             self._builder = None
             builder.kill()
@@ -242,7 +242,7 @@ class EdgeStore:
         try:
             return self._process.ask(name, *arguments)
         except EdgeEndedError as error:
-            raise InputError(f"{self._place.path}: the engine ended twice at '{name}'", REBUILD) from error
+            raise InputError(f"{self._place.path}: the engine ended twice at '{name}' ({error})", REBUILD) from error
 
     def _revive(self, ended: EdgeProcess) -> None:
         with self._writing:
@@ -256,7 +256,7 @@ class EdgeStore:
             process.ask("open", self._settings, dict(INDICES), LINKED)
         except EdgeEndedError as error:
             process.kill()
-            raise InputError(f"{path}: the engine ended while opening it", REBUILD) from error
+            raise InputError(f"{path}: the engine ended while opening it ({error})", REBUILD) from error
         except BaseException:
             process.kill()
             raise

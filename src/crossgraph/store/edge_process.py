@@ -78,13 +78,21 @@ class EdgeProcess:
                     asked()
                 _, well, answer = self._connection.recv()
             except (OSError, EOFError) as error:
-                raise EdgeEndedError(f"{self.path}: {error}") from error
+                raise EdgeEndedError(self._ending()) from error
             except BaseException:  # an answer may still come, which no later request must take for its own
                 self._connection.close()
                 raise
         if not well:
             raise _refusal(self.path, " ".join(str(answer).split()))
         return answer
+
+    def _ending(self) -> str:
+        """Tell how the process ended."""
+        try:
+            code = self._process.wait(1.0)
+        except subprocess.TimeoutExpired:
+            return "given up"
+        return f"signal {-code}" if code < 0 else f"exit code {code}"
 
     def end(self, patience: float = 60.0) -> None:
         """Let the process flush and end; after some seconds it is killed."""
