@@ -167,6 +167,6 @@ def test_make_lists_its_targets_and_setting_up_needs_a_recent_python(root: Path)
         assert f"make {target} " in shown
     line = ["make", "-n", "-B", "demo", "PIP_ARGS=--no-index-for-a-test", "VENV=elsewhere"]
     planned = subprocess.run(line, cwd=root, check=True, capture_output=True, text=True).stdout
-    assert "-m venv elsewhere" in planned
+    assert "-m venv --upgrade-deps elsewhere" in planned
     assert "--no-index-for-a-test" in planned
     assert "elsewhere/bin/crossgraph demo" in planned

@@ -144,6 +144,10 @@ class MMCA(Matcher):
         self.across = AttentionUnit(d, config.heads)
         self.pool_words, self.pool_words_across = WordPooling(d), WordPooling(d)
 
+    def dead_parameters(self) -> dict[str, str]:
+        """Return the text encoder's parameters that never learn."""
+        return {f"encode_words.{name}": why for name, why in self.encode_words.dead_parameters().items()}
+
     def encode_images(self, regions: Regions) -> ImageCode:
         """Encode pictures: region embeddings, and i0 as part "overall"."""
         local = l2norm(self.project_regions(regions.features)) * regions.mask[..., None]
