@@ -145,6 +145,15 @@ def test_a_searcher_asks_it_as_if_the_library_were_open(start: Start, library: P
         remote.explain_many([999], "a dog")
 
 
+@pytest.mark.parametrize("words", [["a red dog", "-k", "3"], ["dog", "--where", "width > 3", "--explain"], ["zebra"]])
+def test_a_search_at_the_keyboard_goes_to_it(
+    served: Served, made: Path, words: list[str], capfd: pytest.CaptureFixture[str]
+) -> None:
+    by_server = main(["search", *words, "--library", str(served.library)]), capfd.readouterr().out
+    without = main(["search", *words, "--library", str(made / "library")]), capfd.readouterr().out
+    assert by_server == without
+
+
 def test_a_second_one_names_the_first(served: Served) -> None:
     code, said = serve_and_fail(served.library, [])
     assert code == 2

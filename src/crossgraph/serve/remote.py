@@ -33,7 +33,7 @@ class RemoteSearcher:
         """Find pictures; a picture in the query must be a path.
 
         Raises:
-            InputError: The server refuses, for instance since the query makes no sense, or has gone.
+            InputError: The server refuses, the model knows no word of the text, or nobody answers any more.
         """
         values: dict[str, object] = {
             "q": query.text,
@@ -51,6 +51,9 @@ class RemoteSearcher:
             found = self._ask("/api/search", values)
         else:
             found = self._send("/api/search", values, _path(query.picture))
+        words = [token for token in found["tokens"] if not token["special"]]
+        if query.has_text and not found["hits"] and not any(token["known"] for token in words):
+            raise InputError(found["message"] or "no word is known", "try other words")
         return Results(
             hits=[Hit(**{name: hit[name] for name in _HIT}) for hit in found["hits"]],
             tokens=_tokens(found),

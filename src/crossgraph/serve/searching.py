@@ -155,7 +155,7 @@ def _known(service: Service, wish: Wish) -> tuple[list[dict[str, Any]], list[str
         tokens = [_token(token) for token in _read(service, wish.text)]
         unknown += [token["text"] for token in tokens if not token["known"]]
         if not _is_known(service, wish.text):
-            notes.append(f"The model knows no word of {shortened(wish.text)}: try other words.")
+            notes.append(f"The model knows no word of {shortened(wish.text)}.")
             wish.text = ""
     kept = tuple(term for term in wish.minus if _is_known(service, term))
     for term in wish.minus:
