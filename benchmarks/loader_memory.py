@@ -104,19 +104,21 @@ def run_loader(folder: Path, fraction: float, workers: int, batch: int) -> dict[
     split = open_data(folder, log=lambda line: print(line, file=sys.stderr)).split("train")
     base = build(Recipe, {"model": {"name": "saf"}}, "benchmark")
     feed = Feed(split, Vocabulary.build(WORDS, 1), dataclasses.replace(base, workers=workers, batch=batch))
-    count = max(4 * workers, round(fraction * feed.batches_per_epoch))
+    count = max(4 * workers, round(fraction * feed.batches_per_epoch)) if fraction else 4 * workers
     watch = Watch()
     watch.start()
     begun, seen, pictures = time.monotonic(), 0, set[int]()
-    for done in feed.batches(0):
+    batches = feed.batches(0)  # held, so that the workers are alive at the last look
+    for done in batches:
         seen += 1
         if fraction:
             pictures.update(done.image_ids.tolist())
-        if seen >= (count if fraction else 4 * workers):
+        if seen >= count:
             break
     if not fraction:
-        time.sleep(2)
+        time.sleep(2)  # the queues fill
     watch.look()
+    del batches
     seconds = time.monotonic() - begun
     watch.stop()
     lowest, highest = (min(pictures), max(pictures)) if pictures else (0, 0)

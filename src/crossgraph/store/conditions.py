@@ -1,7 +1,7 @@
 """Filters and payloads in the form of Qdrant's REST interface, which both of its engines are given.
 
-A text is stored twice: as it is, and without case under NAME_folded. Only the second is indexed: `~` looks
-for a part of it, and `=` finds candidates by it before it compares the first.
+A text is stored twice: as it is, and without case under NAME_folded, which is indexed for `~`. `=` compares the
+first: by an index of its own where many pictures share a text, else after the index of the second found candidates.
 """
 
 from __future__ import annotations
@@ -20,12 +20,14 @@ Stored = dict[str, int | float | list[str]]
 
 _FOLDED = "_folded"
 _SCHEMAS = {"text": "keyword", "number": "float", "date": "integer", "flag": "integer"}
+_REPEATED = ("folder", "root", "camera")
 INDICES: Mapping[str, str] = {
-    field + (_FOLDED if kind == "text" else ""): _SCHEMAS[kind] for field, kind in FIELDS.items()
+    **{field + (_FOLDED if kind == "text" else ""): _SCHEMAS[kind] for field, kind in FIELDS.items()},
+    **{field: _SCHEMAS["text"] for field in _REPEATED},
 }
 """The stored fields that are indexed, with the kind of index."""
 
-LINKED = [f"folder{_FOLDED}", f"camera{_FOLDED}", "date"]
+LINKED = ["folder", "camera", "date"]
 """The stored fields whose values get edges of their own in Edge's graph: for the filters that people use most, and no
 more than these, for each makes building longer."""
 
@@ -89,8 +91,10 @@ def _text(filter: Compare) -> Condition:
         if not wanted:
             return {"must_not": [{"is_empty": {"key": key}}]}
         return {"key": key, "match": {"substring": fold(wanted)}}
-    folded: Condition = {"key": key, "match": {"value": fold(wanted)}}
-    return {"must": [folded, {"key": filter.field, "match": {"value": plain(wanted)}}]}
+    exact: Condition = {"key": filter.field, "match": {"value": plain(wanted)}}
+    if filter.field in _REPEATED:
+        return exact
+    return {"must": [{"key": key, "match": {"value": fold(wanted)}}, exact]}
 
 
 def _range(filter: Compare) -> dict[str, float]:

@@ -37,7 +37,8 @@ class EdgeSettings:
     Attributes:
         m: Edges of a node.
         ef_construct: Candidates kept while building.
-        ef: Candidates kept while searching, at least; twice the number asked for where that is more.
+        ef: Candidates kept while searching, at least; twice the number asked for where that is more, and four times
+            as many where there is a filter.
         full_scan: Up to so many kilobytes of vectors that fulfil a filter, all are compared.
         plain_kilobytes: Up to so many kilobytes of vectors no graph is built.
         segment_kilobytes: The largest part of a shard.
@@ -47,8 +48,8 @@ class EdgeSettings:
     m: int = 16
     ef_construct: int = 128
     ef: int = 256
-    full_scan: int = 10_000
-    plain_kilobytes: int = 40_000
+    full_scan: int = 100_000
+    plain_kilobytes: int = 100_000
     segment_kilobytes: int = 100_000_000
     segments: int = 1
 

@@ -29,7 +29,7 @@ FOLDER_OF_SEGMENTS = "segments"
 BATCH_OF_IDS = 10_000
 LOCK = "host.lock"
 _NICE = 10
-_RARE = 0.4  # up to this share of points in a filter, a search also looks past those that do not fulfil it
+_FILTERED = 4  # so many times the candidates where there is a filter, which hides a part of the graph
 _PATIENCE = 30.0  # seconds that the process of a parent that was killed may take to end
 
 Settings = dict[str, int]
@@ -121,12 +121,12 @@ class Host:
         """Find the nearest points."""
         import qdrant_edge as qe
 
-        wider = None if where is None else qe.AcornSearchParams(enable=True, max_selectivity=_RARE)
+        candidates = max(self._settings["ef"], 2 * limit) * (1 if where is None else _FILTERED)
         request = qe.SearchRequest(
             qe.Query.Nearest(array.array("f", vector).tolist()),
             limit,
             filter=None if where is None else _filter(where),
-            params=qe.SearchParams(hnsw_ef=max(self._settings["ef"], 2 * limit), exact=exact, acorn=wider),
+            params=qe.SearchParams(hnsw_ef=candidates, exact=exact),
         )
         found = self._open.search(request)
         return [_number(point.id) for point in found], [point.score for point in found]
