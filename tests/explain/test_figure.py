@@ -14,7 +14,7 @@ from crossgraph.explain.figure import draw_explanation
 from crossgraph.explain.panels import MOST, plan_panels
 from crossgraph.explain.shown import overlaid, read_shown, shade_of
 from crossgraph.explain.theme import THEMES
-from crossgraph.explain.wording import place_of, strongest_region, table
+from crossgraph.explain.wording import place_of, score_meaning, strongest_region, table
 from crossgraph.pipeline import AlignedToken, Alignment
 from crossgraph.vision.boxes import grid_boxes
 
@@ -198,6 +198,17 @@ def test_places_are_named_by_ninths(box, place):
 def test_a_region_without_a_box_goes_by_its_number():
     found = alignment(["kitten"])
     assert strongest_region(found, 1).place == f"region {int(found.weights[1].argmax())}"
+
+
+def test_even_shares_point_nowhere():
+    found = alignment(["kitten"])
+    found.weights[1] = 1 / found.weights.shape[1]
+    assert strongest_region(found, 1).place == "anywhere"
+
+
+@pytest.mark.parametrize(("model", "bounded"), [("saf", True), ("tshsr", True), ("vsepp", False), ("cgmn", False)])
+def test_only_a_sigmoid_is_said_to_lie_between_0_and_1(model, bounded):
+    assert ("from 0 to 1" in score_meaning(model)) == bounded
 
 
 def test_without_a_global_node_none_is_shown():

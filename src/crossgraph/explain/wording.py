@@ -22,6 +22,7 @@ _SIGNIFICANCE = {
     "vsepp": "what reading the word added to the dot product, losses left out",
     "vsrn": "what reading the word added to the dot product, losses left out",
 }
+_FROM_0_TO_1 = ("saf", "sgr", "hsc", "tshsr", "sgraf-joint")
 _ROWS, _COLUMNS = ("upper", "middle", "lower"), ("left", "centre", "right")
 
 
@@ -32,7 +33,8 @@ class Strongest:
     Attributes:
         region: Its row.
         share: Of the word's attention.
-        place: Where its middle lies, such as "upper left"; "region 17" where boxes are unknown.
+        place: Where its middle lies, such as "upper left"; "region 17" where boxes are unknown; "anywhere" where
+            all regions got the same.
     """
 
     region: int
@@ -42,7 +44,10 @@ class Strongest:
 
 def strongest_region(alignment: Alignment, row: int) -> Strongest:
     """Find the region that token `row` gave most of its attention."""
-    region = int(alignment.weights[row].argmax())
+    given = alignment.weights[row]
+    region = int(given.argmax())
+    if len(given) > 1 and np.allclose(given, given[region], rtol=1e-4):
+        return Strongest(region, float(given[region]), "anywhere")
     box = None if alignment.boxes is None else alignment.boxes[region]
     place = f"region {region}" if box is None else place_of(box)
     return Strongest(region, float(alignment.weights[row, region]), place)
@@ -69,7 +74,7 @@ def has_global_node(alignment: Alignment) -> bool:
 
 def score_meaning(model: str) -> str:
     """Say what a model's score is, and what it is not."""
-    return SCORE_MEANING if model in _SIGNIFICANCE else _OTHER_SCORE
+    return SCORE_MEANING if model in _FROM_0_TO_1 else _OTHER_SCORE
 
 
 def shown_token(token: AlignedToken) -> str:
