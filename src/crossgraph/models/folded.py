@@ -1,0 +1,57 @@
+"""Folded forms: what a model may become for inference, where only the score matters.
+
+A folded form computes the same number in fewer or larger operations: layers merged, what nobody reads left out,
+captions of equal length together so that nothing is padding. It holds its own copy of the weights in its own
+precision, and prepares codes once (casts, products of a code with itself) that are then scored many times.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Literal, Protocol, runtime_checkable
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from crossgraph.core.types import ImageCode, TextCode
+
+Precision = Literal["float32", "bfloat16"]
+DTYPES: dict[Precision, torch.dtype] = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+
+
+@runtime_checkable
+class Prepares(Protocol):
+    """A scorer that takes codes as they are, and faster once they have been prepared."""
+
+    def prepare_images(self, code: ImageCode) -> ImageCode:
+        """Return the code with what every score of it needs; a prepared one comes back as it is."""
+        ...
+
+    def prepare_texts(self, code: TextCode) -> TextCode:
+        """Return the code with what every score of it needs; a prepared one comes back as it is."""
+        ...
+
+
+def by_length(mask: Bool[Tensor, "row item"]) -> Iterator[tuple[Int[Tensor, " some"] | None, int]]:
+    """Group rows that have equally many real items.
+
+    Args:
+        mask: True where an item is real.
+
+    Returns:
+        Rows (None: all of them, and every item is real) and their number of real items.
+    """
+    if bool(mask.all()):
+        yield None, mask.shape[1]
+        return
+    lengths = mask.sum(dim=1)
+    for length in torch.unique(lengths).tolist():
+        yield (lengths == length).nonzero()[:, 0], int(length)
+
+
+def real_items(
+    local: Float[Tensor, "row item dim"], mask: Bool[Tensor, "row item"], rows: Int[Tensor, " some"], length: int
+) -> Float[Tensor, "some real dim"]:
+    """Return the real items of rows that have equally many, without the padding between or behind them."""
+    return local[rows][mask[rows]].view(len(rows), length, local.shape[-1])
