@@ -69,6 +69,7 @@ class Sweep:
         variants: In the table's order.
         overrides: Dotted keys that all variants share; a variant's own win.
         seeds: Each variant is trained once with each.
+        baseline: The variant that `crossgraph versus` compares the best of the others with.
         paper: Whose figures stand beside ours, as people cite it.
         paper_data: What they were measured on.
     """
@@ -78,6 +79,7 @@ class Sweep:
     variants: list[Variant]
     overrides: dict[str, Any] = field(default_factory=dict[str, Any])
     seeds: list[int] = field(default_factory=lambda: [0])
+    baseline: str = ""
     paper: str = ""
     paper_data: str = ""
 
@@ -221,6 +223,9 @@ def _check_names(sweep: Sweep, source: str) -> None:
             raise InputError(
                 f"{source}: variant '{variant.name}': an ensemble of {variant.ensemble}", "name two or more"
             )
+    if sweep.baseline and sweep.baseline not in [variant.name for variant in sweep.variants]:
+        hint = did_you_mean(sweep.baseline, [variant.name for variant in sweep.variants])
+        raise InputError(f"{source}: 'baseline' is '{sweep.baseline}', no variant", hint)
 
 
 def _typed(value: object) -> str:

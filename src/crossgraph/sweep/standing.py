@@ -66,6 +66,10 @@ class Places:
             return (folder if self.split == "test" else folder / self.split) / "card.json"
         return folder / ("card.json" if self.split == "test" else f"card-{self.split}.json")
 
+    def details(self, variant: Variant, seed: int) -> Path:
+        """Return the folder of every query's rank."""
+        return self.card(variant, seed).parent / f"details-{self.split}"
+
     def log(self, variant: Variant, seed: int) -> Path:
         """Return the file that a row's commands write their progress to."""
         return self.out / LOGS / f"{self.run(variant, seed).relative_to(self.out).as_posix().replace('/', '-')}.log"

@@ -54,6 +54,7 @@ class Work:
         training: Options of `crossgraph train` alone: `--small`, a vocabulary.
         jobs: Commands beside each other.
         say: Hears progress.
+        details: Whether evaluations also leave every query's rank, in `Places.details`.
     """
 
     rows: list[Row]
@@ -62,6 +63,7 @@ class Work:
     training: Sequence[str]
     jobs: int
     say: Say
+    details: bool = False
     _running: list[tuple[Row, Command]] = field(default_factory=list[tuple[Row, Command]])
 
     def run(self, ended: Callable[[Mapping[str, str]], object]) -> dict[str, str]:
@@ -106,6 +108,7 @@ class Work:
             return words + [f"--{override}" for override in row.planned.overrides]
         runs = [str(run) for run in self.places.runs(row.variant, row.seed)]
         words = ["evaluate", *runs, *self.shared, "--split", self.places.split]
+        words += ["--details", str(self.places.details(row.variant, row.seed))] if self.details else []
         card = self.places.card(row.variant, row.seed)
         return words + (["--out", str(card.parent)] if row.variant.ensemble else [])
 

@@ -1,0 +1,205 @@
+"""The page of `crossgraph.sweep.versus`, from kept cards and comparisons and from nothing else.
+
+It stands between two comment lines, so that it can be a part of a page that people write.
+"""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from crossgraph.core.errors import InputError
+from crossgraph.evaluate.grid import grid
+from crossgraph.files import read_text, write_text
+from crossgraph.sweep.cells import about_model
+from crossgraph.sweep.definition import Planned, Sweep
+
+Card = Mapping[str, Any]
+Cell = tuple[str, int, str]
+DEV, MISSING = "dev", "?"
+BEGIN = "<!-- crossgraph versus: begin; what stands from here to the end line is written by the program -->"
+END = "<!-- crossgraph versus: end -->"
+_FIGURES = {"R@1 image→text": "i2t R@1", "R@1 text→image": "t2i R@1", "rSum": "rSum"}
+
+
+@dataclass
+class Page:
+    """What a page is made from.
+
+    Attributes:
+        sweep: The variants, the baseline, the seeds.
+        planned: Every training, by variant and seed.
+        splits: What the two are measured on.
+        cards: By variant, seed and split, as far as there are any.
+        chosen: The variant that dev chose; "" before.
+        comparisons: By split, as `paired_seeds.compare` made them.
+    """
+
+    sweep: Sweep
+    planned: Mapping[tuple[str, int], Planned]
+    splits: Sequence[str]
+    cards: dict[Cell, dict[str, Any]]
+    chosen: str = ""
+    comparisons: dict[str, Any] = field(default_factory=dict[str, Any])
+
+
+def check_place(path: Path) -> None:
+    """Refuse a page that somebody wrote without room for ours.
+
+    Raises:
+        InputError: It has no begin and end line, or cannot be read.
+    """
+    if path.exists():
+        _around(path)
+
+
+def write(page: Page, path: Path) -> str:
+    """Write a page, or its part of one, and return it."""
+    text = markdown(page)
+    before, after = _around(path) if path.exists() else ("", "")
+    write_text(path, f"{before}{BEGIN}\n\n{text}\n{END}\n{after}")
+    return text
+
+
+def markdown(page: Page) -> str:
+    """Return the page as Markdown, headings from level 2."""
+    parts = [f"## {page.sweep.title}", _introduction(page), "### Chosen on dev", _on_dev(page), _choice(page)]
+    for split in page.splits:
+        parts += [f"### Measured on {split}", _measured(page, split), _outcome(page, split)]
+    return "\n\n".join([*parts, _READ]) + "\n"
+
+
+def rsum(card: Card) -> float:
+    """Return a card's rSum."""
+    return float(card["results"]["whole"]["figures"]["rSum"])
+
+
+def _around(path: Path) -> tuple[str, str]:
+    before, begin, rest = read_text(path).partition(BEGIN)
+    _, end, after = rest.partition(f"{END}\n")
+    if not begin or not end:
+        raise InputError(
+            f"{path}: was not written by 'crossgraph versus', and has no place for it",
+            f"give another --page, or put these two lines where it belongs: {BEGIN} and {END}",
+        )
+    return before, after
+
+
+def _introduction(page: Page) -> str:
+    first = page.sweep.seeds[0]
+    budgets = {tuple(card["table"]["budget"].values()) for card in page.cards.values()}
+    if len(budgets) == 1:
+        steps, batch, pairs = next(iter(budgets))
+        budget = f"{pairs:,} seen pairs in {steps:,} steps of {batch}"
+    else:
+        recipes = {(planned.recipe.epochs, planned.recipe.batch) for planned in page.planned.values()}
+        budget = " or ".join(f"{epochs} epochs in batches of {batch}" for epochs, batch in sorted(recipes))
+    variants = [variant for variant in page.sweep.variants if variant.name != page.sweep.baseline]
+    told = {about_model(page.planned[variant.name, first])["status"] for variant in variants} - {"implemented"}
+    cautions = f" Of the variants mind: {', '.join(sorted(told))}." if told else ""
+    return (
+        f"Made by `crossgraph versus` from cards; nothing here is typed by hand. {len(variants)} variants, listed "
+        f"before any was trained, and the baseline `{page.sweep.baseline}`, all with one budget: {budget}. Dev chooses "
+        f"one variant, with seed {first}; that one and the baseline are then trained with every seed "
+        f"({', '.join(map(str, page.sweep.seeds))}) and measured, once, on other splits. `?`: not there yet.{cautions}"
+    )
+
+
+def _on_dev(page: Page) -> str:
+    head = ["variant", "what it is", "R@1 image→text", "R@1 text→image", "rSum (95 %)", "parameters", "training"]
+    rows = [head]
+    for variant in page.sweep.variants:
+        card = page.cards.get((variant.name, page.sweep.seeds[0], DEV))
+        name = f"**{variant.name}** (chosen)" if variant.name == page.chosen else variant.name
+        cells = [MISSING] * 5 if card is None else _dev_cells(card)
+        rows.append([name, " ".join(variant.label.split()), *cells])
+    return grid(rows, left=2)
+
+
+def _dev_cells(card: Card) -> list[str]:
+    whole = card["results"]["whole"]
+    low, high = whole["intervals"]["rSum"]
+    figures = [f"{whole['figures'][name]:.1f}" for name in ("i2t R@1", "t2i R@1")]
+    parameters = sum(entry["parameters"] for entry in card["models"]["entries"])
+    seconds = card["table"]["training_seconds"]
+    spent = MISSING if seconds is None else f"{round(seconds) // 60} min {round(seconds) % 60:02d} s"
+    return [*figures, f"{rsum(card):.1f} ({low:.1f}–{high:.1f})", f"{parameters:,}", spent]
+
+
+def _choice(page: Page) -> str:
+    if not page.chosen:
+        return "Not chosen yet."
+    first, baseline = page.sweep.seeds[0], page.sweep.baseline
+    difference = rsum(page.cards[page.chosen, first, DEV]) - rsum(page.cards[baseline, first, DEV])
+    return (
+        f"Dev chooses `{page.chosen}`: rSum {_signed(difference)} against `{baseline}`. Weights were chosen on dev "
+        "too: its figures flatter all."
+    )
+
+
+def _measured(page: Page, split: str) -> str:
+    baseline, chosen = page.sweep.baseline, page.chosen or "chosen"
+    heads = [[f"{title}: {baseline}", chosen, "difference (95 %)"] for title in _FIGURES]
+    rows = [["seed", *(cell for head in heads for cell in head)]]
+    found = page.comparisons.get(split)
+    for seed in page.sweep.seeds:
+        cells = _differences(found["seeds"][str(seed)]) if found else _alone(page, seed, split)
+        rows.append([str(seed), *cells])
+    rows.append(["all", *(_differences(found["all"]) if found else [MISSING] * 9)])
+    return grid(rows)
+
+
+def _differences(comparison: Mapping[str, Any]) -> list[str]:
+    cells: list[str] = []
+    for name in _FIGURES.values():
+        one = comparison["differences"][name]
+        low, high = one["interval"]
+        cells += [f"{one['a']:.1f}", f"{one['b']:.1f}"]
+        cells.append(f"{_signed(one['difference'])} ({_signed(low)} to {_signed(high)})")
+    return cells
+
+
+def _alone(page: Page, seed: int, split: str) -> list[str]:
+    """Return the cells of a seed before the two are compared."""
+    cells: list[str] = []
+    for figure in _FIGURES.values():
+        for name in (page.sweep.baseline, page.chosen):
+            card = page.cards.get((name, seed, split))
+            cells.append(MISSING if card is None else f"{card['results']['whole']['figures'][figure]:.1f}")
+        cells.append(MISSING)
+    return cells
+
+
+def _outcome(page: Page, split: str) -> str:
+    """Say in words who won: by the interval of all seeds together, and by how many seeds agree."""
+    found = page.comparisons.get(split)
+    if not found:
+        return "Not compared yet."
+    one, baseline, chosen = found["all"]["differences"]["rSum"], page.sweep.baseline, page.chosen
+    low, high = one["interval"]
+    by_seed = [seed["differences"]["rSum"]["difference"] for seed in found["seeds"].values()]
+    above = sum(difference > 0 for difference in by_seed)
+    spread = f", standard deviation {statistics.stdev(by_seed):.1f}" if len(by_seed) > 1 else ""
+    seeds = f"{above} of {len(by_seed)} seeds have `{chosen}` above `{baseline}`{spread}"
+    said = f"rSum {_signed(one['difference'])}, 95 % interval {_signed(low)} to {_signed(high)}; {seeds}"
+    if low > 0:
+        return f"On {split}, **`{chosen}` beats `{baseline}`**: {said}."
+    if high < 0:
+        return f"On {split}, **`{chosen}` loses to `{baseline}`**: {said}."
+    return f"On {split}, **neither is shown to be better**: {said}."
+
+
+def _signed(value: float) -> str:
+    rounded = round(value, 1) + 0.0
+    return (f"{rounded:+.1f}" if rounded else "0.0").replace("-", "−")
+
+
+_READ = (
+    "R@1 in %; rSum: of R@1, 5, 10 both ways, at most 600. Brackets on dev: bootstrap intervals over the pictures "
+    "asked about. Differences: the variant less the baseline, with paired intervals: 1,000 draws of pictures, the same "
+    "for both; `all` is the mean over the seeds, every draw taking the same pictures of each seed. What further seeds "
+    "would change is not in these intervals. Training: seconds at work, on whatever else the machine did."
+)
