@@ -19,7 +19,7 @@ import numpy as np
 import torch
 
 from crossgraph.core.errors import InputError
-from crossgraph.data.near_duplicates import group_alike
+from crossgraph.library.alike import group_new
 from crossgraph.library.captions import attach
 from crossgraph.library.library import Library
 from crossgraph.library.lock import writing
@@ -160,8 +160,7 @@ class _Run:
             changed, notes = attach(self.library.manifest, number, root)
             self.outcome.broken += notes
             self.writer.upsert(changed)
-        if todo or gone:
-            self._group()
+        group_new(self.library.manifest, self.report)
         values = {"indexed": now(), "max_megapixels": f"{self.settings.max_megapixels:g}"}
         self.library.manifest.remember(values)
         self.writer.finish(self.report)
@@ -272,13 +271,6 @@ class _Run:
                 yield first, future.result()
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
-
-    def _group(self) -> None:
-        """Find near-duplicates anew among all pictures."""
-        hashes = self.library.manifest.hashes()
-        groups = group_alike([value for _, value in hashes])
-        ids = [number for number, _ in hashes]
-        self.library.manifest.set_alike((ids[group], ids[row]) for row, group in enumerate(groups))
 
 
 def bundle_left_by_demo() -> Path | None:

@@ -16,6 +16,7 @@ import numpy as np
 
 from crossgraph.core.errors import InputError
 from crossgraph.files import write_text
+from crossgraph.library.alike import drop_pictures, group_new
 from crossgraph.library.features import KEY, FeatureFiles
 from crossgraph.library.library import Library
 from crossgraph.library.lock import writing
@@ -68,7 +69,7 @@ def verify(library: Library, report: Report) -> Findings:
         lost = _lost_records(library, ids)
         if lost:
             with library.manifest.transaction() as connection:
-                connection.executemany("DELETE FROM pictures WHERE id = ?", [(number,) for number in lost])
+                drop_pictures(connection, sorted(lost))
             findings.codes = len(lost)
         rest = [number for number in ids if number not in lost]
         with PictureLoader(8) as loader:
@@ -77,6 +78,7 @@ def verify(library: Library, report: Report) -> Findings:
                 findings.missing += [str(path) for path in picture.paths if not path.exists()]
                 findings.thumbnails += _mend_thumbnail(library, picture, loader)
                 report("verifying", done, len(rest))
+        group_new(library.manifest, report)
         findings.store = sync_store(library, report)
     return findings
 
@@ -162,6 +164,7 @@ def remove(library: Library, folder: Path, report: Report) -> int:
         Writer(library, False).forget(paths)
         with library.manifest.transaction() as connection:
             connection.executemany("DELETE FROM roots WHERE id = ?", [(number,) for number in roots])
+        group_new(library.manifest, report)
         if library.manifest.meta("layout"):
             settle(library)
         report("removing", len(paths), len(paths))

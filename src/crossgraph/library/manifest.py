@@ -7,7 +7,7 @@ import datetime
 import sqlite3
 import threading
 import weakref
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -91,6 +91,9 @@ class Manifest:
         self._local = threading.local()
         self._all: weakref.WeakSet[Connection] = weakref.WeakSet()
         self._guard = threading.Lock()
+        self._counting: Connection | None = None
+        self._counts: dict[str, int] = {}
+        self._counted = -1  # what SQLite says of the file's state when `_counts` were counted
         _ = self.connection
 
     @property
@@ -127,6 +130,7 @@ class Manifest:
             for connection in list(self._all):
                 connection.close()
             self._all.clear()
+            self._counting = None
         self._local = threading.local()
 
     def meta(self, key: str, default: str = "") -> str:
@@ -155,10 +159,23 @@ class Manifest:
             connection.executemany("DELETE FROM roots WHERE id = ?", [(number,) for number in inner])
         return found
 
-    def count(self, state: str = "ready") -> int:
-        """Return how many pictures are in a state and still lie somewhere."""
-        query = "SELECT count(*) FROM pictures WHERE state = ? AND id IN (SELECT picture FROM files)"
-        return self.connection.execute(query, (state,)).fetchone()[0]
+    def count(self, state: Literal["ready", "broken"] = "ready") -> int:
+        """Return how many pictures are in a state and still lie somewhere.
+
+        Every search asks this, so it is counted once after each change: a connection that never writes is told by
+        SQLite whether any other has.
+        """
+        with self._guard:
+            if self._counting is None:
+                self._counting, self._counted = connect(self.path, self._create), -1
+                self._all.add(self._counting)
+            (now_there,) = self._counting.execute("PRAGMA data_version").fetchone()
+            if now_there != self._counted:
+                (lying,) = self._counting.execute("SELECT count(DISTINCT picture) FROM files").fetchone()
+                query = "SELECT count(*) FROM pictures WHERE state = 'broken' AND id IN (SELECT picture FROM files)"
+                (broken,) = self._counting.execute(query).fetchone()
+                self._counts, self._counted = {"ready": lying - broken, "broken": broken}, now_there
+            return self._counts[state]
 
     def ids(self, state: str = "ready") -> list[int]:
         """Return the ids of pictures that are in a state and still lie somewhere, ascending."""
@@ -230,12 +247,6 @@ class Manifest:
         """Return the difference hash of every ready picture, by ascending id."""
         rows = self.connection.execute("SELECT id, hash FROM pictures WHERE state = 'ready' ORDER BY id")
         return [(row[0], row[1]) for row in rows]
-
-    def set_alike(self, groups: Iterable[tuple[int, int]]) -> None:
-        """Remember, as (least id, id), which pictures look nearly the same."""
-        with self.transaction() as connection:
-            changed = [(alike, number, alike) for alike, number in groups]
-            connection.executemany("UPDATE pictures SET alike = ? WHERE id = ? AND alike IS NOT ?", changed)
 
     def alike(self, ids: Sequence[int]) -> dict[int, int]:
         """Return each picture's group."""

@@ -14,6 +14,7 @@ import torch
 
 from crossgraph.bundle.bundle import EncodedPictures
 from crossgraph.core.types import ImageCode, Regions
+from crossgraph.library.alike import drop_pictures
 from crossgraph.library.features import FeatureFiles
 from crossgraph.library.library import STALE, Library
 from crossgraph.library.manifest import Place, now
@@ -175,9 +176,10 @@ def settle(library: Library) -> None:
 
 def drop_orphans(library: Library) -> int:
     """Forget the pictures that lie nowhere any more, with their thumbnails; return how many."""
-    query = "DELETE FROM pictures WHERE id NOT IN (SELECT picture FROM files) RETURNING id, sha256"
+    query = "SELECT id, sha256 FROM pictures WHERE id NOT IN (SELECT picture FROM files)"
     with library.manifest.transaction() as connection:
         gone = [(row[0], row[1]) for row in connection.execute(query).fetchall()]
+        drop_pictures(connection, [number for number, _ in gone])
     if gone and library.manifest.meta("layout"):
         library.store.delete([number for number, _ in gone])
     for _, digest in gone:
