@@ -1,9 +1,8 @@
 """The Edge store at 100,000 or a million pictures: recall, time, disk, memory, latencies; a table and a card.
 
-Run: python benchmarks/store_scale.py [--count 100000] [--queries 1000]
+Run: python benchmarks/store_scale.py [--count 100000] [--queries 1000] [--keep FOLDER]
 
-Index vectors and queries are drawn from 1,000 clusters: a centre plus noise of the same length, scaled to
-length 1, so that two of one cluster have a cosine of about 0.5. Every picture has the fields of a library.
+Index vectors and queries are drawn from 1,000 clusters, see `synthetic.py`. `search_scale.py` takes what is kept.
 Recall compares with all vectors, in NumPy. Latencies are what a caller of `EdgeStore.search` waits for 100
 neighbours; those "while building" were taken by another thread of this process while `optimise` ran.
 """
@@ -15,25 +14,24 @@ import importlib.metadata
 import json
 import os
 import platform
+import shutil
 import statistics
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from synthetic import COLUMNS, SIZE, blocks, drawn, fields, percentiles, resident, timed
 
 from crossgraph.files import write_json
 from crossgraph.store import Point, matches, parse_filter
 from crossgraph.store.edge import EdgeSettings, EdgeStore
-from crossgraph.store.fields import PayloadValue
 from crossgraph.store.filter import Filter
 
-SIZE, WANTED, BLOCK, SEED = 512, 100, 10_000, 0
-_COLUMNS = ("p50", "p95", "p99", "worst")
+WANTED = 100
 FILTERS = {
     "a half: date >= 2020": "date >= 2020",
     "a seventh: camera = 'Camera 3'": "camera = 'Camera 3'",
@@ -59,39 +57,6 @@ class Card:
     throughput: dict[str, float] = field(default_factory=dict)
 
 
-def drawn(count: int, clusters: int, stream: int) -> np.ndarray:
-    """Draw unit vectors from the clusters; the same centres for every stream."""
-    centres = np.random.default_rng(SEED).normal(size=(clusters, SIZE)).astype(np.float32)
-    centres /= np.linalg.norm(centres, axis=1, keepdims=True)
-    draw = np.random.default_rng([SEED, stream])
-    rows = centres[draw.integers(0, clusters, count)]
-    rows += draw.normal(size=(count, SIZE)).astype(np.float32) / np.float32(np.sqrt(SIZE))
-    return rows / np.linalg.norm(rows, axis=1, keepdims=True)
-
-
-def blocks(count: int, clusters: int) -> Iterator[tuple[int, np.ndarray]]:
-    for start in range(0, count, BLOCK):
-        yield start, drawn(min(BLOCK, count - start), clusters, 1 + start // BLOCK)
-
-
-def fields(id: int) -> dict[str, PayloadValue]:
-    folder = f"photos/alps {id % 100}/{id // 1000}"
-    return {
-        "path": f"{folder}/IMG_{id:07d}.JPG",
-        "name": f"IMG_{id:07d}.JPG",
-        "folder": folder,
-        "root": "photos",
-        "camera": f"Camera {id % 7}",
-        "date": f"{2015 + id % 10}-{1 + id % 12:02d}-{1 + id % 28:02d}T12:00:00",
-        "width": 3000 + id % 1000,
-        "height": 2000,
-        "megapixels": 6.0 + id % 10,
-        "latitude": 47.0 + id % 100 / 100,
-        "longitude": 8.0 + id % 100 / 100,
-        "hidden": False,
-    }
-
-
 def nearest(queries: np.ndarray, card: Card, where: Filter | None = None) -> list[set[int]]:
     """Find the true neighbours block by block."""
     ids, scores = np.zeros((len(queries), 0), np.int64), np.zeros((len(queries), 0), np.float32)
@@ -103,23 +68,6 @@ def nearest(queries: np.ndarray, card: Card, where: Filter | None = None) -> lis
             best = np.argpartition(-scores, WANTED, axis=1)[:, :WANTED]
             ids, scores = np.take_along_axis(ids, best, 1), np.take_along_axis(scores, best, 1)
     return [set(row.tolist()) for row in ids]
-
-
-def timed(ask: Callable[[], object]) -> float:
-    start = time.perf_counter()
-    ask()
-    return 1000 * (time.perf_counter() - start)
-
-
-def percentiles(waited: list[float]) -> dict[str, float]:
-    found = {f"p{part}": round(float(np.percentile(waited, part)), 2) for part in (50, 95, 99)}
-    return {**found, "worst": round(max(waited), 2), "queries": len(waited)}
-
-
-def resident(pid: int) -> float:
-    """Return the megabytes of a process in memory, pages of files included."""
-    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
-    return round(next(int(line.split()[1]) for line in lines if line.startswith("VmRSS")) / 1024, 1)
 
 
 def fill(store: EdgeStore, card: Card) -> None:
@@ -166,7 +114,7 @@ def rebuild(store: EdgeStore, card: Card, queries: np.ndarray) -> None:
 
 
 def ask(store: EdgeStore, card: Card, queries: np.ndarray) -> None:
-    """Measure every way to ask, one client. The search package's re-ranking of the 100 is to be a way here."""
+    """Measure every way to ask, one client."""
     ways = {"100 nearest": ("", queries)}
     ways |= {f"100 nearest, {name}": (text, queries[:100]) for name, text in FILTERS.items()}
     for name, (text, some) in ways.items():
@@ -230,7 +178,7 @@ def table(card: dict[str, Any]) -> str:
     ]
     for name, waited in card["latency_ms"].items():
         recall = f"{card['recall'][name]['mean']:.4f}" if name in card["recall"] else ""
-        lines.append(f"| {name} | {recall} | " + " | ".join(f"{waited[key]:.1f}" for key in _COLUMNS) + " |")
+        lines.append(f"| {name} | {recall} | " + " | ".join(f"{waited[key]:.1f}" for key in COLUMNS) + " |")
     return "\n".join(lines)
 
 
@@ -243,7 +191,9 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, help="where the store is made and removed; the system's own for such")
     for name, value in asdict(EdgeSettings()).items():
         parser.add_argument(f"--{name.replace('_', '-')}", type=int, default=value)
-    parser.add_argument("--again", action="store_true", help="also add what is worth an index, and build it once more")
+    either = parser.add_mutually_exclusive_group()
+    either.add_argument("--again", action="store_true", help="also add what is worth an index, and build it once more")
+    either.add_argument("--keep", type=Path, help="where the store is left, for search_scale.py; a new folder")
     parser.add_argument("--table", type=Path, help="write the table of a card, and measure nothing")
     given = parser.parse_args()
     if given.table:
@@ -260,6 +210,8 @@ def main() -> None:
     card = Card(given.count, given.queries, given.clusters, asdict(settings), machine)
     with tempfile.TemporaryDirectory(dir=given.folder) as folder:
         measure(card, Path(folder), drawn(given.queries, given.clusters, 0), settings, given.again)
+        if given.keep:
+            shutil.move(Path(folder) / "store", given.keep)
     card.machine["load_after"] = os.getloadavg()[0]
     name = f"{given.count}" if given.clusters == 1000 else f"{given.count}-{given.clusters}-clusters"
     write_json(given.out / f"{name}.json", asdict(card))
