@@ -227,7 +227,7 @@ def from_disk(searcher: Searcher, card: Card, texts: Sequence[str]) -> None:
     waited: list[float] = []
     for text in texts:
         for mapped in searcher.library.shards._maps.values():
-            mapped._mmap.madvise(mmap.MADV_DONTNEED)  # pyright: ignore
+            mapped.bytes.madvise(mmap.MADV_DONTNEED)
         for path in searcher.library.shards.folder.iterdir():
             handle = os.open(path, os.O_RDONLY)
             os.posix_fadvise(handle, 0, 0, os.POSIX_FADV_DONTNEED)

@@ -103,3 +103,13 @@ def test_a_short_or_missing_file_says_what_to_do(tmp_path, rows):
         shards.append(pack(layout, index, code)[:rows], Place(0, 0, 0))
     with pytest.raises(InputError, match="crossgraph library verify"):
         shards.read([Place(0, 0, 2)])
+
+
+def test_one_field_is_read_alone(tmp_path, small):
+    index, code = drawn(10)
+    layout = Layout.of(index, code)
+    shards = Shards(tmp_path, layout.dtype)
+    places = shards.append(pack(layout, index, code), Place(0, 0, 0))
+    some = [places[row] for row in (7, 0, 3, 3)]
+    np.testing.assert_array_equal(shards.read(some, "index"), index[[7, 0, 3, 3]])
+    np.testing.assert_array_equal(shards.read(some, "mask"), shards.read(some)["mask"])

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from jaxtyping import Float32
 
 from crossgraph.bundle.bundle import Bundle
 from crossgraph.bundle.folder import MANIFEST, RUN_FILES, load_bundle, save_bundle
@@ -239,8 +240,16 @@ class Library:
         """
         return unpack(self.layout, self.records(ids))
 
-    def records(self, ids: Sequence[int]) -> np.ndarray:
-        """Return the stored records of some pictures.
+    def index_vectors(self, ids: Sequence[int]) -> Float32[np.ndarray, "img code"]:
+        """Return the index vectors of some pictures, in the order given.
+
+        Raises:
+            InputError: A picture has none.
+        """
+        return self.records(ids, "index")
+
+    def records(self, ids: Sequence[int], field: str | None = None) -> np.ndarray:
+        """Return the stored records of some pictures, or one field of them.
 
         Raises:
             InputError: A picture has none.
@@ -250,12 +259,12 @@ class Library:
         if missing:
             raise InputError(f"picture {missing[0]}: has no codes", "run: crossgraph library verify")
         try:
-            return self.shards.read([places[number] for number in ids])
+            return self.shards.read([places[number] for number in ids], field)
         except InputError:  # another process may just have compacted
             again = self.manifest.places(ids)
             if again == places:
                 raise
-            return self.shards.read([again[number] for number in ids])
+            return self.shards.read([again[number] for number in ids], field)
 
     def thumbnail(self, sha256: str) -> Path:
         """Return where a content's thumbnail lies."""
@@ -266,9 +275,9 @@ class Library:
         roots = self.manifest.roots()
         for start in range(0, len(ids), _POINTS):
             some = list(ids[start : start + _POINTS])
-            pictures, records = self.manifest.get(some), self.records(some)
+            pictures, vectors = self.manifest.get(some), self.index_vectors(some)
             yield [
-                Point(number, np.ascontiguousarray(records["index"][row]), payload(pictures[number], roots.values()))
+                Point(number, vectors[row], payload(pictures[number], roots.values()))
                 for row, number in enumerate(some)
             ]
 

@@ -8,6 +8,7 @@ whose; bytes behind the last record it knows are the remains of a killed run, an
 from __future__ import annotations
 
 import json
+import mmap
 import os
 import zlib
 from collections.abc import Sequence
@@ -131,25 +132,34 @@ class Shards:
 
     def __init__(self, folder: Path, dtype: np.dtype[np.void]) -> None:
         self.folder, self.dtype = folder, dtype
-        self._maps: dict[tuple[int, int], np.memmap] = {}
+        self._maps: dict[tuple[int, int], _Mapped] = {}
 
     def path(self, generation: int, shard: int) -> Path:
         """Return a shard's file."""
         return self.folder / f"{generation:03d}-{shard:05d}.records"
 
-    def read(self, places: Sequence[Place]) -> np.ndarray:
+    def read(self, places: Sequence[Place], field: str | None = None) -> np.ndarray:
         """Return the records at some places, in their order.
+
+        Args:
+            places: Where.
+            field: Read this field alone.
 
         Raises:
             InputError: A file is missing or shorter than the manifest says.
         """
-        records = np.empty(len(places), dtype=self.dtype)
+        records = np.empty(len(places), dtype=self.dtype if field is None else (self.dtype.fields or {})[field][0])
         wanted: dict[tuple[int, int], list[int]] = {}
         for number, place in enumerate(places):
             wanted.setdefault((place.generation, place.shard), []).append(number)
+        maps: list[tuple[list[int], np.ndarray, np.ndarray]] = []
         for key, numbers in wanted.items():
             rows = np.array([places[number].row for number in numbers])
-            records[numbers] = self._map(key, int(rows.max()) + 1)[rows]
+            mapped = self._map(key, int(rows.max()) + 1)
+            mapped.fetch(rows, field)
+            maps.append((numbers, rows, mapped.records if field is None else mapped.records[field]))
+        for numbers, rows, mapped in maps:
+            records[numbers] = mapped[rows]
         return records
 
     def append(self, records: np.ndarray, after: Place) -> list[Place]:
@@ -212,21 +222,53 @@ class Shards:
         except OSError as error:
             raise unwritable(path, error) from error
 
-    def _map(self, key: tuple[int, int], rows: int) -> np.memmap:
+    def _map(self, key: tuple[int, int], rows: int) -> _Mapped:
         found = self._maps.get(key)
-        if found is None or len(found) < rows:
+        if found is None or len(found.records) < rows:
             path = self.path(*key)
             try:
-                whole = path.stat().st_size // self.dtype.itemsize
-                found = np.memmap(path, dtype=self.dtype, mode="r", shape=(whole,)) if whole else None
+                found = _mapped(path, self.dtype)
             except OSError as error:
                 raise InputError(
                     f"{path}: cannot be read ({error.strerror})", "run: crossgraph library verify"
                 ) from error
-            if found is None or len(found) < rows:
+            if found is None or len(found.records) < rows:
                 raise InputError(f"{path}: ends before record {rows:,}", "run: crossgraph library verify")
             self._maps[key] = found
         return found
+
+
+@dataclass(frozen=True)
+class _Mapped:
+    """A shard's file in memory.
+
+    Attributes:
+        bytes: The mapped file.
+        records: Its whole records.
+    """
+
+    bytes: mmap.mmap
+    records: np.ndarray
+
+    def fetch(self, rows: np.ndarray, field: str | None) -> None:
+        """Ask the system to read some records now, all at a time: each by itself would wait for the disk in turn."""
+        dtype = self.records.dtype
+        fields = dtype.fields or {}
+        offset, size = (0, dtype.itemsize) if field is None else (fields[field][1], fields[field][0].itemsize)
+        for row in rows.tolist():
+            first = row * dtype.itemsize + offset
+            start = first // mmap.PAGESIZE * mmap.PAGESIZE
+            self.bytes.madvise(mmap.MADV_WILLNEED, start, first + size - start)
+
+
+def _mapped(path: Path, dtype: np.dtype[np.void]) -> _Mapped | None:
+    """Map a file; None where it holds no whole record."""
+    with path.open("rb") as file:
+        whole = os.fstat(file.fileno()).st_size // dtype.itemsize
+        if not whole:
+            return None
+        mapped = mmap.mmap(file.fileno(), whole * dtype.itemsize, access=mmap.ACCESS_READ)
+    return _Mapped(mapped, np.frombuffer(mapped, dtype, whole))
 
 
 def loss_of_int8(local: Float[np.ndarray, "region dim"]) -> float:

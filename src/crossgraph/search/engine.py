@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from jaxtyping import Float
@@ -18,14 +18,14 @@ from crossgraph.bundle.bundle import Bundle, EncodedText
 from crossgraph.core.errors import InputError
 from crossgraph.core.types import ImageCode
 from crossgraph.library.library import Library
-from crossgraph.pipeline.alignment import Alignment
+from crossgraph.pipeline.alignment import Alignment, shortened
 from crossgraph.pipeline.pictures import PictureLike
 from crossgraph.pipeline.pipeline import Pipeline
 from crossgraph.scoring.encode import encode_captions, inference
 from crossgraph.scoring.engine import score_bucket
 from crossgraph.search.query import Query, blend
 from crossgraph.search.results import GOOD, Hit, Results, Timings
-from crossgraph.search.words import bonus, word_filter
+from crossgraph.search.words import bonus, is_known, word_filter
 from crossgraph.store.base import Neighbour
 
 _MINUS_WEIGHT = 0.5  # of a minus term in the query's index vector
@@ -63,8 +63,8 @@ class Searcher:
         """Find pictures.
 
         Raises:
-            InputError: The library is empty, the model knows no word of the text or of a minus term, a picture
-                cannot be read, or the store is down.
+            InputError: The library is empty, the model knows no word of the text, a picture cannot be read or is not
+                in the library, or the store is down or empty.
         """
         begun = time.monotonic()
         pictures = self.library.count()
@@ -75,9 +75,15 @@ class Searcher:
                 f"{self.library.model_name}: its scores are not calibrated, so a least probability means nothing",
                 "make a bundle with 'crossgraph bundle' and index with it, or leave it out",
             )
+        self._check_named(query)
+        query, unknown, notes = self._taken_out(query)
         asked = self._ask(query)
         size, wanted = self._sizes(query, pictures)
         near = self._nearest(query, asked, max(size, round(query.k * _SPARE)))
+        if not near and not self.library.store.count():
+            raise InputError(
+                f"{self.library.folder}: its nearest neighbours were lost", "run: crossgraph library rebuild"
+            )
         found = time.monotonic()
         order, scores, probability = self._rank(query, asked, near)
         ranked = time.monotonic()
@@ -96,14 +102,14 @@ class Searcher:
         return Results(
             hits=hits[: query.k],
             tokens=asked.text.tokens if asked.text else (),
-            unknown=tuple(dict.fromkeys(word for text in self._texts(asked) for word in text.unknown)),
+            unknown=tuple(dict.fromkeys(word for text in self._texts(asked) for word in text.unknown) | unknown),
             timings=timings,
             short_list=min(size, len(near)) if query.has_text else 0,
             wanted=wanted if query.has_text else 0,
             pictures=pictures,
             matching=len(hits),
             any_good=bool(hits) and (best is None or best >= GOOD),
-            notes=self._notes(query, size, wanted),
+            notes=(*notes, *self._notes(query, size, wanted)),
         )
 
     def explain(self, number: int, text: str) -> Alignment:
@@ -158,6 +164,20 @@ class Searcher:
             for row in order.tolist()
         ]
 
+    def _check_named(self, query: Query) -> None:
+        named = [*query.like, *query.unlike]
+        present = self.library.manifest.places(named) if named else {}
+        absent = [number for number in named if number not in present]
+        if absent:
+            raise InputError(f"picture {absent[0]} is not in the library", "leave it out, or search again")
+
+    def _taken_out(self, query: Query) -> tuple[Query, dict[str, None], list[str]]:
+        """Pass over minus terms that the model knows no word of; return their words, and what to say."""
+        passed = [term for term in query.minus if not is_known(self.bundle, term)]
+        words = dict.fromkeys(word for term in passed for word in self.bundle.reranker.vocabulary.encode(term).unknown)
+        notes = [f"The model knows no word of {shortened(term)}, so it was not taken out." for term in passed]
+        return replace(query, minus=tuple(term for term in query.minus if term not in passed)), words, notes
+
     def _ask(self, query: Query) -> _Asked:
         begun = time.monotonic()
         text = self.bundle.encode_text(query.text) if query.has_text else None
@@ -170,9 +190,9 @@ class Searcher:
         if picture is not None:
             parts.append((share, picture))
         if query.like:
-            parts.append((1.0, blend([(1.0, row) for row in self._index(query.like)])))
+            parts.append((1.0, blend([(1.0, row) for row in self.library.index_vectors(query.like)])))
         if query.unlike:
-            parts += [(-_MINUS_WEIGHT, row) for row in self._index(query.unlike)]
+            parts += [(-_MINUS_WEIGHT, row) for row in self.library.index_vectors(query.unlike)]
         parts += [(-_MINUS_WEIGHT / len(minus), term.index) for term in minus]
         return _Asked(text, minus, picture, blend(parts), time.monotonic() - begun)
 
@@ -216,9 +236,11 @@ class Searcher:
         if asked.picture is not None or query.like:
             share = query.picture_weight
             wanted = (
-                asked.picture if asked.picture is not None else blend([(1.0, row) for row in self._index(query.like)])
+                asked.picture
+                if asked.picture is not None
+                else blend([(1.0, row) for row in self.library.index_vectors(query.like)])
             )
-            alike = self._index([one.id for one in near]) @ wanted
+            alike = self.library.index_vectors([one.id for one in near]) @ wanted
             scores = (1 - share) * _spread(scores) + share * _spread(alike)
         elif found is not None and not asked.minus and not query.join_words:
             return np.argsort(-raw, kind="stable"), scores, probability  # ties of a saturated curve keep their order
@@ -240,7 +262,7 @@ class Searcher:
 
     def _text_scores(self, text: EncodedText, codes: ImageCode | None, near: Sequence[Neighbour]) -> np.ndarray:
         if codes is None:
-            return (self._index([one.id for one in near]) @ text.index).astype(np.float64)
+            return (self.library.index_vectors([one.id for one in near]) @ text.index).astype(np.float64)
         return self.bundle.score(text.code, codes).astype(np.float64)
 
     def _hits(self, query: Query, ids: Sequence[int], scores: np.ndarray, probability: np.ndarray | None) -> list[Hit]:
@@ -282,9 +304,6 @@ class Searcher:
         if query.has_text and wanted > size > 0 and self.bundle.kind == "two-stage":
             notes.append(f"{size:,} pictures were re-ranked where the recall target asks for {wanted:,}")
         return tuple(notes)
-
-    def _index(self, ids: Sequence[int]) -> np.ndarray:
-        return np.ascontiguousarray(self.library.records(list(ids))["index"])
 
     def _encode_picture(self, picture: PictureLike) -> tuple[np.ndarray, ImageCode]:
         if self._pipeline is None:
