@@ -22,7 +22,8 @@ from crossgraph.core import config as configs
 from crossgraph.core.errors import InputError
 from crossgraph.files import atomic_write, read_json, write_json
 from crossgraph.models.base import MODELS, Inputs, Matcher
-from crossgraph.text.pieces import load_vocabulary
+from crossgraph.text.dependencies import parser_named
+from crossgraph.text.pieces import PieceVocabulary, load_vocabulary
 from crossgraph.text.vocabulary import Vocabulary
 
 FORMAT_VERSION = 1
@@ -50,6 +51,8 @@ class RunInfo:
         git_revision: Of the program, where known.
         versions: Of the program and its libraries.
         history: Earlier runs that this one was fine-tuned from.
+        word_edges: What made the dependency edges of its training captions, where its model looks at them: a parser, or
+            "published"; "" where nothing did.
         began_with: Files whose vectors or weights the text encoder began with, by kind, with their digests.
     """
 
@@ -65,6 +68,7 @@ class RunInfo:
     git_revision: str = ""
     versions: dict[str, str] = field(default_factory=versions)
     history: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
+    word_edges: str = ""
     began_with: dict[str, Any] = field(default_factory=dict[str, Any])
 
 
@@ -125,6 +129,9 @@ def read_info(folder: Path) -> RunInfo:
 def load_run(folder: Path) -> Run:
     """Load a run with its model in evaluation mode.
 
+    A model that learned from dependency edges gets sentences parsed as its training captions were, where that parser
+    is installed; else it takes the fall-back of its config.
+
     Raises:
         InputError: The folder is no run, a file of it is missing or broken, or its parts do not fit.
     """
@@ -149,4 +156,6 @@ def load_run(folder: Path) -> Run:
     except RuntimeError as error:
         reason = str(error).splitlines()[-1].strip()
         raise InputError(f"{weights}: does not fit run.json ({reason})", "make the run again") from error
+    if not isinstance(vocabulary, PieceVocabulary):
+        vocabulary.parser = parser_named(info.word_edges)
     return Run(model.eval(), vocabulary, info, folder)

@@ -17,8 +17,10 @@ def import_(model: str, checkpoint: Path, *, vocab: Path, out: Path) -> None:
     import sys
 
     from crossgraph.core.errors import InputError
+    from crossgraph.graphs.word_graph import reads_word_edges
     from crossgraph.models.published import IMPORTERS, read_checkpoint
     from crossgraph.runs import RunInfo, describe_model, save_run
+    from crossgraph.text.dependencies import PUBLISHED
     from crossgraph.text.pickled_vocabulary import is_pickle, load_pickled
     from crossgraph.text.vocabulary import Vocabulary
 
@@ -45,6 +47,7 @@ def import_(model: str, checkpoint: Path, *, vocab: Path, out: Path) -> None:
         chosen_by=chosen_by,
         origin=checkpoint.name,
         command=" ".join(["crossgraph", *sys.argv[1:]]),
+        word_edges=PUBLISHED if reads_word_edges(matcher) else "",
     )
     save_run(out, matcher, vocabulary, info)
     parameters = sum(p.numel() for p in matcher.parameters())

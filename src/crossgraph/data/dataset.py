@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from pathlib import Path
 
 from crossgraph.core.errors import InputError, did_you_mean
+from crossgraph.data.dependencies import FILE as DEPENDENCIES
+from crossgraph.data.dependencies import Dependencies, read_dependencies
 from crossgraph.data.split import Split
 
 Log = Callable[[str], object]
@@ -32,6 +35,7 @@ class DataSet(ABC):
         self.path = path
         self._log = log
         self._opened: dict[str, Split] = {}
+        self._dependencies: Dependencies | None = None
 
     @property
     @abstractmethod
@@ -47,7 +51,7 @@ class DataSet(ABC):
         if name not in self._opened:
             if name not in self.splits:
                 raise InputError(f"{self.path}: has no split '{name}'", did_you_mean(name, self.splits))
-            split = self._open(name)
+            split = self._with_edges(self._open(name))
             self._opened[name] = split
             self._log(f"{_counted(self.layout, [split])} ({name})")
         return self._opened[name]
@@ -57,6 +61,19 @@ class DataSet(ABC):
         if self._opened:
             return f"{_counted(self.layout, self._opened.values())} ({', '.join(self._opened)})"
         return f"{self.layout}: splits {', '.join(self.splits)}"
+
+    def _with_edges(self, split: Split) -> Split:
+        """Add the dependency edges that `crossgraph parse` left, where the split brought none itself."""
+        path = self.path / DEPENDENCIES
+        if split.edges is not None or not path.is_file():
+            return split
+        if self._dependencies is None:
+            self._dependencies = read_dependencies(path)
+        edges = self._dependencies.of(split.captions)
+        if edges is None:
+            self._log(f"note: {path}: lacks captions of '{split.name}' and is left out; crossgraph parse {self.path}")
+            return split
+        return replace(split, edges=edges, edges_by=self._dependencies.parser)
 
     @abstractmethod
     def _open(self, name: str) -> Split:

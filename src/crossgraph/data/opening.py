@@ -13,7 +13,7 @@ from crossgraph.data.coco import is_coco, read_coco
 from crossgraph.data.dataset import DataSet, Log, split_name
 from crossgraph.data.folder import CAPTION_FILES, read_captions
 from crossgraph.data.karpathy import Captions, is_karpathy, read_karpathy
-from crossgraph.data.precomp import PrecompData, is_precomp
+from crossgraph.data.precomp import PrecompData, caption_lines, is_precomp
 from crossgraph.files import read_json
 
 _OWN_FILES = {"objects.json", "scenes.json", "splits.json", "manifest.json"}
@@ -40,6 +40,29 @@ def open_data(folder: Path, features: Path | None = None, captions: Captions = "
     home = folder if folder.is_dir() else folder.parent
     layout, source, pictures = _read_pictures(folder, captions)
     return CaptionedData(layout, home, source, pictures, features or _default_features(home), log)
+
+
+def read_sentences(folder: Path, captions: Captions = "raw") -> tuple[Path, list[str]]:
+    """Read all captions of a data set, whatever its splits; features are not needed.
+
+    Args:
+        folder: As `open_data` takes it.
+        captions: See `open_data`.
+
+    Returns:
+        The folder that the data set's own files lie in, and the captions.
+
+    Raises:
+        InputError: The folder is missing, or holds no layout that is known.
+    """
+    folder = Path(folder)
+    if not folder.exists():
+        raise InputError(f"{folder}: no such folder", _nearby(folder) or "check the path")
+    if folder.is_dir() and is_precomp(folder):
+        return folder, caption_lines(folder)
+    _, _, pictures = _read_pictures(folder, captions)
+    said = [caption for picture in pictures for caption in picture.captions if caption.strip()]
+    return folder if folder.is_dir() else folder.parent, said
 
 
 def _nearby(path: Path) -> str:

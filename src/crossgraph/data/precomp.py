@@ -5,7 +5,7 @@
 <split>_ids.txt        an id a line; optional
 <split>_ims_bbx.npy    (n, R, 4) xyxy in pixels; optional, needs
 <split>_ims_size.npy   (n, 2) width and height
-<split>_caps.json      dependency edges; optional
+<split>_caps.json      dependency edges; optional (else see `crossgraph.data.dependencies`)
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from crossgraph.data.edges import read_edges
 from crossgraph.data.mapped import MappedArray
 from crossgraph.data.split import Split
 from crossgraph.files import read_text
+from crossgraph.text.dependencies import PUBLISHED
 
 _AXES = ("pictures", "regions", "feature size")
 _CAPTIONS, _FEATURES = "_caps.txt", "_ims.npy"
@@ -66,13 +67,15 @@ class PrecompData(DataSet):
         images = len(array) // repeats
         ids = self._read_ids(self.path / f"{stem}_ids.txt", images, {repeats, each})
         edges_path = self.path / f"{stem}_caps.json"
+        edges = read_edges(edges_path, len(captions)) if edges_path.exists() else None
         return Split(
             name=name,
             image_ids=ids,
             captions=captions,
             caption_image=np.arange(len(captions), dtype=np.int64) // each,
             features=PrecompFeatures(array, repeats, ids, self._read_boxes(stem, array, repeats)),
-            edges=read_edges(edges_path, len(captions)) if edges_path.exists() else None,
+            edges=edges,
+            edges_by="" if edges is None else PUBLISHED,
             source=f"{self.path} ({name})",
         )
 
@@ -166,6 +169,12 @@ class PrecompFeatures:
 def is_precomp(folder: Path) -> bool:
     """Tell whether a folder has files of this layout."""
     return bool(_stems(folder, _CAPTIONS) or _stems(folder, _FEATURES))
+
+
+def caption_lines(folder: Path) -> list[str]:
+    """Return the captions of all splits of a folder."""
+    texts = (read_text(folder / f"{stem}{_CAPTIONS}") for stem in sorted(_stems(folder, _CAPTIONS)))
+    return [line.strip() for text in texts for line in text.split("\n") if line.strip()]
 
 
 def _stems(folder: Path, ending: str) -> set[str]:

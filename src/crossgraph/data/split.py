@@ -72,6 +72,7 @@ class Split:
         features: Region features; row i belongs to `image_ids[i]`.
         picture_paths: Where the pictures lie, row by row; empty where only features are known.
         edges: Dependency edges per caption as (head, dependent) token positions; None where unknown.
+        edges_by: What made them: "published" where they came with the features, or a parser; "" without edges.
         source: What was read, for messages and cards.
         coco: COCO's ids, where the captions file tells them.
     """
@@ -83,6 +84,7 @@ class Split:
     features: FeatureSource
     picture_paths: Sequence[Path] = ()
     edges: Sequence[Sequence[tuple[int, int]]] | None = None
+    edges_by: str = ""
     source: str = ""
     coco: CocoIds | None = None
 

@@ -146,6 +146,7 @@ def _data(around: Circumstances) -> dict[str, Any]:
         "regions": regions,
         "feature_size": width,
         "region_encoder": split.features.encoder,
+        "edges_by": split.edges_by,
         "fingerprint": around.whole.fingerprint(),
         "features_fingerprint": split.features.fingerprint(),
         "pairs_fingerprint": pairs_fingerprint(split),

@@ -55,6 +55,7 @@ def notes_about(models: Sequence[dict[str, Any]], split: Split, evaluation: Eval
         encoder = model.get("region_encoder")
         if encoder and encoder != split.features.encoder:
             found.append(f"{model['run']}: trained on features of '{encoder}', evaluated on '{split.features.encoder}'")
+        found += _word_edges(model, split)
         chosen = str(dict(model.get("chosen_by") or {}).get("split", "unknown"))
         if chosen.startswith("unknown"):
             found.append(f"{model['run']}: which split chose its checkpoint is unknown")
@@ -68,3 +69,16 @@ def notes_about(models: Sequence[dict[str, Any]], split: Split, evaluation: Eval
         count = evaluation.whole.images - asked
         found.append(f"{count:,} images have no caption: no i2t query, but answers that t2i can get wrong")
     return found
+
+
+def _word_edges(model: dict[str, Any], split: Split) -> list[str]:
+    """Return what is said of a model that looks at dependency edges; nothing of others."""
+    if not model.get("word_edges"):
+        return []
+    edges: dict[str, str] = dict(model["word_edges"])
+    trained, evaluated = _edges(edges["trained_with"]), _edges(split.edges_by or edges["sentences"])
+    return [f"{model['run']}: its word graph: trained with {trained}, evaluated with {evaluated}"]
+
+
+def _edges(made_by: str) -> str:
+    return f"dependency edges ({made_by})" if made_by else "its config's fall-back for captions without edges"

@@ -205,4 +205,9 @@ def _without(hidden: Sequence[int] | Int64[np.ndarray, " some"], parts: int) -> 
 
 def _shortened(caption: EncodedCaption, hidden: set[int]) -> EncodedCaption:
     kept = [token for token in range(len(caption.ids)) if token not in hidden]
-    return EncodedCaption([caption.ids[token] for token in kept], [caption.offsets[token] for token in kept], [])
+    ids, offsets = [caption.ids[token] for token in kept], [caption.offsets[token] for token in kept]
+    if caption.parse is None:
+        return EncodedCaption(ids, offsets, [])
+    place = {token: row for row, token in enumerate(kept)}
+    edges = [(place[head], place[other]) for head, other in caption.parse() if head in place and other in place]
+    return EncodedCaption(ids, offsets, [], lambda: edges)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Bool, Float
@@ -11,6 +11,25 @@ from torch import Tensor
 from crossgraph.core.types import Tokens
 
 WithoutEdges = Literal["chain", "full"]
+
+
+@runtime_checkable
+class ReadsWordEdges(Protocol):
+    """A model that may look at a caption's dependency edges.
+
+    Attributes:
+        reads_word_edges: Whether it does, as it is configured.
+    """
+
+    @property
+    def reads_word_edges(self) -> bool:
+        """See above."""
+        ...
+
+
+def reads_word_edges(model: object) -> bool:
+    """Tell whether dependency edges change what a model computes."""
+    return isinstance(model, ReadsWordEdges) and model.reads_word_edges
 
 
 def neighbours(tokens: Tokens, without_edges: WithoutEdges) -> Float[Tensor, "txt word word"]:

@@ -103,6 +103,11 @@ class CGMN(IndependentMatcher):
         self.read_words = SequenceReadout(d)
 
     @property
+    def reads_word_edges(self) -> bool:
+        """Dependency edges make the word graph."""
+        return True
+
+    @property
     def reads_region_order(self) -> bool:
         """Tell whether the order of regions matters."""
         return self.config.read_out == "gru"

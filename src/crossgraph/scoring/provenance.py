@@ -15,6 +15,7 @@ import torch
 
 from crossgraph.data.split import Split
 from crossgraph.files import sha256
+from crossgraph.graphs.word_graph import reads_word_edges
 from crossgraph.runs import Run, versions
 from crossgraph.scoring.store import ScoreInfo
 
@@ -33,6 +34,7 @@ def describe_run(run: Run) -> dict[str, Any]:
         "parameters": sum(parameter.numel() for parameter in run.model.parameters()),
         "weights_sha256": sha256(run.path / "model.safetensors"),
         "trained_on": info.data,
+        "word_edges": _word_edges(run),
         "chosen_by": info.chosen_by,
         "seed": info.seed,
         "origin": info.origin,
@@ -41,6 +43,13 @@ def describe_run(run: Run) -> dict[str, Any]:
         "versions": info.versions,
         "history": info.history,
     }
+
+
+def _word_edges(run: Run) -> dict[str, str] | None:
+    """Return what made the edges of a model's word graph, in training and of sentences; None where it has none."""
+    parser = run.vocabulary.parser
+    edges = {"trained_with": run.info.word_edges, "sentences": parser.name if parser else ""}
+    return edges if reads_word_edges(run.model) else None
 
 
 def describe_score(run: Run, split: Split, device: torch.device, precision: str) -> ScoreInfo:

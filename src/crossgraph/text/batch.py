@@ -20,7 +20,7 @@ def collate(encoded: Sequence[EncodedCaption], edges: Edges | None = None) -> To
 
     Args:
         encoded: At least one caption.
-        edges: Dependency edges of each, as token positions.
+        edges: Dependency edges of each, as token positions; by default those that the captions' parser finds.
 
     Returns:
         Ids (n, L) padded with 0, lengths (n), offsets (n, L, 2), edges (n, E, 2) padded with -1.
@@ -37,6 +37,8 @@ def collate(encoded: Sequence[EncodedCaption], edges: Edges | None = None) -> To
     for row, caption in enumerate(encoded):
         ids[row, : len(caption.ids)] = torch.tensor(caption.ids)
         offsets[row, : len(caption.offsets)] = torch.tensor(caption.offsets)
+    if edges is None and all(caption.parse is not None for caption in encoded):
+        edges = [caption.parse() for caption in encoded if caption.parse is not None]
     return Tokens(ids, lengths, offsets, None if edges is None else _pad_edges(edges))
 
 
@@ -46,7 +48,7 @@ class PackedCaptions:
     Args:
         vocabulary: What encodes them.
         captions: The sentences.
-        edges: Dependency edges of each, as token positions; None where unknown.
+        edges: Dependency edges of each, as token positions; None where unknown. The vocabulary's parser is not asked.
 
     Attributes:
         lengths: Tokens of each caption, `<start>` and `<end>` included.

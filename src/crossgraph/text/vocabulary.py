@@ -5,13 +5,15 @@ from __future__ import annotations
 import hashlib
 import warnings
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
 from crossgraph.core.errors import InputError
 from crossgraph.files import read_json, write_json
+from crossgraph.text.dependencies import Edges, SentenceParser
 from crossgraph.text.tokenizer import tokenize
 
 PAD, START, END, UNKNOWN = SPECIALS = ("<pad>", "<start>", "<end>", "<unk>")
@@ -27,11 +29,13 @@ class EncodedCaption:
         ids: Rows, `<start>` first, `<end>` last.
         offsets: [start, end) of each token in the caption, in characters; (0, 0) for the two specials.
         unknown: Words that the vocabulary lacks, in order.
+        parse: Finds the dependency edges, where the vocabulary has a parser; called when they are wanted.
     """
 
     ids: list[int]
     offsets: list[tuple[int, int]]
     unknown: list[str]
+    parse: Callable[[], Edges] | None = field(default=None, compare=False, repr=False)
 
 
 class Vocabulary:
@@ -40,9 +44,14 @@ class Vocabulary:
     Args:
         words: One a row; `<pad>`, `<start>`, `<end>` and `<unk>` among them.
 
+    Attributes:
+        parser: What gives encoded captions their dependency edges; None where the model needs none.
+
     Raises:
         InputError: A word stands twice, or a special is missing.
     """
+
+    parser: SentenceParser | None = None
 
     def __init__(self, words: Sequence[str]) -> None:
         self.words = list(words)
@@ -128,7 +137,8 @@ class Vocabulary:
         words = tokenize(caption)
         ids = [self._start, *(self.row(word.text) for word in words), self._end]
         offsets = [(0, 0), *((word.start, word.end) for word in words), (0, 0)]
-        return EncodedCaption(ids, offsets, [word.text for word in words if word.text not in self._rows])
+        parse = None if self.parser is None else partial(_parsed, self.parser, caption)
+        return EncodedCaption(ids, offsets, [word.text for word in words if word.text not in self._rows], parse)
 
     def fingerprint(self) -> str:
         """Return a hexadecimal digest of the words in their order."""
@@ -141,6 +151,11 @@ class Vocabulary:
     def __contains__(self, word: object) -> bool:
         """Tell whether a word has a row of its own."""
         return word in self._rows
+
+
+@lru_cache(maxsize=4096)
+def _parsed(parser: SentenceParser, caption: str) -> Edges:
+    return next(iter(parser.parse([caption])))
 
 
 class _Malformed(Exception):

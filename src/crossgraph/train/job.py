@@ -15,6 +15,7 @@ from crossgraph.core import config as configs
 from crossgraph.core.errors import InputError
 from crossgraph.data import open_data
 from crossgraph.data.split import Split
+from crossgraph.graphs.word_graph import reads_word_edges
 from crossgraph.models.base import MODELS, Inputs, Matcher
 from crossgraph.runs import RunInfo, describe_model, save_run
 from crossgraph.scoring.fit import check_fits
@@ -182,6 +183,7 @@ def prepare(recipe: Recipe, sources: Sources, splits: Splits, rank: int = 0, ran
             command=sources.command,
             git_revision=git_revision(),
             history=start.history if start is not None else [],
+            word_edges=train.edges_by if reads_word_edges(model) else "",
             began_with=began_with,
         ),
     )
