@@ -48,7 +48,9 @@ def measured(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Tensor
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("model", ["sgr", "saf", "cgmn", "gpo", "vsrn captioning=attention"])
+@pytest.mark.parametrize(
+    "model", ["sgr", "saf", "cgmn", "gpo", "vsrn captioning=attention", "tshsr", "imram", "sgraf-joint"]
+)
 def test_two_halves_give_the_loss_and_gradients_of_the_whole(
     model: str, measured: tuple[dict[str, Tensor], dict[str, Tensor]]
 ) -> None:

@@ -7,6 +7,9 @@ Parameter and buffer names are torch's, so that published weights fit.
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
+from contextvars import ContextVar
 from typing import Any
 
 import torch
@@ -144,6 +147,45 @@ class BatchNorm(_RunningStatistics):
         return mean, variance
 
 
+class HeldStatistics:
+    """What running statistics would have become, while captions are scored in blocks; see `hold_statistics`."""
+
+    def __init__(self) -> None:
+        self._found: dict[PerCaptionBatchNorm, list[tuple[Tensor, Tensor]]] = {}
+
+    def take(self, norm: PerCaptionBatchNorm, means: Tensor, variances: Tensor) -> None:
+        """Keep the statistics of some captions."""
+        self._found.setdefault(norm, []).append((means, variances))
+
+    def settle(self, order: Tensor) -> None:
+        """Move the running statistics once, as all captions at once would have.
+
+        Args:
+            order: The batch's caption of each place, in the order in which the blocks went through them.
+        """
+        back = order.argsort()
+        for norm, parts in self._found.items():
+            means, variances = (torch.cat(some)[back] for some in zip(*parts, strict=True))
+            norm.move(means, variances)
+
+
+_held: ContextVar[HeldStatistics | None] = ContextVar("_held", default=None)
+
+
+@contextlib.contextmanager
+def hold_statistics() -> Iterator[HeldStatistics]:
+    """Within the block, statistics per caption are gathered and running statistics stay.
+
+    Call `settle` of what is given afterwards, or forget it where the same captions are computed once more.
+    """
+    held = HeldStatistics()
+    token = _held.set(held)
+    try:
+        yield held
+    finally:
+        _held.reset(token)
+
+
 class PerCaptionBatchNorm(_RunningStatistics):
     """Normalisation of one channel with statistics per caption, as SAF's authors train it.
 
@@ -171,14 +213,23 @@ class PerCaptionBatchNorm(_RunningStatistics):
         variance = (((x - mean) * real) ** 2).sum(dim=(1, 3), keepdim=True) / count
         with torch.no_grad():
             unbiased = variance * (count / (count - 1).clamp(min=1))
-            means, variances = _all_captions(mean.flatten()), _all_captions(unbiased.flatten())
-            # n updates r ← (1 − m) r + m v_k, one after the other, in closed form
-            n = means.numel()
-            decay = (1 - self.momentum) ** torch.arange(n - 1, -1, -1, device=x.device, dtype=means.dtype)
-            for running, values in ((self.running_mean, means), (self.running_var, variances)):
-                running.mul_((1 - self.momentum) ** n).add_(self.momentum * (decay * values).sum())
-            self.num_batches_tracked += n
+        held = _held.get()
+        if held is None:
+            self.move(mean.detach().flatten(), unbiased.flatten())
+        else:
+            held.take(self, mean.detach().flatten(), unbiased.flatten())
         return mean, variance
+
+    @torch.no_grad()
+    def move(self, means: Float[Tensor, " txt"], variances: Float[Tensor, " txt"]) -> None:
+        """Move the running statistics by those of some captions, and of the other processes', in their order."""
+        means, variances = _all_captions(means), _all_captions(variances)
+        # n updates r ← (1 − m) r + m v_k, one after the other, in closed form
+        n = means.numel()
+        decay = (1 - self.momentum) ** torch.arange(n - 1, -1, -1, device=means.device, dtype=means.dtype)
+        for running, values in ((self.running_mean, means), (self.running_var, variances)):
+            running.mul_((1 - self.momentum) ** n).add_(self.momentum * (decay * values).sum())
+        self.num_batches_tracked += n
 
 
 def _all_captions(x: Tensor) -> Tensor:

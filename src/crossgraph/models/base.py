@@ -7,6 +7,7 @@ is a dot product of `index` vectors; an *interaction* model's score needs both c
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, Protocol, runtime_checkable
 
@@ -16,6 +17,8 @@ from torch import Tensor, nn
 
 from crossgraph.core.registry import Registry
 from crossgraph.core.types import Attention, ImageCode, Regions, TextCode, Tokens
+from crossgraph.models.blocks import Compute, PairComputation, Splits, in_blocks
+from crossgraph.models.folded import Precision
 
 
 @dataclass(frozen=True)
@@ -135,19 +138,33 @@ class Matcher(nn.Module, ABC):
         paper: Authors, title, venue, for lists and cards.
         status: "implemented" where it is held to the authors' own code or equations; else what it is:
             "re-interpretation" (built from an abstract), "unverified" (built from a description).
+        word_axes: Axes of the caption codes' parts that run over words, by the part's name.
     """
 
     kind: ClassVar[Literal["independent", "interaction"]]
     paper: ClassVar[str]
     status: ClassVar[Literal["implemented", "re-interpretation", "unverified"]] = "implemented"
     Config: ClassVar[type[Any]]
+    word_axes: ClassVar[Mapping[str, tuple[int, ...]]] = {}
     config: Any
     inputs: Inputs
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._pair_bytes: dict[tuple[Any, ...], int] = {}  # measured, see `crossgraph.models.blocks`
 
     @property
     def reads_region_order(self) -> bool:
         """Tell whether the order in which regions are stored changes the score."""
         return False
+
+    @property
+    def splits(self) -> Splits:
+        """What the computation of pairs may be cut into while training, see `crossgraph.models.blocks`.
+
+        "pair": no pair knows of another. "caption": statistics over all pictures of a caption. "whole": over all.
+        """
+        return "pair"
 
     @abstractmethod
     def encode_images(self, regions: Regions) -> ImageCode:
@@ -194,8 +211,29 @@ class Matcher(nn.Module, ABC):
         return scores
 
     def score_block(self, images: ImageCode, texts: TextCode) -> Float[Tensor, "img txt"]:
-        """Score every picture with every caption: codes without a group axis, scores (a, b)."""
+        """Score every picture with every caption: codes without a group axis, scores (a, b).
+
+        In training the pairs are scored in blocks, see `crossgraph.models.blocks`.
+        """
+        if self.training and torch.is_grad_enabled() and self.kind == "interaction":
+            return self._in_blocks(self._score_alone, images, texts)["score"]
         return self.score(images.map(lambda t: t[None]), texts.map(lambda t: t[None]))[0]
+
+    def score_maps(self, images: ImageCode, texts: TextCode) -> Mapping[str, Float[Tensor, "group img txt"]]:
+        """Return every map of scores that the losses read, by name, of grouped codes; by default "score" alone."""
+        return self._score_alone(images, texts)
+
+    def training_maps(self, images: ImageCode, texts: TextCode) -> dict[str, Float[Tensor, "img txt"]]:
+        """Return `score_maps` of every picture with every caption, computed in blocks; codes without a group axis."""
+        return self._in_blocks(self.score_maps, images, texts)
+
+    def _score_alone(self, images: ImageCode, texts: TextCode) -> dict[str, Tensor]:
+        return {"score": self.score(images, texts)}
+
+    def _in_blocks(self, compute: Compute, images: ImageCode, texts: TextCode) -> dict[str, Tensor]:
+        parameters = [parameter for parameter in self.parameters() if parameter.requires_grad]
+        pairs = PairComputation(compute, parameters, self.splits, self.word_axes, self._pair_bytes)
+        return in_blocks(pairs, images, texts)
 
     def losses(
         self, images: ImageCode, texts: TextCode, batch: Batch, ranking: RankingTerm, progress: Progress
@@ -215,8 +253,13 @@ class Matcher(nn.Module, ABC):
         """Return the parameters whose training gradient is zero by construction, each with the reason."""
         return {}
 
-    def fold(self) -> Scorer:
-        """Return an inference form with merged weights, equal to `score`; by default the model itself."""
+    def fold(self, precision: Precision = "float32") -> Scorer:
+        """Return an inference form with merged weights, equal to `score`; by default the model itself.
+
+        Args:
+            precision: What a form with weights of its own computes in; the model itself computes in that of its
+                weights and of autocast.
+        """
         return self
 
 

@@ -15,8 +15,9 @@ What is unusual:
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
 from jaxtyping import Bool, Float
@@ -150,6 +151,7 @@ class GSMN(FragmentMatcher):
 
     Config = GSMNConfig
     paper = "Liu et al., Graph Structured Network for Image-Text Matching, CVPR 2020"
+    word_axes: ClassVar[Mapping[str, tuple[int, ...]]] = {"edges": (1, 2)}
     config: GSMNConfig
 
     def __init__(self, config: GSMNConfig, inputs: Inputs) -> None:

@@ -45,7 +45,10 @@ from crossgraph.graphs.similarity_graph import (
     SimilarityScalar,
     SimilarityVector,
 )
-from crossgraph.models.base import MODELS, Inputs, Matcher
+from crossgraph.models.base import MODELS, Inputs, Matcher, Scorer
+from crossgraph.models.blocks import Splits
+from crossgraph.models.folded import DTYPES, Precision
+from crossgraph.models.sgraf_folded import FoldedFiltration, FoldedReasoning, FoldedSGRAF, Reading
 from crossgraph.text.choice import TextChoice, TextEncoder, build_text_encoder
 from crossgraph.text.encoder import Direction
 
@@ -262,6 +265,15 @@ class SGRAF(Matcher):
         """Score every pair of a group."""
         return self.read(self.compare(images, texts))
 
+    @abstractmethod
+    def folded_readings(self, dtype: torch.dtype) -> list[Reading]:
+        """Return what reads scores from nodes, for inference; none where there is no such form."""
+
+    def fold(self, precision: Precision = "float32") -> Scorer:
+        """Return the form of `sgraf_folded.py`, or the model itself where that has none (cosines)."""
+        readings = self.folded_readings(DTYPES[precision])
+        return FoldedSGRAF(self, readings, precision) if readings else self
+
     def align(self, image: ImageCode, text: TextCode) -> Attention:
         """Explain one pair: each real word's shares of the regions, and the word's significance.
 
@@ -321,6 +333,10 @@ class SGR(SGRAF):
         """Return the sigmoid of a linear reading of the pair's similarity vector."""
         return probability(self.to_score(self.aggregate(pairs)))
 
+    def folded_readings(self, dtype: torch.dtype) -> list[Reading]:
+        """Return the reasoning with merged edges."""
+        return [FoldedReasoning(self.reasoning, self.to_score, dtype)]
+
     def significance(self, pairs: PairNodes) -> Float[Tensor, "group img txt node"]:
         """Return the last step's edges from what is read; without steps, what is read itself."""
         return self.reasoning.significance(pairs.nodes, pairs.mask)
@@ -339,6 +355,11 @@ class SAF(SGRAF):
         self.filtration = AttentionFiltration(sim, self.config.attention_statistics)
         self.to_score = nn.Linear(sim, 1)
 
+    @property
+    def splits(self) -> Splits:
+        """Per caption, or not at all, as the batch norm's statistics are."""
+        return splits_of_statistics(self.config.attention_statistics)
+
     def dead_parameters(self) -> dict[str, str]:
         """Add the bias of the attention, which its batch norm subtracts."""
         return super().dead_parameters() | {"filtration.attend.bias": "batch norm subtracts it"}
@@ -351,6 +372,10 @@ class SAF(SGRAF):
         """Return the sigmoid of a linear reading of the pair's similarity vector."""
         return probability(self.to_score(self.aggregate(pairs)))
 
+    def folded_readings(self, dtype: torch.dtype) -> list[Reading]:
+        """Return the filtration with its batch norm merged."""
+        return [FoldedFiltration(self.filtration, self.to_score, dtype)]
+
     def significance(self, pairs: PairNodes) -> Float[Tensor, "group img txt node"]:
         """Return the filtration's weights."""
         return self.filtration.weights(pairs.nodes, pairs.mask)
@@ -359,6 +384,11 @@ class SAF(SGRAF):
 def probability(logits: Float[Tensor, "*pair 1"]) -> Float[Tensor, "*pair"]:
     """Return the sigmoid of one logit each, in float32 at least."""
     return torch.sigmoid(at_least_float32(logits.squeeze(-1)))
+
+
+def splits_of_statistics(statistics: AttentionStatistics) -> Splits:
+    """Return what pairs may be cut into where a batch norm sees those of a caption, or of the batch."""
+    return "caption" if statistics == "per_caption" else "whole"
 
 
 def dead_keys(steps: int) -> dict[str, str]:

@@ -15,6 +15,7 @@ from crossgraph.core.types import ImageCode, TextCode
 from crossgraph.graphs.normalization import masked_mean
 from crossgraph.graphs.similarity_graph import AttentionFiltration, GraphReasoning
 from crossgraph.models.base import MODELS, Batch, Progress, RankingTerm
+from crossgraph.models.blocks import Splits
 from crossgraph.models.sgraf import (
     SGRAF,
     Nodes,
@@ -24,7 +25,9 @@ from crossgraph.models.sgraf import (
     SGRConfig,
     dead_keys,
     probability,
+    splits_of_statistics,
 )
+from crossgraph.models.sgraf_folded import FoldedAverage, FoldedFiltration, FoldedReasoning, Reading
 
 
 @dataclass(frozen=True)
@@ -56,6 +59,10 @@ class SGRAFAverage(SGRAF):
         nodes = pairs.nodes
         scores = nodes.squeeze(-1) if self.config.similarity == "scalar" else probability(self.to_score(nodes))
         return masked_mean(scores.unsqueeze(-1), pairs.mask.expand(scores.shape)).squeeze(-1)
+
+    def folded_readings(self, dtype: torch.dtype) -> list[Reading]:
+        """Return the average of vectors' scores; cosines have no folded form."""
+        return [FoldedAverage(self.to_score, dtype)] if self.config.similarity == "vector" else []
 
     def significance(self, pairs: PairNodes) -> Float[Tensor, "group img txt node"]:
         """Return even shares: a mean counts all real nodes alike."""
@@ -98,9 +105,25 @@ class SGRAFJoint(SGRAF):
             "saf": probability(self.saf_to_score(self.filtration(pairs.nodes, pairs.mask))),
         }
 
+    @property
+    def splits(self) -> Splits:
+        """As SAF's."""
+        return splits_of_statistics(self.config.attention_statistics)
+
+    def score_maps(self, images: ImageCode, texts: TextCode) -> dict[str, Float[Tensor, "group img txt"]]:
+        """Return each head's scores: each has a loss of its own."""
+        return self.read_heads(self.compare(images, texts))
+
     def read(self, pairs: PairNodes) -> Float[Tensor, "group img txt"]:
         """Return the mean of the two heads' scores."""
         return torch.stack(list(self.read_heads(pairs).values())).mean(dim=0)
+
+    def folded_readings(self, dtype: torch.dtype) -> list[Reading]:
+        """Return both heads, of which the folded form takes the mean."""
+        return [
+            FoldedReasoning(self.reasoning, self.sgr_to_score, dtype),
+            FoldedFiltration(self.filtration, self.saf_to_score, dtype),
+        ]
 
     def significance(self, pairs: PairNodes) -> Float[Tensor, "group img txt node"]:
         """Return the mean of what SGR's and SAF's heads say."""
@@ -111,5 +134,4 @@ class SGRAFJoint(SGRAF):
         self, images: ImageCode, texts: TextCode, batch: Batch, ranking: RankingTerm, progress: Progress
     ) -> dict[str, Float[Tensor, ""]]:
         """Return the ranking loss of each head, as "ranking_sgr" and "ranking_saf"; their mean has none."""
-        pairs = self.compare(images.map(lambda t: t[None]), texts.map(lambda t: t[None]))
-        return {f"ranking_{head}": ranking(scores[0]) for head, scores in self.read_heads(pairs).items()}
+        return {f"ranking_{head}": ranking(scores) for head, scores in self.training_maps(images, texts).items()}

@@ -187,6 +187,10 @@ class TSHSR(Matcher):
         """Return each stream's scores of grouped codes, by its name."""
         return {name: stream.read(stream.compare(images, texts)) for name, stream in self._streams.items()}
 
+    def score_maps(self, images: ImageCode, texts: TextCode) -> dict[str, Float[Tensor, "group img txt"]]:
+        """Return each stream's scores: each has a loss of its own."""
+        return self.stream_scores(images, texts)
+
     def pair_scores(self, images: ImageCode, texts: TextCode) -> Float[Tensor, "group img txt"]:
         """Score every pair of a group: the mean of the streams."""
         return self._fuse(self.stream_scores(images, texts))
@@ -209,11 +213,11 @@ class TSHSR(Matcher):
         self, images: ImageCode, texts: TextCode, batch: Batch, ranking: RankingTerm, progress: Progress
     ) -> dict[str, Float[Tensor, ""]]:
         """Return the ranking loss of the fused score, and of each stream as "ranking_t2i" and "ranking_i2t"."""
-        scores = self.stream_scores(images.map(lambda t: t[None]), texts.map(lambda t: t[None]))
-        terms = {"ranking": ranking(self._fuse(scores)[0])}
+        scores = self.training_maps(images, texts)
+        terms = {"ranking": ranking(self._fuse(scores))}
         if len(scores) > 1 and self.config.stream_weight:
             for name, own in scores.items():
-                terms[f"ranking_{name}"] = self.config.stream_weight * ranking(own[0])
+                terms[f"ranking_{name}"] = self.config.stream_weight * ranking(own)
         return terms
 
     def _fuse(self, of_streams: Mapping[str, Float[Tensor, "..."]]) -> Float[Tensor, "..."]:

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from crossgraph.core.types import Regions, Tokens
 from crossgraph.losses import Hinge, InfoNCE
 from crossgraph.models.base import Batch, Matcher, Objective, Progress
+from crossgraph.models.blocks import few_pairs_learn
 from crossgraph.train.config import LossChoice, Regularisation
 from crossgraph.train.distributed import Ranking, gather_images, gather_rows
 
@@ -74,7 +75,8 @@ class TrainingStep(nn.Module):
         images = gather_images(self.model.encode_images(regions))
         texts = self.model.encode_texts(tokens)
         ranking = Ranking(self.objective, gather_rows(batch.image_ids), self.mask_same_image, progress)
-        terms = self.model.losses(images, texts, batch, ranking, progress)
+        with few_pairs_learn(_few_learn(self.objective, progress)):
+            terms = self.model.losses(images, texts, batch, ranking, progress)
         return {**terms, "spread": ranking.spread}
 
     def _disturb(self, regions: Regions, tokens: Tokens) -> tuple[Regions, Tokens]:
@@ -91,6 +93,13 @@ class TrainingStep(nn.Module):
     def _drop_words(self, ids: Int[Tensor, "txt word"]) -> Int[Tensor, "txt word"]:
         dropped = (torch.rand(ids.shape, device=ids.device) < self.noise.word_dropout) & ~torch.isin(ids, self.specials)
         return ids.masked_fill(dropped, self.unknown)
+
+
+def _few_learn(objective: Objective, progress: Progress) -> bool:
+    """Tell whether the objective gives a gradient to three pairs a caption at most."""
+    if not isinstance(objective, Hinge):
+        return False
+    return objective.negatives == "hardest" and progress.step >= objective.warmup_steps
 
 
 def _drop_regions(mask: Tensor, probability: float) -> Tensor:
