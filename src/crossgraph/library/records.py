@@ -11,10 +11,10 @@ import json
 import mmap
 import os
 import zlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal, cast
 
 import numpy as np
 import torch
@@ -148,7 +148,7 @@ class Shards:
         Raises:
             InputError: A file is missing or shorter than the manifest says.
         """
-        records = np.empty(len(places), dtype=self.dtype if field is None else (self.dtype.fields or {})[field][0])
+        records = np.empty(len(places), dtype=_part(self.dtype, field)[0])
         wanted: dict[tuple[int, int], list[int]] = {}
         for number, place in enumerate(places):
             wanted.setdefault((place.generation, place.shard), []).append(number)
@@ -253,12 +253,17 @@ class _Mapped:
     def fetch(self, rows: np.ndarray, field: str | None) -> None:
         """Ask the system to read some records now, all at a time: each by itself would wait for the disk in turn."""
         dtype = self.records.dtype
-        fields = dtype.fields or {}
-        offset, size = (0, dtype.itemsize) if field is None else (fields[field][1], fields[field][0].itemsize)
+        part, offset = _part(dtype, field)
         for row in rows.tolist():
             first = row * dtype.itemsize + offset
             start = first // mmap.PAGESIZE * mmap.PAGESIZE
-            self.bytes.madvise(mmap.MADV_WILLNEED, start, first + size - start)
+            self.bytes.madvise(mmap.MADV_WILLNEED, start, first + part.itemsize - start)
+
+
+def _part(dtype: np.dtype[np.void], field: str | None) -> tuple[np.dtype[Any], int]:
+    """Return a field's type and where it lies in a record; the record's own without one."""
+    fields = cast(Mapping[str, Any], dtype.fields)
+    return (dtype, 0) if field is None else fields[field][:2]
 
 
 def _mapped(path: Path, dtype: np.dtype[np.void]) -> _Mapped | None:
