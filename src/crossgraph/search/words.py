@@ -4,9 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from crossgraph.bundle.bundle import Bundle
 from crossgraph.library.manifest import Picture
 from crossgraph.pipeline.alignment import AlignedToken
 from crossgraph.store.filter_tree import And, Compare, Filter, Or
+
+
+def is_known(bundle: Bundle, text: str) -> bool:
+    """Tell whether every part of a model knows a word of a text."""
+    for run in (bundle.reranker, bundle.retriever):
+        if run is not None:
+            encoded = run.vocabulary.encode(text)
+            if len(encoded.unknown) >= len(encoded.ids) - 2:
+                return False
+    return True
 
 
 def word_filter(tokens: Sequence[AlignedToken], where: Filter | None) -> Filter | None:
