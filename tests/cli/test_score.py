@@ -136,7 +136,7 @@ def test_a_stop_midway_leaves_the_place_as_it_was(score, tmp_path, monkeypatch):
 
     score()
     before = (tmp_path / "scores.npy").read_bytes()
-    monkeypatch.setattr("crossgraph.scoring.engine.score_bucket", stopped)
+    monkeypatch.setattr("crossgraph.scoring.engine.score_rows", stopped)
     code, _, err = score()
     assert code == 130
     assert err.splitlines()[-1].startswith("crossgraph score: stopped: ")

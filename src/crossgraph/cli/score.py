@@ -32,7 +32,7 @@ def score(
     """
     from crossgraph.data import open_data
     from crossgraph.runs import load_run
-    from crossgraph.scoring.engine import choose_device, split_rows
+    from crossgraph.scoring.engine import choose_device, split_portions
     from crossgraph.scoring.fit import check_fits
     from crossgraph.scoring.places import check_file
     from crossgraph.scoring.progress import ScoringProgress
@@ -48,9 +48,9 @@ def score(
     shape = (len(opened.image_ids), len(opened.captions))
     with ScoringProgress() as progress:
         model, report = loaded.model.to(where), progress.about(f"scoring {split}")
-        rows = split_rows(model, loaded.vocabulary, opened, precision=precision, report=report, name=str(run))
+        portions = split_portions(model, loaded.vocabulary, opened, precision=precision, report=report, name=str(run))
         try:
-            written = write_scores(out, rows, shape, info)
+            written = write_scores(out, portions, shape, info)
         except KeyboardInterrupt:
             raise KeyboardInterrupt(f"{out} is as it was before; scoring begins anew") from None
     rate = shape[0] * shape[1] / max(written.seconds, 1e-3)

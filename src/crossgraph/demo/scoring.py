@@ -13,7 +13,7 @@ from crossgraph.data.split import Split
 from crossgraph.evaluate.baselines import chance_scores, fit_bag_of_objects
 from crossgraph.runs import Run, load_run
 from crossgraph.scoring.encode import Report
-from crossgraph.scoring.engine import choose_device, split_rows
+from crossgraph.scoring.engine import choose_device, split_portions
 from crossgraph.scoring.provenance import describe_score, pairs_fingerprint
 from crossgraph.scoring.store import ScoreInfo, open_scores, write_scores
 
@@ -45,8 +45,8 @@ def score_models(
             if not _is_fresh(path, run, split):
                 info = describe_score(run, split, choose_device("cpu"), "float32")
                 told = report(f"scoring {split.name} with {name}")
-                rows = split_rows(run.model, run.vocabulary, split, report=told, name=name)
-                write_scores(path, rows, (len(split.image_ids), len(split.captions)), info)
+                portions = split_portions(run.model, run.vocabulary, split, report=told, name=name)
+                write_scores(path, portions, (len(split.image_ids), len(split.captions)), info)
     return paths
 
 

@@ -1,6 +1,6 @@
 """A split's pictures and captions as codes: each side alone, in blocks.
 
-Captions are encoded in buckets of nearly equal length, so that little is padding; pictures are read
+Captions are encoded in buckets of equal length, so that nothing is padding; pictures are read
 and encoded block by block while somebody walks over them, so that features larger than the memory do.
 """
 
@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 import torch
@@ -19,10 +18,10 @@ from crossgraph.core.errors import InputError
 from crossgraph.core.types import ImageCode, TextCode
 from crossgraph.data.split import FeatureSource, Split
 from crossgraph.models.base import Matcher
+from crossgraph.models.folded import Precision
 from crossgraph.text.batch import Edges, collate
 from crossgraph.text.vocabulary import Vocabulary
 
-Precision = Literal["float32", "bfloat16"]
 Report = Callable[[str, int, int], None]
 """Called with what is counted ("captions", "pairs"), how many are done, how many there are; often."""
 CAPTIONS_PER_BUCKET = 128
@@ -32,7 +31,7 @@ IMAGES_PER_BLOCK = 128
 
 @dataclass(frozen=True)
 class TextBucket:
-    """Captions of nearly equal length.
+    """Captions of equal length.
 
     Attributes:
         captions: Their rows in the split.
@@ -118,7 +117,7 @@ def encode_captions(
     report: Report | None = None,
     edges: Edges | None = None,
 ) -> list[TextBucket]:
-    """Encode captions in buckets of nearly equal length.
+    """Encode captions in buckets of equal length.
 
     Args:
         model: Encodes, in evaluation mode.
@@ -151,18 +150,12 @@ def plan_buckets(lengths: Sequence[int], most: int = CAPTIONS_PER_BUCKET) -> lis
         most: Captions of a bucket.
 
     Returns:
-        Rows, each exactly once; in a bucket the longest is at most a quarter (and two tokens) longer
-        than the shortest.
+        Rows, each exactly once; all of a bucket are of one length, so that nothing is padding.
     """
-    order = np.argsort(np.asarray(lengths, dtype=np.int64), kind="stable")
-    buckets: list[Int64[np.ndarray, " txt"]] = []
-    start = 0
-    for end in range(1, len(order) + 1):
-        shortest = lengths[int(order[start])]
-        if end == len(order) or end - start == most or lengths[int(order[end])] > shortest + max(2, shortest // 4):
-            buckets.append(order[start:end])
-            start = end
-    return buckets
+    values = np.asarray(lengths, dtype=np.int64)
+    order = np.argsort(values, kind="stable")
+    ends = np.flatnonzero(np.diff(values[order])) + 1
+    return [run[start : start + most] for run in np.split(order, ends) for start in range(0, len(run), most)]
 
 
 def images_per_block(features: FeatureSource) -> int:
@@ -182,8 +175,15 @@ def inference(model: Matcher, precision: Precision = "float32") -> Generator[Non
     modes = [(module, module.training) for module in model.modules()]
     model.eval()
     try:
-        with torch.inference_mode(), torch.autocast(device_of(model).type, torch.bfloat16, precision == "bfloat16"):
+        with compute_in(device_of(model), precision):
             yield
     finally:
         for module, training in modes:
             module.training = training
+
+
+@contextlib.contextmanager
+def compute_in(device: torch.device, precision: Precision) -> Generator[None]:
+    """Run a block without gradients and in a precision; holds for the calling thread alone."""
+    with torch.inference_mode(), torch.autocast(device.type, torch.bfloat16, precision == "bfloat16"):
+        yield

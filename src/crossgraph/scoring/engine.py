@@ -1,12 +1,13 @@
-"""Every picture of a split with every caption, in blocks that fit the memory.
+"""Every picture of a split with every caption, block by block, in memory that does not grow with the split.
 
-The pair tensors of an interaction model are far larger than its codes (a picture × b captions × words
-× width), so a block's size follows from a budget of bytes, not from a number of pairs.
+Captions are encoded some thousands at a time and pictures a hundred at a time, anew for each portion of captions
+(which costs little beside scoring them); scores leave as soon as they are there.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import tempfile
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import numpy as np
 import torch
@@ -16,15 +17,26 @@ from crossgraph.core.errors import InputError
 from crossgraph.core.types import ImageCode, TextCode
 from crossgraph.data.split import Split
 from crossgraph.models.base import Matcher, Scorer
-from crossgraph.scoring.encode import Precision, Report, SplitCodes, TextBucket, encode_split, inference
+from crossgraph.models.folded import Precision, Prepares
+from crossgraph.scoring.blocks import block_shape, default_budget, pairs_of
+from crossgraph.scoring.encode import (
+    ImageBlocks,
+    Report,
+    SplitCodes,
+    TextBucket,
+    compute_in,
+    device_of,
+    encode_captions,
+    inference,
+)
 from crossgraph.scoring.fit import check_fits
+from crossgraph.scoring.portion import Portion
+from crossgraph.scoring.workers import Job, Workers, workers
 from crossgraph.text.vocabulary import Vocabulary
 
-PAIR_BYTES = (
-    1 << 24
-)  # what one block's pair tensors may take together: 16 MB, so that they stay in cache (8 times faster)
-ACCELERATOR_PAIR_BYTES = 1 << 31  # the same on an accelerator: 2 GB
-PAIR_TENSORS = 4  # of the size words × width that live at the same time, roughly
+CAPTIONS_PER_PORTION = 4096  # 220 MB of codes at 13 words × 1,024 in float32
+INDEPENDENT_PER_PORTION = 1 << 16  # of whose captions one vector each is kept: 256 MB
+MATRIX_BYTES = 1 << 28  # a larger matrix lies in a file that has no name, not in memory
 
 
 def score_split(
@@ -33,6 +45,7 @@ def score_split(
     split: Split,
     *,
     precision: Precision = "float32",
+    budget: int | None = None,
     report: Report | None = None,
     name: str = "the model",
 ) -> Float32[np.ndarray, "img txt"]:
@@ -43,33 +56,52 @@ def score_split(
         vocabulary: The model's.
         split: Pictures and captions.
         precision: bfloat16 computes the matrix products in it; scores are float32 either way.
+        budget: Bytes of a block, see `crossgraph.scoring.blocks`.
         report: Hears how far it is.
         name: What the model is called in messages.
+
+    Returns:
+        Scores; a large matrix is mapped from a file that vanishes with it.
 
     Raises:
         InputError: The split does not fit the model, or its features hold NaN.
     """
     shape = (len(split.image_ids), len(split.captions))
-    return gather(split_rows(model, vocabulary, split, precision=precision, report=report, name=name), shape)
+    portions = split_portions(model, vocabulary, split, precision=precision, budget=budget, report=report, name=name)
+    return gather(portions, shape)
 
 
-def split_rows(
+def split_portions(
     model: Matcher,
     vocabulary: Vocabulary,
     split: Split,
     *,
     precision: Precision = "float32",
+    budget: int | None = None,
     report: Report | None = None,
     name: str = "the model",
-) -> Iterator[Float32[np.ndarray, "img txt"]]:
-    """Score a split as `score_split` does, giving whole rows as they get ready."""
+) -> Iterator[Portion]:
+    """Score a split as `score_split` does, giving portions as they get ready; each pair is in exactly one."""
     check_fits(model.inputs, vocabulary, split, name)
-    codes = encode_split(model, vocabulary, split, precision, report)
-    yield from score_rows(model, codes, precision=precision, report=report)
+    images = ImageBlocks(model, split, precision)
+    told = _Told(report, len(images), len(split.captions))
+    size = INDEPENDENT_PER_PORTION if model.kind == "independent" else CAPTIONS_PER_PORTION
+    for first in range(0, len(split.captions), size):
+        last = min(first + size, len(split.captions))
+        codes = SplitCodes(images, _portion_of_captions(model, vocabulary, split, first, last, precision, told))
+        row = 0
+        for rows in score_rows(model, codes, precision=precision, budget=budget, report=told.pairs(first)):
+            yield Portion(row, first, rows)
+            row += len(rows)
 
 
 def score_matrix(
-    model: Matcher, codes: SplitCodes, *, precision: Precision = "float32", report: Report | None = None
+    model: Matcher,
+    codes: SplitCodes,
+    *,
+    precision: Precision = "float32",
+    budget: int | None = None,
+    report: Report | None = None,
 ) -> Float32[np.ndarray, "img txt"]:
     """Score codes with each other.
 
@@ -77,21 +109,38 @@ def score_matrix(
         Scores, images × captions, in the split's order.
     """
     captions = sum(len(bucket.captions) for bucket in codes.texts)
-    return gather(score_rows(model, codes, precision=precision, report=report), (len(codes.images), captions))
-
-
-def gather(rows: Iterator[Float32[np.ndarray, "img txt"]], shape: tuple[int, int]) -> Float32[np.ndarray, "img txt"]:
-    """Return blocks of rows as one matrix of the given shape."""
-    scores = np.empty(shape, dtype=np.float32)
-    start = 0
-    for block in rows:
-        scores[start : start + len(block)] = block
-        start += len(block)
+    scores = np.empty((len(codes.images), captions), dtype=np.float32)
+    row = 0
+    for rows in score_rows(model, codes, precision=precision, budget=budget, report=report):
+        scores[row : row + len(rows)] = rows
+        row += len(rows)
     return scores
 
 
+def gather(portions: Iterable[Portion], shape: tuple[int, int]) -> Float32[np.ndarray, "img txt"]:
+    """Return portions as one matrix of the given shape; a large one mapped from a nameless file."""
+    scores = empty_matrix(shape)
+    for portion in portions:
+        rows, columns = portion.scores.shape
+        scores[portion.image : portion.image + rows, portion.caption : portion.caption + columns] = portion.scores
+    return scores
+
+
+def empty_matrix(shape: tuple[int, int]) -> Float32[np.ndarray, "img txt"]:
+    """Return a matrix to be filled: in memory, or where it is large in a file that vanishes with it."""
+    if 4 * shape[0] * shape[1] <= MATRIX_BYTES:
+        return np.empty(shape, dtype=np.float32)
+    with tempfile.TemporaryFile(prefix="crossgraph-scores-") as file:
+        return np.memmap(file, np.float32, "w+", shape=shape)
+
+
 def score_rows(
-    model: Matcher, codes: SplitCodes, *, precision: Precision = "float32", report: Report | None = None
+    model: Matcher,
+    codes: SplitCodes,
+    *,
+    precision: Precision = "float32",
+    budget: int | None = None,
+    report: Report | None = None,
 ) -> Iterator[Float32[np.ndarray, "img txt"]]:
     """Score codes with each other, giving whole rows as they get ready: all captions of some pictures.
 
@@ -99,6 +148,7 @@ def score_rows(
         model: Scores, by its folded form where it has one.
         codes: Both sides.
         precision: bfloat16 computes the matrix products in it.
+        budget: Bytes of a block, see `crossgraph.scoring.blocks`.
         report: Hears how many pairs are done.
     """
     captions = sum(len(bucket.captions) for bucket in codes.texts)
@@ -111,17 +161,21 @@ def score_rows(
             report("pairs", done, total)
 
     with inference(model, precision):
-        scorer = model.fold()
-    for images in codes.images:
-        rows = np.empty((len(images), captions), dtype=np.float32)
-        for bucket in codes.texts:
+        scorer = model.fold(precision)
+        buckets = [TextBucket(b.captions, prepared_texts(scorer, b.code)) for b in codes.texts]
+        if model.kind == "independent":
+            buckets = [one_bucket(buckets)]
+    with workers(device_of(model)) as crew:
+        for images in codes.images:
+            rows = np.empty((len(images), captions), dtype=np.float32)
             with inference(model, precision):
-                rows[:, bucket.captions] = score_bucket(scorer, images, bucket, tick)
-        yield rows
+                code = prepared_images(scorer, images)
+                crew.run(_jobs(scorer, code, buckets, rows, precision, budget), tick)
+            yield rows
 
 
 def score_bucket(
-    scorer: Scorer, images: ImageCode, bucket: TextBucket, tick: Callable[[int], None]
+    scorer: Scorer, images: ImageCode, bucket: TextBucket, tick: Callable[[int], None], budget: int | None = None
 ) -> Float32[np.ndarray, "img txt"]:
     """Score a block of pictures with a bucket, cut so that the pair tensors keep to the budget.
 
@@ -130,40 +184,32 @@ def score_bucket(
         images: Codes of some pictures.
         bucket: Codes of some captions.
         tick: Hears how many more pairs are done.
+        budget: Bytes of a block, see `crossgraph.scoring.blocks`.
     """
-    captions = len(bucket.captions)
-    scores = np.empty((len(images), captions), dtype=np.float32)
-    budget = PAIR_BYTES if images.local.device.type == "cpu" else ACCELERATOR_PAIR_BYTES
-    step_images, step_captions = block_size(images, bucket.code, budget)
-    for first in range(0, captions, step_captions):
-        texts = slice(first, min(first + step_captions, captions))
-        text_code = bucket.code.select(texts).map(lambda tensor: tensor[None])
-        for start in range(0, len(images), step_images):
-            some = slice(start, min(start + step_images, len(images)))
-            block = scorer.score(images.select(some).map(lambda tensor: tensor[None]), text_code)[0]
-            scores[some, texts] = block.float().cpu().numpy()
-            tick(block.numel())
+    scores = np.empty((len(images), len(bucket.captions)), dtype=np.float32)
+    some = TextBucket(np.arange(len(bucket.captions)), prepared_texts(scorer, bucket.code))
+    Workers(None, 1).run(_jobs(scorer, prepared_images(scorer, images), [some], scores, None, budget), tick)
     return scores
 
 
-def block_size(images: ImageCode, texts: TextCode, budget: int) -> tuple[int, int]:
-    """Return how many pictures and captions meet in one call.
+def prepared_images(scorer: Scorer, code: ImageCode) -> ImageCode:
+    """Return pictures' codes as a scorer takes them fastest; codes without a group axis."""
+    return scorer.prepare_images(code) if isinstance(scorer, Prepares) else code
 
-    A pair takes about (L + 1) × max(d, R) floats in each of a few tensors.
 
-    Args:
-        images: Codes, local (a, R, d).
-        texts: Codes, local (b, L, d).
-        budget: Bytes that all pair tensors may take together.
+def prepared_texts(scorer: Scorer, code: TextCode) -> TextCode:
+    """Return captions' codes as a scorer takes them fastest; codes without a group axis."""
+    return scorer.prepare_texts(code) if isinstance(scorer, Prepares) else code
 
-    Returns:
-        Pictures and captions, at least one each.
-    """
-    regions, width = images.local.shape[-2:]
-    pair = 4 * PAIR_TENSORS * (texts.local.shape[-2] + 1) * max(regions, width)
-    pairs = max(1, budget // pair)
-    captions = min(len(texts), pairs)
-    return max(1, min(len(images), pairs // captions)), captions
+
+def one_bucket(buckets: Sequence[TextBucket]) -> TextBucket:
+    """Put the captions of an independent model together: their `index` vectors are all that is read."""
+    vectors = [bucket.code.index for bucket in buckets if bucket.code.index is not None]
+    first = buckets[0].code
+    index = torch.cat(vectors)
+    local = first.local.new_zeros(1, 1, first.local.shape[-1]).expand(len(index), 1, -1)
+    code = TextCode(local, first.mask.new_ones(len(index), 1), index)
+    return TextBucket(np.concatenate([bucket.captions for bucket in buckets]), code)
 
 
 def choose_device(name: str = "auto") -> torch.device:
@@ -177,3 +223,85 @@ def choose_device(name: str = "auto") -> torch.device:
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
     return torch.device(name)
+
+
+def _portion_of_captions(
+    model: Matcher, vocabulary: Vocabulary, split: Split, first: int, last: int, precision: Precision, told: _Told
+) -> list[TextBucket]:
+    """Encode consecutive captions; of an independent model's codes only the vectors are kept."""
+    buckets: list[TextBucket] = []
+    for start in range(first, last, CAPTIONS_PER_PORTION):
+        some = slice(start, min(start + CAPTIONS_PER_PORTION, last))
+        edges = None if split.edges is None else split.edges[some]
+        found = encode_captions(model, vocabulary, split.captions[some], precision, told.captions(start), edges)
+        if model.kind == "independent":
+            found = [one_bucket(found)]
+        buckets += [TextBucket(bucket.captions + (start - first), bucket.code) for bucket in found]
+    return buckets
+
+
+def _jobs(
+    scorer: Scorer,
+    images: ImageCode,
+    buckets: Sequence[TextBucket],
+    scores: Float32[np.ndarray, "img txt"],
+    precision: Precision | None,
+    budget: int | None,
+) -> Iterator[Job]:
+    """Cut pictures × captions into blocks; each job writes its part of `scores`, which is no other's.
+
+    `precision` None: jobs run in the caller's thread, which has chosen one.
+    """
+    device = images.local.device
+    size = budget or default_budget(device)
+    for bucket in buckets:
+        some_images, some_captions = block_shape(
+            pairs_of(scorer, images, bucket.code, size), len(images), len(bucket.captions)
+        )
+        for first in range(0, len(bucket.captions), some_captions):
+            columns = slice(first, first + some_captions)
+            text = bucket.code.select(columns).map(lambda t: t[None])
+            for start in range(0, len(images), some_images):
+                yield _job(
+                    scorer, images, slice(start, start + some_images), text, bucket.captions[columns], scores, precision
+                )
+
+
+def _job(
+    scorer: Scorer,
+    images: ImageCode,
+    rows: slice,
+    text: TextCode,
+    columns: np.ndarray,
+    scores: Float32[np.ndarray, "img txt"],
+    precision: Precision | None,
+) -> Job:
+    def job() -> int:
+        if precision is None:
+            block = scorer.score(images.select(rows).map(lambda t: t[None]), text)[0]
+        else:
+            with compute_in(images.local.device, precision):
+                block = scorer.score(images.select(rows).map(lambda t: t[None]), text)[0]
+        scores[rows, columns] = block.float().cpu().numpy()
+        return block.numel()
+
+    return job
+
+
+class _Told:
+    """Turns what is heard of portions of captions into counts of the whole."""
+
+    def __init__(self, report: Report | None, images: int, captions: int) -> None:
+        self._report, self._images, self._captions = report, images, captions
+
+    def captions(self, first: int) -> Report | None:
+        """Return what hears of a portion's captions."""
+        return self._shifted(first, self._captions)
+
+    def pairs(self, first: int) -> Report | None:
+        """Return what hears of a portion's pairs."""
+        return self._shifted(first * self._images, self._captions * self._images)
+
+    def _shifted(self, before: int, total: int) -> Report | None:
+        report = self._report
+        return None if report is None else lambda what, done, _: report(what, before + done, total)

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import dataclasses
 import errno
-import hashlib
 import io
 import os
 import time
@@ -27,6 +26,7 @@ from crossgraph.core.errors import InputError
 from crossgraph.data.mapped import read_header
 from crossgraph.files import atomic_write, read_json, sha256, write_json
 from crossgraph.scoring.places import check_file
+from crossgraph.scoring.portion import Portion
 
 FORMAT_VERSION = 1
 _REMEDY = "give a float32 .npy of images × captions, as 'crossgraph score' writes it"
@@ -84,18 +84,21 @@ class ScoreFile:
 
 
 def write_scores(
-    path: Path, rows: Iterable[Float32[np.ndarray, "img txt"]], shape: tuple[int, int], info: ScoreInfo
+    path: Path,
+    parts: Iterable[Portion | Float32[np.ndarray, "img txt"]],
+    shape: tuple[int, int],
+    info: ScoreInfo,
 ) -> ScoreInfo:
-    """Write a score matrix as its rows get ready; the file takes its name when it is whole.
+    """Write a score matrix as its parts get ready; the file takes its name when it is whole.
 
     Args:
         path: The `.npy`.
-        rows: Consecutive blocks of rows.
+        parts: Portions that lie anywhere, or blocks of whole rows, one after the other.
         shape: Images, captions.
         info: What makes it; `seconds` and `sha256` are filled in.
 
     Returns:
-        `info` with the matrix's digest and the seconds its rows took, as written beside it.
+        `info` with the matrix's digest and the seconds its parts took, as written beside it.
 
     Raises:
         InputError: The disk is full (told before the first row where the system can tell), or the place
@@ -106,18 +109,18 @@ def write_scores(
     header = io.BytesIO()
     layout = {"descr": "<f4", "fortran_order": False, "shape": shape}
     np.lib.format.write_array_header_1_0(header, layout)
-    digest = hashlib.sha256(header.getvalue())
     beside = path.with_name(f"{path.name}.json")
     with atomic_write(path) as file:
         _reserve(file, len(header.getvalue()) + 4 * shape[0] * shape[1])
         file.write(header.getvalue())
-        for block in rows:
-            values = np.ascontiguousarray(block, dtype="<f4").data
-            digest.update(values)
-            file.write(values)
+        row = 0
+        for part in parts:
+            portion = part if isinstance(part, Portion) else Portion(row, 0, part)
+            _put(file, portion, len(header.getvalue()), shape[1])
+            row = portion.image + len(portion.scores)
         beside.unlink(missing_ok=True)  # of an older matrix; the new one's follows
     seconds = round(time.monotonic() - begun, 3)
-    whole = dataclasses.replace(info, seconds=seconds, sha256=digest.hexdigest())
+    whole = dataclasses.replace(info, seconds=seconds, sha256=sha256(path))
     write_json(beside, {"format_version": FORMAT_VERSION, **dataclasses.asdict(whole)})
     return whole
 
@@ -142,6 +145,19 @@ def open_scores(path: Path) -> ScoreFile:
         raise InputError(f"{path}: cannot be opened ({error})", _REMEDY) from error
     info, remark = _read_info(path)
     return ScoreFile(path, scores, info, remark)
+
+
+def _put(file: IO[bytes], portion: Portion, start: int, columns: int) -> None:
+    """Write a portion where it belongs; plain writes, since a mapped file would count as the program's memory."""
+    values = np.ascontiguousarray(portion.scores, dtype="<f4")
+    place = start + 4 * (portion.image * columns + portion.caption)
+    if values.shape[1] == columns:
+        file.seek(place)
+        file.write(values.data)
+        return
+    for number, row in enumerate(values):
+        file.seek(place + 4 * number * columns)
+        file.write(row.data)
 
 
 def _read_info(path: Path) -> tuple[ScoreInfo | None, str]:
