@@ -224,12 +224,11 @@ class FoldedSGRAF:
     def _prepare(self, code: Code, looked_at: bool) -> Code:
         if _GRAM in code.parts:
             return code
-        local = code.local.to(self._dtype)
+        local, wide = code.local.to(self._dtype), code.local.float()
         parts = {name: part.to(self._dtype) for name, part in code.parts.items() if name == "global"}
-        # one number where nothing is looked at, so that a prepared code is known
-        parts[_GRAM] = (
-            local.float() @ local.float().transpose(-1, -2) if looked_at else local.new_empty(local.shape[:-2])
-        )
+        with torch.autocast(local.device.type, enabled=False):
+            # where nothing is looked at an empty one, so that a prepared code is known
+            parts[_GRAM] = wide @ wide.transpose(-1, -2) if looked_at else wide[..., :0, 0]
         return type(code)(local, code.mask, parts=parts)
 
     def _score_group(
