@@ -81,6 +81,17 @@ def test_blocks_compute_in_the_precision_of_the_step(name, monkeypatch):
     assert (other - gradient).norm() < 0.05 * gradient.norm()
 
 
+@pytest.mark.parametrize("name", [name for name in NAMES if " " not in name])
+def test_in_float32_the_folded_form_scores_and_the_plain_one_learns(name, monkeypatch):
+    monkeypatch.setattr(blocks, "BLOCK_BYTES", 60_000)
+    monkeypatch.setattr(blocks, "KEPT_BYTES", 0)
+    (loss, found), (expected_loss, expected) = both(make(name).train(), monkeypatch, "hardest")
+    torch.testing.assert_close(loss, expected_loss, rtol=1e-6, atol=0)
+    keys = [key for key in expected if key.endswith("gradient")]
+    gradient, other = (torch.cat([side[key].flatten() for key in keys]) for side in (expected, found))
+    assert (other - gradient).abs().max() < 1e-5 * gradient.abs().max()
+
+
 def test_what_a_pair_computation_draws_is_drawn_alike_in_the_backward_pass(monkeypatch):
     monkeypatch.setattr(blocks, "BLOCK_BYTES", 1)
     monkeypatch.setattr(blocks, "KEPT_BYTES", 0)

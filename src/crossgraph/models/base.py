@@ -7,7 +7,7 @@ is a dot product of `index` vectors; an *interaction* model's score needs both c
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, Protocol, runtime_checkable
 
@@ -216,7 +216,7 @@ class Matcher(nn.Module, ABC):
         In training the pairs are scored in blocks, see `crossgraph.models.blocks`.
         """
         if self.training and torch.is_grad_enabled() and self.kind == "interaction":
-            return self._in_blocks(self._score_alone, images, texts)["score"]
+            return self._in_blocks(self._score_alone, images, texts, self._folded)["score"]
         return self.score(images.map(lambda t: t[None]), texts.map(lambda t: t[None]))[0]
 
     def score_maps(self, images: ImageCode, texts: TextCode) -> Mapping[str, Float[Tensor, "group img txt"]]:
@@ -230,10 +230,25 @@ class Matcher(nn.Module, ABC):
     def _score_alone(self, images: ImageCode, texts: TextCode) -> dict[str, Tensor]:
         return {"score": self.score(images, texts)}
 
-    def _in_blocks(self, compute: Compute, images: ImageCode, texts: TextCode) -> dict[str, Tensor]:
+    def _in_blocks(
+        self,
+        compute: Compute,
+        images: ImageCode,
+        texts: TextCode,
+        fold: Callable[[], Scorer | None] = lambda: None,
+    ) -> dict[str, Tensor]:
         parameters = [parameter for parameter in self.parameters() if parameter.requires_grad]
-        pairs = PairComputation(compute, parameters, self.splits, self.word_axes, self._pair_bytes)
+        pairs = PairComputation(compute, parameters, self.splits, self.word_axes, self._pair_bytes, fold)
         return in_blocks(pairs, images, texts)
+
+    def _folded(self) -> Scorer | None:
+        """Return the folded form where it is exact while training too: where no pair knows of another."""
+        parameter = next(self.parameters())
+        if self.splits != "pair" or parameter.dtype != torch.float32:
+            return None
+        half = torch.is_autocast_enabled(parameter.device.type)
+        folded = self.fold("bfloat16" if half else "float32")
+        return None if folded is self else folded
 
     def losses(
         self, images: ImageCode, texts: TextCode, batch: Batch, ranking: RankingTerm, progress: Progress

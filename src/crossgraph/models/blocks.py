@@ -16,7 +16,7 @@ import contextlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -25,9 +25,19 @@ from torch.autograd.function import once_differentiable
 
 from crossgraph.core.types import ImageCode, TextCode
 from crossgraph.graphs.normalization import hold_statistics
+from crossgraph.models.folded import Prepares
 
 Splits = Literal["pair", "caption", "whole"]
 Compute = Callable[[ImageCode, TextCode], Mapping[str, Tensor]]
+
+
+class Scores(Protocol):
+    """A folded form, see `crossgraph.models.folded`."""
+
+    def score(self, images: ImageCode, texts: TextCode) -> Float[Tensor, "group img txt"]:
+        """Return the scores of grouped codes."""
+        ...
+
 
 BLOCK_BYTES = 1 << 26  # what a block's pair tensors may take together on a CPU; smaller ones cost more than they save
 ACCELERATOR_BLOCK_BYTES = 1 << 31
@@ -45,6 +55,7 @@ class PairComputation:
         splits: What it may be cut into, see `Matcher.splits`.
         word_axes: Axes of a caption code's parts that run over words, see `Matcher.word_axes`.
         sizes: Bytes a pair, by shape, as measured; filled here and kept by the caller.
+        fold: Makes a form that gives the one map "score" faster and without a graph; None where there is none.
     """
 
     compute: Compute
@@ -52,6 +63,7 @@ class PairComputation:
     splits: Splits = "pair"
     word_axes: Mapping[str, tuple[int, ...]] = field(default_factory=dict[str, tuple[int, ...]])
     sizes: dict[tuple[Any, ...], int] = field(default_factory=dict[tuple[Any, ...], int])
+    fold: Callable[[], Scores | None] = lambda: None
 
     def plainly(self, images: ImageCode, texts: TextCode) -> dict[str, Float[Tensor, "img txt"]]:
         """Compute all pairs at once."""
@@ -212,6 +224,8 @@ class _Blocks(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, work: _Work, *tensors: Tensor) -> tuple[Tensor, ...]:
         ctx.work = work
+        if (folded := work.pairs.fold()) is not None:
+            return _swiftly(work, folded)
         pictures, captions = len(work.images), len(work.texts)
         maps: dict[str, Tensor] = {}
         with hold_statistics() as held, work.autocast():
@@ -241,6 +255,25 @@ class _Blocks(torch.autograd.Function):
         with hold_statistics(), work.autocast():
             _again(work, wanted, active, sums)
         return (None, *sums.results())
+
+
+def _swiftly(work: _Work, folded: Scores) -> tuple[Tensor]:
+    """Score by the faster form: captions of one length together, with as many pictures as fit."""
+    images, texts, start = work.images, work.texts, 0
+    if isinstance(folded, Prepares):
+        images, texts = folded.prepare_images(images), folded.prepare_texts(texts)
+    found = torch.empty(len(images), len(texts), device=images.local.device)
+    while start < len(texts):
+        longest = work.lengths[start]
+        stop = min(start + work.lengths.count(longest), start + work.pairs_of_block(longest))
+        each = max(1, work.pairs_of_block(longest) // (stop - start))
+        some = work.cut(texts.select(slice(start, stop)), longest).map(lambda t: t[None])
+        for first in range(0, len(images), each):
+            rows = slice(first, min(first + each, len(images)))
+            found[rows, work.order[start:stop]] = folded.score(images.select(rows).map(lambda t: t[None]), some)[0]
+        start = stop
+    work.names[:] = ["score"]
+    return (found,)
 
 
 def _again(work: _Work, wanted: Mapping[str, Tensor], active: Bool[Tensor, "img txt"], sums: _Sums) -> None:
