@@ -62,8 +62,13 @@ def test_a_higher_score_is_never_less_probable(scores, slope, offset):
     assert ((p >= 0) & (p <= 1)).all() and (np.diff(p) >= 0).all()
 
 
-def test_bins_hold_equally_many_pairs():
-    predicted = np.linspace(0, 1, 95)
+def test_bins_hold_about_equally_many_matches_and_every_pair_once():
+    predicted = np.linspace(0, 1, 951)
     bins = reliability(predicted, predicted > 0.5)
-    assert sum(count for *_, count in bins) == 95 and {count for *_, count in bins} <= {9, 10}
+    assert sum(count for *_, count in bins) == 951 and len(bins) == 10
+    assert [mean * count for mean, _, count in bins] == pytest.approx([47.55] * 10, abs=1.1)
     assert bins[0][1] == 0 and bins[-1][1] == 1
+
+
+def test_one_pair_that_takes_all_probability_leaves_fewer_bins():
+    assert reliability(np.array([0.0, 0.0, 1.0]), np.array([False, False, True])) == [(0.0, 0.0, 2), (1.0, 1.0, 1)]

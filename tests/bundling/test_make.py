@@ -56,6 +56,12 @@ def test_a_bundle_gives_unit_vectors_and_the_rerankers_scores(made):
     assert ((p >= 0) & (p <= 1)).all()
 
 
+def test_the_reliability_plot_lies_beside_it(made):
+    plot = (made / "reliability.svg").read_text()
+    pairs = json.loads((made / "bundle.json").read_text())["calibration"]["pairs"]
+    assert f"Reliability of {made.name}" in plot and f"{pairs:,} short-list pairs" in plot
+
+
 def test_the_same_again_is_the_same_bundle(made, data, tmp_path):
     words = ["bundle", made.parent / "run", "--data", data, "--out", tmp_path / "again", "--index-size", "16"]
     assert main([str(word) for word in [*words, "--max-steps", "6"]]) == 0

@@ -29,8 +29,8 @@ class Calibration:
         pairs: Pairs of the short lists it was fitted on.
         prior: Share of them that match.
         short_list: Pictures a short list held.
-        expected_error: Mean gap between predicted and found share over bins of equal count (cross-fitted:
-            each half of the pictures judged by the other half's curve), 0..1.
+        expected_error: Mean gap between predicted and found share over the pairs' bins (cross-fitted: each half of
+            the pictures judged by the other half's curve), 0..1.
         bins: Reliability: (mean predicted, share found, pairs) of each bin.
         definition: What "match" means.
     """
@@ -129,9 +129,15 @@ def fit_platt(scores: Float[np.ndarray, " pair"], matches: Bool[np.ndarray, " pa
 def reliability(
     predicted: Float[np.ndarray, " pair"], matches: Bool[np.ndarray, " pair"]
 ) -> list[tuple[float, float, int]]:
-    """Return (mean predicted, share found, pairs) over bins of equally many pairs, by rising prediction."""
+    """Return (mean predicted, share found, pairs) over bins by rising prediction.
+
+    Each bin holds about equally many matches as predicted, not pairs: nine tenths of a short list are hardly ever a
+    match, and would leave one bin for all that matters.
+    """
     order = np.argsort(predicted, kind="stable")
-    parts = [part for part in np.array_split(order, _BINS) if len(part)]
+    middle = np.cumsum(predicted[order]) - predicted[order] / 2
+    places = np.searchsorted(middle, np.arange(1, _BINS) * predicted.sum() / _BINS)
+    parts = [part for part in np.split(order, places) if len(part)]
     return [(float(predicted[part].mean()), float(matches[part].mean()), len(part)) for part in parts]
 
 

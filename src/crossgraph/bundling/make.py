@@ -14,9 +14,11 @@ from crossgraph.bundle.calibration import Calibration, calibrate
 from crossgraph.bundle.folder import save_bundle
 from crossgraph.bundle.short_list import LEAST, ShortList, choose
 from crossgraph.bundling.head_training import HeadRecipe, Report, head_scores, train_head
+from crossgraph.bundling.reliability import PLOT, draw
 from crossgraph.core.errors import InputError
 from crossgraph.data import open_data
 from crossgraph.data.split import Split
+from crossgraph.files import write_text
 from crossgraph.runs import Run, load_run
 from crossgraph.scoring.engine import choose_device, score_split
 from crossgraph.scoring.fit import check_fits
@@ -90,6 +92,7 @@ def make_bundle(
     calibration = calibrate_on(scores, nearness, dev, short_list)
     made |= {"command": typed_command(), "versions": all_versions(), "git_revision": git_revision()}
     bundle = Bundle(plan.out, run, retriever, head, short_list, calibration)
+    write_text(plan.out / PLOT, draw(calibration, bundle.name))
     return save_bundle(plan.out, bundle, made)
 
 
