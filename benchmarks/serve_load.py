@@ -24,9 +24,12 @@ import time
 from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote, urlencode, urlsplit
 
 import numpy as np
+
+from crossgraph.files import write_json
 
 MIX = {
     "search": 40,
@@ -172,28 +175,53 @@ def children(pid: int) -> list[int]:
     return found
 
 
-def report(numbers: Numbers, measured: float) -> None:
-    """Print a table."""
+def summary(numbers: Numbers, measured: float) -> dict[str, Any]:
+    """Return what was found, as plain values: milliseconds, MiB."""
     every = [spent for some in numbers.seconds.values() for spent in some]
-    print(f"\n{'':12}{'requests':>10}{'a second':>10}{'p50 ms':>9}{'p95 ms':>9}{'p99 ms':>9}{'max ms':>9}")
+    kinds: dict[str, dict[str, float]] = {}
     for kind, some in [*sorted(numbers.seconds.items()), ("all", every)]:
         if some:
-            shown = [1000 * float(np.percentile(some, share)) for share in (50, 95, 99, 100)]
-            print(f"{kind:12}{len(some):>10,}{len(some) / measured:>10.1f}" + "".join(f"{one:>9.0f}" for one in shown))
-    print(f"\nerrors: {sum(numbers.errors.values())}; told to come back (429): {numbers.busy}")
-    for what, count in numbers.errors.most_common(10):
-        print(f"  {count} × {what}")
+            shown = {f"p{share}": round(1000 * float(np.percentile(some, share)), 1) for share in (50, 95, 99)}
+            rate = round(len(some) / measured, 2)
+            kinds[kind] = {"requests": len(some), "a_second": rate, **shown, "worst": round(1000 * max(some), 1)}
     minutes, server, others = (np.array(column) for column in zip(*numbers.memory, strict=True))
-    minutes = minutes / 60
     half = minutes > minutes[-1] / 2
-    slope = np.polyfit(minutes[half], server[half], 1)[0] if half.sum() > 2 else 0.0
-    quarters = [float(np.median(part)) for part in np.array_split(server, 4) if len(part)]
-    print(
-        f"memory of the server: {server[0]:.0f} MiB at first, {server[-1]:.0f} at the end, {server.max():.0f} at most; "
-        f"medians of the quarters {', '.join(f'{one:.0f}' for one in quarters)}; "
-        f"{slope:+.2f} MiB a minute in the second half"
+    slope = float(np.polyfit(minutes[half] / 60, server[half], 1)[0]) if half.sum() > 2 else 0.0
+    return {
+        "latency_ms": kinds,
+        "errors": dict(numbers.errors.most_common(20)),
+        "told_to_come_back": numbers.busy,
+        "server_mib": {
+            "first": round(server[0]),
+            "last": round(server[-1]),
+            "most": round(server.max()),
+            "medians_of_quarters": [round(float(np.median(part))) for part in np.array_split(server, 4) if len(part)],
+            "a_minute_in_the_second_half": round(slope, 3),
+        },
+        "store_mib": {"first": round(others[0]), "last": round(others[-1])},
+    }
+
+
+def table(card: dict[str, Any]) -> str:
+    """Write a card as Markdown."""
+    memory, store = card["server_mib"], card["store_mib"]
+    quarters = ", ".join(map(str, memory["medians_of_quarters"]))
+    head = f"{card['clients']} clients, {card['minutes']:g} minutes, {card['pictures']:,} pictures, "
+    head += f"{card['cores']} cores, load average {card['load']:.1f}:"
+    lines = [head, "", "| requests | count | a second | p50 | p95 | p99 | worst, ms |", "|---|---|---|---|---|---|---|"]
+    for kind, found in card["latency_ms"].items():
+        times = " | ".join(f"{found[name]:.0f}" for name in ("p50", "p95", "p99", "worst"))
+        lines.append(f"| {kind} | {found['requests']:,} | {found['a_second']:.1f} | {times} |")
+    lines += ["", f"Errors: {sum(card['errors'].values())}; told to come back (429): {card['told_to_come_back']}."]
+    lines += [f"- {count} × {what}" for what, count in card["errors"].items()]
+    kept = (
+        f"Memory of the server: {memory['first']} MiB at first, {memory['last']} at the end, {memory['most']} at most; "
     )
-    print(f"memory of the store's process: {others[0]:.0f} MiB at first, {others[-1]:.0f} at the end")
+    kept += (
+        f"medians of the quarters {quarters}; {memory['a_minute_in_the_second_half']:+.2f} MiB a minute in the second "
+    )
+    kept += f"half. The store's process: {store['first']} MiB at first, {store['last']} at the end."
+    return "\n".join([*lines, kept])
 
 
 def watch(pid: int, numbers: Numbers, begin: float, until: float) -> None:
@@ -210,11 +238,18 @@ def watch(pid: int, numbers: Numbers, begin: float, until: float) -> None:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--library", type=Path, required=True)
+    parser.add_argument("--library", type=Path)
     parser.add_argument("--minutes", type=float, default=30.0)
     parser.add_argument("--clients", type=int, default=4)
     parser.add_argument("--pause", type=float, default=0.1, help="mean seconds that a client rests")
+    parser.add_argument("--out", type=Path, default=Path("experiments/serve-load"))
+    parser.add_argument("--table", type=Path, help="write the table of a card, and measure nothing")
     given = parser.parse_args()
+    if given.table:
+        print(table(json.loads(given.table.read_text())))
+        return 0
+    if not given.library:
+        parser.error("--library is missing")
     command = [sys.executable, "-m", "crossgraph", "serve", "--library", str(given.library), "--port", "0"]
     server = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     assert server.stdout is not None
@@ -239,11 +274,17 @@ def main() -> int:
             person.join()
     except KeyboardInterrupt:
         until = time.monotonic()
-    print(
-        f"{given.clients} clients, {given.minutes:g} minutes, {pictures:,} pictures, {os.cpu_count()} cores, "
-        f"load average {os.getloadavg()[1]:.1f}"
-    )
-    report(numbers, max(1.0, until - begin))
+    card = {
+        "clients": given.clients,
+        "minutes": round((until - begin) / 60, 1),
+        "pause": given.pause,
+        "pictures": pictures,
+        "cores": os.cpu_count(),
+        "load": os.getloadavg()[1],
+        **summary(numbers, max(1.0, until - begin)),
+    }
+    write_json(given.out / f"{pictures}-{given.clients}-clients.json", card)
+    print(f"\n{table(card)}")
     server.send_signal(signal.SIGTERM)
     return 0 if server.wait(60) == 0 and not numbers.errors else 1
 
