@@ -8,7 +8,8 @@ What differs from the plain form (`sgraf.py`), none of it by more than rounding:
   A = W_qᵀ W_k and u = W_kᵀ b_q. The softmax over j takes the rest out, so one product replaces two.
 - SGR's last step updates the global node alone, the one that is read.
 - SAF's batch norm is merged into its linear layer.
-- In bfloat16 the vectors and weights are held in it; attention weights, norms and the score are float32.
+- In bfloat16 the large tensors and their weights are held in it, and rounded as seldom as can be; attention weights,
+  norms, and all that comes after the nodes have become one vector (SGR's last step, the score) are float32.
 
 The attention's direction only decides which side looks (queries) and which is looked at (contexts): regions that
 attend to words are the same computation with the sides exchanged.
@@ -26,7 +27,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from crossgraph.core.types import ImageCode, TextCode
-from crossgraph.graphs.normalization import EPSILON, l1norm
+from crossgraph.graphs.normalization import EPSILON, l1norm, l2norm
 from crossgraph.graphs.similarity_graph import AttentionFiltration, GraphReasoning, ReasoningStep
 from crossgraph.models.folded import DTYPES, Precision, by_length, real_items
 
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
 
 Code = TypeVar("Code", ImageCode, TextCode)
 _GRAM = "gram"  # the part that a prepared code has
+_BETA = 2.0**20  # far above any difference, and a power of two, so that dividing by it rounds nothing
 
 
 class Reading(Protocol):
@@ -61,7 +63,12 @@ class _Linear:
 
 
 class _Step:
-    """One step of reasoning: N ← ReLU(W_r (E N)), E_ij = softmax_j((Aᵀ n_i + u)·n_j)."""
+    """One step of reasoning: N ← ReLU(W_r (E N)), E_ij = softmax_j((Aᵀ n_i + u)·n_j).
+
+    Args:
+        step: The plain one.
+        dtype: To hold the weights in.
+    """
 
     def __init__(self, step: ReasoningStep, dtype: torch.dtype) -> None:
         key, query = step.key.weight.detach().double(), step.query
@@ -94,20 +101,23 @@ class FoldedReasoning:
     """
 
     def __init__(self, reasoning: GraphReasoning, to_score: nn.Linear, dtype: torch.dtype) -> None:
-        self._steps = [_Step(step, dtype) for step in reasoning.steps]
-        self._reads = reasoning.reads
-        self._to_score = _Linear.of(to_score, dtype)
+        self._reads_first = reasoning.reads == "first"
+        whole = len(reasoning.steps) - self._reads_first
+        self._steps = [_Step(step, dtype) for step in reasoning.steps[: max(0, whole)]]
+        self._last = [_Step(step, torch.float32) for step in reasoning.steps[max(0, whole) :]]
+        self._to_score = _Linear.of(to_score, torch.float32)
 
     def __call__(self, nodes: Float[Tensor, "pair node sim"]) -> Float[Tensor, " pair"]:
         """Reason and read."""
-        first = self._reads == "first"
-        for step in self._steps[: -1 if first else None]:
+        for step in self._steps:
             nodes = step.all_nodes(nodes)
-        if first and self._steps:
-            vector = self._steps[-1].first_node(nodes)
+        if not self._reads_first:
+            vector = nodes.float().mean(dim=1)
+        elif self._last:
+            vector = self._last[0].first_node(nodes.float())
         else:
-            vector = nodes[:, 0] if first else nodes.mean(dim=1)
-        return torch.sigmoid(self._to_score(vector)[:, 0].float())
+            vector = nodes[:, 0].float()
+        return torch.sigmoid(self._to_score(vector)[:, 0])
 
 
 class FoldedFiltration:
@@ -124,14 +134,13 @@ class FoldedFiltration:
         scale = (norm.weight * torch.rsqrt(norm.running_var + norm.eps)).detach()
         bias = (attend.bias - norm.running_mean) * scale + norm.bias
         self._attend = _Linear((attend.weight * scale).detach().to(dtype), bias.detach().to(dtype))
-        self._weight, self._bias = to_score.weight.detach().to(dtype), to_score.bias.detach()
+        self._to_score = _Linear.of(to_score, torch.float32)
 
     def __call__(self, nodes: Float[Tensor, "pair node sim"]) -> Float[Tensor, " pair"]:
         """Filter and read."""
-        weights = l1norm(torch.sigmoid(self._attend(nodes).float()), axis=1).to(nodes.dtype)
-        vector = torch.bmm(weights.transpose(1, 2), nodes)[:, 0]
-        norm = torch.linalg.vector_norm(vector, dim=-1, dtype=torch.float32) + EPSILON
-        return torch.sigmoid(F.linear(vector, self._weight)[:, 0].float() / norm + self._bias.float())
+        weights = l1norm(torch.sigmoid(self._attend(nodes).float()), axis=1)
+        vector = l2norm(torch.bmm(weights.transpose(1, 2), nodes.float())[:, 0])
+        return torch.sigmoid(self._to_score(vector)[:, 0])
 
 
 class FoldedAverage:
@@ -219,7 +228,8 @@ class FoldedSGRAF:
     def _project(self, similarity: nn.Module) -> _Linear:
         project = similarity.project
         assert isinstance(project, nn.Linear)
-        return _Linear.of(project, self._dtype)
+        layer = _Linear.of(project, self._dtype)
+        return layer if self.precision == "float32" else _Linear(layer.weight * (2 * _BETA), layer.bias)
 
     def _prepare(self, code: Code, looked_at: bool) -> Code:
         if _GRAM in code.parts:
@@ -289,7 +299,17 @@ def _shares(logits: Float[Tensor, "query row item"], mask: Bool[Tensor, "row ite
 def _similarities(x: Tensor, y: Tensor, layer: _Linear, into: Float[Tensor, "pair item sim"]) -> None:
     """Write l2norm(W (x − y)² + b) into some nodes; x and y broadcast to (context, query[, item], dim)."""
     shape = torch.broadcast_shapes(x.shape, y.shape)
-    squares = F.mse_loss(x.expand(shape), y.expand(shape), reduction="none")  # (x − y)² in one pass
-    found = layer(squares.view(-1, shape[-1])).view(into.shape)
-    scale = torch.linalg.vector_norm(found, dim=-1, keepdim=True).add_(EPSILON).reciprocal_()
-    torch.mul(found, scale, out=into)
+    found = layer(_squares(x.expand(shape), y.expand(shape)).view(-1, shape[-1])).float()
+    found.mul_(torch.linalg.vector_norm(found, dim=-1, keepdim=True).add_(EPSILON).reciprocal_())
+    into.copy_(found.view(into.shape))
+
+
+def _squares(x: Float[Tensor, "..."], y: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
+    """Return (x − y)² in one pass; in half precision (x − y)² / 2²¹.
+
+    Below its beta the smooth L1 loss is (x − y)² / (2 beta), and of PyTorch's fused differences it is the one that
+    computes in float32 and rounds once.
+    """
+    if x.dtype == torch.float32:
+        return F.mse_loss(x, y, reduction="none")
+    return F.smooth_l1_loss(x, y, reduction="none", beta=_BETA)

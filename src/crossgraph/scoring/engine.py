@@ -83,12 +83,14 @@ def split_portions(
 ) -> Iterator[Portion]:
     """Score a split as `score_split` does, giving portions as they get ready; each pair is in exactly one."""
     check_fits(model.inputs, vocabulary, split, name)
-    images = ImageBlocks(model, split, precision)
+    # what is rounded in a code is rounded in all its pairs, and encoding is a small part of the work
+    encoding: Precision = precision if model.kind == "independent" else "float32"
+    images = ImageBlocks(model, split, encoding)
     told = _Told(report, len(images), len(split.captions))
     size = INDEPENDENT_PER_PORTION if model.kind == "independent" else CAPTIONS_PER_PORTION
     for first in range(0, len(split.captions), size):
         last = min(first + size, len(split.captions))
-        codes = SplitCodes(images, _portion_of_captions(model, vocabulary, split, first, last, precision, told))
+        codes = SplitCodes(images, _portion_of_captions(model, vocabulary, split, first, last, encoding, told))
         row = 0
         for rows in score_rows(model, codes, precision=precision, budget=budget, report=told.pairs(first)):
             yield Portion(row, first, rows)
