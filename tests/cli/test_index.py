@@ -190,6 +190,42 @@ def test_export_refuses_a_bad_name_before_it_begins(photos, model, tmp_path, cap
     assert len((tmp_path / "x.jsonl").read_text().splitlines()) == 5
 
 
+def test_a_folder_without_pictures_is_said_to_be_one(tmp_path, model, capfd):
+    (tmp_path / "none").mkdir()
+    assert index(tmp_path / "none", "--model", model) == 0
+    assert "no picture found" in capfd.readouterr().out
+    assert main(["library"]) == 0
+    assert "None" not in capfd.readouterr().out
+
+
+def test_many_files_left_out_do_not_flood_the_terminal(photos, model, capfd):
+    for number in range(130):
+        (photos / f"broken{number}.png").write_bytes(b"no picture")
+    assert index(photos, "--model", model, "--store", "memory") == 0
+    printed = capfd.readouterr()
+    assert len(printed.err.splitlines()) == 101
+    assert "left out 30 more" in printed.err
+    assert "130 left out" in printed.out
+
+
+def test_a_model_that_was_lost_is_put_back(photos, model, tmp_path, capfd):
+    assert index(photos, "--model", model, "--store", "memory") == 0
+    shutil.rmtree(tmp_path / "library" / "model")
+    assert "put it back with: crossgraph index --model" in refused(capfd)
+    assert index("--model", model) == 0
+    assert "5 as before" in capfd.readouterr().out
+    assert main(["library", "verify"]) == 0
+    assert "all sound" in capfd.readouterr().out
+
+
+def test_an_emptied_manifest_is_not_taken_for_a_new_library(photos, model, tmp_path, capfd):
+    assert index(photos, "--model", model, "--store", "memory") == 0
+    for file in (tmp_path / "library").glob("manifest.sqlite*"):
+        file.write_bytes(b"")
+    assert "manifest.sqlite: is damaged" in refused(capfd, photos, "--model", model)
+    assert "manifest.sqlite: is damaged" in refused(capfd, command="library")
+
+
 def test_remove_takes_a_folder_out(photos, model, capfd):
     assert index(photos, "--model", model, "--store", "memory") == 0
     assert main(["library", "remove", str(photos)]) == 0
@@ -271,3 +307,28 @@ def test_watch_indexes_what_changes_and_holds_nothing_meanwhile(root, photos, mo
         watchdog.cancel()
     assert run.returncode == 130
     assert said.strip().splitlines()[-1].endswith("the library is up to date")
+
+
+@pytest.mark.slow
+def test_watch_goes_on_with_a_folder_that_went_away_and_came_back(root, photos, model, tmp_path):
+    other = write_pictures(tmp_path / "other", 2, start=20)
+    words = ("index", photos, other, "--model", model, "--store", "memory", "--watch")
+    with started(root, *words) as run:
+        watchdog = threading.Timer(100, run.kill)
+        watchdog.start()
+        assert run.stdout is not None and run.stderr is not None
+        assert "7 new" in run.stdout.readline()
+        other.rename(tmp_path / "unplugged")
+        while "is not there; waiting for it" not in (line := run.stderr.readline()):
+            assert line, "it ended"
+        write_picture(photos / "more.png", 60)
+        assert "1 new" in run.stdout.readline()
+        (tmp_path / "unplugged").rename(other)
+        write_picture(other / "later.png", 61)
+        assert "1 new" in run.stdout.readline()
+        write_picture(other / "last.png", 62)
+        assert "1 new" in run.stdout.readline()
+        run.send_signal(signal.SIGINT)
+        run.communicate(timeout=60)
+        watchdog.cancel()
+    assert run.returncode == 130

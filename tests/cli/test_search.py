@@ -57,6 +57,28 @@ def test_timings_tell_where_the_time_went_and_how_long_the_short_list_was(folder
     assert "encode" in last and "nearest" in last and "re-rank" in last and "short list" in last
 
 
+def test_a_minus_that_the_model_does_not_know_is_said_and_the_rest_searched(folder, capfd):
+    assert search("a dog -zyzzyva", "-k", 2) == 0
+    printed = capfd.readouterr()
+    assert printed.out.count("[") == 2
+    assert "'zyzzyva'" in printed.err
+    assert "not taken out" in printed.err
+
+
+def test_a_query_may_begin_with_a_minus(folder, capfd):
+    assert search("-snow a dog", "--json") == 0
+    assert json.loads(capfd.readouterr().out)["hits"]
+
+
+def test_a_name_of_two_lines_is_printed_in_one(folder, tmp_path, capfd):
+    photos = write_pictures(tmp_path / "photos", 1)
+    (photos / "000.png").rename(photos / "two\nlines.png")
+    with new_library(tmp_path / "library") as library:
+        index(library, photos)
+    assert search("a dog", "--library", tmp_path / "library") == 0
+    assert r"two\nlines.png" in capfd.readouterr().out
+
+
 def test_a_picture_can_be_asked_by(folder, capfd):
     assert search("--image", folder / "photos" / "004.png", "-k", 1, "--json") == 0
     assert json.loads(capfd.readouterr().out)["hits"][0]["path"].endswith("004.png")
@@ -87,6 +109,12 @@ def test_hits_become_a_page(folder, tmp_path, capfd):
     assert "a dog" in (tmp_path / "hits.html").read_text()
 
 
+def test_a_page_and_json_can_be_had_at_once(folder, tmp_path, capfd):
+    assert search("a dog", "--html", tmp_path / "hits.html", "--json", "-k", 2) == 0
+    assert len(json.loads(capfd.readouterr().out)["hits"]) == 2
+    assert (tmp_path / "hits.html").exists()
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [
@@ -96,7 +124,10 @@ def test_hits_become_a_page(folder, tmp_path, capfd):
         (("zyzzyva",), "zyzzyva"),
         (("dog " * 10_000,), "10,000 words"),
         (("dog", "-k", "0"), "0 hits"),
-        (("dog", "--min-score", "2"), "2"),
+        (("dog", "--min-score", "2"), "--min-score 2"),
+        (("dog", "--not", " "), "--not"),
+        (("dog", "--html", "/nowhere/hits.html"), "--html"),
+        (("dog", "--image", "/dev/null"), "not a regular file"),
         (("dog", "--where", "date >> 2020"), "character 7 (date >»>« 2020)"),
         (("dog", "--where", "colour = 'red'"), "colour"),
         (("dog", "--image", "/nowhere.jpg"), "no such file"),

@@ -149,9 +149,50 @@ def test_a_searcher_asks_it_as_if_the_library_were_open(start: Start, library: P
 def test_a_search_at_the_keyboard_goes_to_it(
     served: Served, made: Path, words: list[str], capfd: pytest.CaptureFixture[str]
 ) -> None:
+    before = _searches(served)
     by_server = main(["search", *words, "--library", str(served.library)]), capfd.readouterr().out
+    assert _searches(served) == before + 1
     without = main(["search", *words, "--library", str(made / "library")]), capfd.readouterr().out
     assert by_server == without
+
+
+def _searches(served: Served) -> int:
+    with urllib.request.urlopen(f"{served.address}/metrics") as answer:
+        lines = answer.read().decode().splitlines()
+    return sum(
+        int(float(line.split()[-1]))
+        for line in lines
+        if line.startswith("crossgraph_requests_total") and 'route="/api/search"' in line
+    )
+
+
+@pytest.mark.parametrize("words", [["zebra"], ["a dog -zebra", "-k", "2"], ["dog", "--like", "999"]])
+def test_what_is_unknown_is_said_alike_with_a_server_and_without(
+    served: Served, made: Path, words: list[str], capfd: pytest.CaptureFixture[str]
+) -> None:
+    by_server = main(["search", *words, "--library", str(served.library)]), capfd.readouterr()
+    without = main(["search", *words, "--library", str(made / "library")]), capfd.readouterr()
+    assert by_server[0] == without[0]
+    assert by_server[1].out == without[1].out
+    assert ".:" not in by_server[1].err
+
+
+def test_indexing_at_the_keyboard_goes_to_it(
+    start: Start, library: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    served = start()
+    new = draw(tmp_path / "new", 3, seed=4)
+    (new / "broken.png").write_bytes(b"no picture")
+    assert main(["index", str(new), "--library", str(library)]) == 0
+    printed = capfd.readouterr()
+    assert "14 pictures (3 new, 1 left out" in printed.out
+    assert f"indexed by the server at {served.address}" in printed.out
+    assert f"left out {new / 'broken.png'}" in printed.err
+    assert ask(served.address, "/api/library")["pictures"] == 14
+    assert main(["index", str(new), "--library", str(library), "--exclude", "raw", "--keep-features"]) == 2
+    said = capfd.readouterr().err
+    assert said.startswith("crossgraph index: --exclude, --keep-features: the server at")
+    assert str(served.process.pid) in said
 
 
 def test_a_second_one_names_the_first(served: Served) -> None:

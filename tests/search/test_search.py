@@ -95,10 +95,32 @@ def test_words_that_the_model_does_not_know_are_named(library):
     assert [token.text for token in found.tokens if not token.known] == ["zyzzyva"]
 
 
-@pytest.mark.parametrize("values", [{"text": "zyzzyva"}, {"text": "dog", "minus": ("zyzzyva",)}])
-def test_without_a_known_word_nothing_is_searched(library, values):
+def test_without_a_known_word_nothing_is_searched(library):
     with pytest.raises(InputError, match="zyzzyva"):
-        Searcher(library).search(Query(**values))
+        Searcher(library).search(Query("zyzzyva"))
+
+
+def test_an_unknown_minus_is_passed_over_and_said(library):
+    found = Searcher(library).search(Query("a dog", minus=("zyzzyva", "snow")))
+    assert found.hits == Searcher(library).search(Query("a dog", minus=("snow",))).hits
+    assert found.unknown == ("zyzzyva",)
+    assert any("zyzzyva" in note and "not taken out" in note for note in found.notes)
+
+
+@pytest.mark.parametrize("named", [{"like": (999,)}, {"unlike": (999,)}])
+def test_a_picture_that_is_not_there_is_named(library, named):
+    with pytest.raises(InputError, match="picture 999 is not in the library"):
+        Searcher(library).search(Query("a dog", **named))
+
+
+def test_lost_neighbours_are_told_from_a_filter_that_nothing_fulfils(tmp_path):
+    photos = write_pictures(tmp_path / "photos", 3)
+    with new_library(tmp_path / "library") as library:
+        index(library, photos)
+        assert not Searcher(library).search(Query("a dog", where=parse_filter("width > 9999"))).hits
+        library.drop_store()
+        with pytest.raises(InputError, match="crossgraph library rebuild"):
+            Searcher(library).search(Query("a dog"))
 
 
 def test_what_is_taken_away_lowers_the_score(library):

@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -19,6 +20,7 @@ import pytest
 from crossgraph.core.errors import InputError
 from crossgraph.store import Point, open_store, parse_filter
 from crossgraph.store.edge import EdgeSettings, EdgeStore
+from crossgraph.store.edge_process import EdgeEndedError, EdgeProcess
 from crossgraph.store.place import OwnedError, read_owner
 
 SIZE = 16
@@ -278,8 +280,10 @@ def test_what_a_stopped_build_left_is_cleared_away(store: EdgeStore):
 _WRITER = """
 import sys, numpy as np
 from pathlib import Path
+from types import SimpleNamespace
 from crossgraph.store import Point
 from crossgraph.store.edge import EdgeSettings, EdgeStore
+from crossgraph.store.edge_process import EdgeEndedError, EdgeProcess
 store = EdgeStore(Path(sys.argv[1]), 16, EdgeSettings(plain_kilobytes=20))
 rows = np.random.default_rng(0).normal(size=(100_000, 16)).astype(np.float32)
 start = int(sys.argv[2])
@@ -318,3 +322,15 @@ def test_kill_9_at_any_moment_loses_nothing_that_was_done(tmp_path: Path, mode: 
             assert store.search(rows[id], 1, parse_filter(f"width = {id}"))[0].score == pytest.approx(1)
         store.close()
         assert len(shards(tmp_path)) == 1
+
+
+def test_an_engine_that_ends_on_a_full_disk_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    def end(self: EdgeProcess, *_: object, **__: object) -> object:
+        raise EdgeEndedError("signal 7")
+
+    monkeypatch.setattr(EdgeProcess, "ask", end)
+    with pytest.raises(InputError, match="library rebuild"):
+        EdgeStore(tmp_path / "store", 8)
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=0))
+    with pytest.raises(InputError, match="no room left.*free some disk space"):
+        EdgeStore(tmp_path / "store", 8)

@@ -7,10 +7,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
     from crossgraph.library import Library
     from crossgraph.library.indexer import Outcome, Report, Settings
+    from crossgraph.vision.region_encoder import RegionEncoder
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+_NAMED = 100  # files left out that are named one by one
 
 
 def index(
@@ -62,8 +66,15 @@ def index(
         keep_features=keep_features,
         codes=codes,
     )
-    if not (model or store or reencode or watch) and _by_server(folder, pictures or []):
-        return
+    if not (model or store or reencode or watch):
+        own = {
+            "--exclude": exclude is not None,
+            "--codes": codes is not None,
+            "--keep-features": keep_features,
+            "--max-megapixels": max_megapixels != Settings().max_megapixels,
+        }
+        if _by_server(folder, pictures or [], [name for name, given in own.items() if given]):
+            return
     with Library(folder, create=_is_new(folder, pictures, model)) as opened:
         with TaskProgress() as progress:
             try:
@@ -76,18 +87,32 @@ def index(
             watch_roots(opened, pictures or list(opened.manifest.roots().values()), settings)
 
 
-def _by_server(folder: Path, pictures: list[Path]) -> bool:
-    """Let the server index that has the library open; tell whether there is one."""
+def _by_server(folder: Path, pictures: list[Path], own: list[str]) -> bool:
+    """Let the server index that has the library open; tell whether there is one.
+
+    Raises:
+        InputError: Options are given that a server is not told.
+    """
     from crossgraph.cli.progress import TaskProgress
+    from crossgraph.core.errors import InputError
+    from crossgraph.library.indexer import Outcome
     from crossgraph.serve.client import find_server
     from crossgraph.serve.remote import RemoteSearcher
 
     running = find_server(folder)
     if running is None:
         return False
+    if own:
+        raise InputError(
+            f"{', '.join(own)}: the server at {running.address} has {folder} open, and indexes as the library is set",
+            f"stop it first (process {running.pid}), or leave {'it' if len(own) == 1 else 'them'} out",
+        )
     with TaskProgress() as progress:
-        outcome = RemoteSearcher(running).index(pictures, progress.report)
-    print(f"{folder}: {outcome['pictures']:,} pictures, indexed by the server at {running.address}")
+        found = RemoteSearcher(running).index(pictures, progress.report)
+    broken = [(one["path"], one["reason"]) for one in found.pop("broken")]
+    left_out = found.pop("broken_count")
+    _name_left_out(broken, left_out)
+    print(f"{folder}: {_summary(Outcome(**found), left_out)}, indexed by the server at {running.address}")
     return True
 
 
@@ -127,7 +152,12 @@ def _settle_model(library: Library, model: Path | None, store: str | None, reenc
         raise InputError("--reencode without a model", "name one by --model RUN-or-BUNDLE")
     if model is None:
         return
-    same = load_bundle(model).fingerprint == library.manifest.meta("fingerprint")
+    bundle = load_bundle(model)
+    same = bundle.fingerprint == library.manifest.meta("fingerprint")
+    if same and not library.model_is_there:
+        with writing(library.folder):
+            library.put_model_back(bundle)
+        return
     if not same and not reencode:
         raise InputError(
             f"{library.folder}: its {library.count():,} pictures are encoded by {library.model_name}, not by {model}",
@@ -139,22 +169,33 @@ def _settle_model(library: Library, model: Path | None, store: str | None, reenc
 
 
 def _tell(library: Library, outcome: Outcome) -> None:
+    _name_left_out(outcome.broken, len(outcome.broken))
+    print(f"{library.folder}: {_summary(outcome, len(outcome.broken))}")
+
+
+def _name_left_out(broken: Sequence[tuple[str, str]], count: int) -> None:
     import sys
 
-    for path, reason in outcome.broken:
+    for path, reason in broken[:_NAMED]:
         print(f"crossgraph index: left out {path}: {reason}", file=sys.stderr)
+    if count > _NAMED:
+        print(f"crossgraph index: left out {count - _NAMED:,} more", file=sys.stderr)
+
+
+def _summary(outcome: Outcome, left_out: int) -> str:
     parts = {
         "new": outcome.added,
         "renamed or copied": outcome.renamed,
         "changed": outcome.updated,
         "gone": outcome.removed,
         "as before": outcome.unchanged,
-        "left out": len(outcome.broken),
+        "left out": left_out,
     }
-    said = ", ".join(f"{count:,} {what}" for what, count in parts.items() if count) or "nothing new"
+    nothing = "nothing new" if outcome.pictures else "no picture found: JPEG, PNG, WebP, GIF, TIFF or BMP"
+    said = ", ".join(f"{count:,} {what}" for what, count in parts.items() if count) or nothing
     encoded = outcome.added + outcome.updated
     rate = f", {encoded / outcome.seconds:.0f} a second" if encoded and outcome.seconds else ""
-    print(f"{library.folder}: {outcome.pictures:,} pictures ({said}; {outcome.seconds:.1f} s{rate})")
+    return f"{outcome.pictures:,} pictures ({said}; {outcome.seconds:.1f} s{rate})"
 
 
 def watch_roots(library: Library, roots: list[Path], settings: Settings) -> None:
@@ -162,7 +203,6 @@ def watch_roots(library: Library, roots: list[Path], settings: Settings) -> None
     import sys
 
     from crossgraph.core.errors import InputError
-    from crossgraph.library.indexer import index_pictures
     from crossgraph.vision.region_encoder import load_region_encoder
 
     try:
@@ -173,29 +213,67 @@ def watch_roots(library: Library, roots: list[Path], settings: Settings) -> None
     own = library.folder.resolve()
     print("watching for changes; Ctrl-C ends it", file=sys.stderr)
     library.close_store()
-    begun = False
     try:
-        changes = watch(
-            *roots,
-            watch_filter=lambda _, path: not Path(path).is_relative_to(own),  # or it would wake itself
-            debounce=2000,
-            rust_timeout=1000,
-            yield_on_timeout=True,
-            raise_interrupt=True,
-        )
-        for some in changes:
-            if not some and begun:
-                continue
-            begun = True  # the first round also finds what changed before the watching began
-            try:
-                outcome = index_pictures(library, roots, settings, encoder=encoder)
-            except InputError as error:
-                print(f"crossgraph index: {error}", file=sys.stderr)
-                continue
-            finally:
-                library.close_store()
-            if outcome.added or outcome.removed or outcome.updated or outcome.renamed:
-                _tell(library, outcome)
-                sys.stdout.flush()
+        while True:  # a watch ends where a folder goes away, or comes back as another one of that name
+            marks = _marks(roots)
+            present = [root for root in roots if marks[root]]
+            for root in roots:
+                if root not in present:
+                    print(f"crossgraph index: {root} is not there; waiting for it", file=sys.stderr)
+            changes = watch(
+                *present,
+                watch_filter=lambda _, path: not Path(path).is_relative_to(own),  # or it would wake itself
+                debounce=2000,
+                rust_timeout=1000,
+                yield_on_timeout=True,
+                raise_interrupt=True,
+            )
+            begun = False
+            for some in changes if present else _wait():
+                if _marks(roots) != marks:
+                    break
+                if present and (some or not begun):  # the first round finds what changed before the watching began
+                    _index_again(library, present, settings, encoder)
+                begun = True
     except KeyboardInterrupt:
         raise KeyboardInterrupt("the library is up to date") from None
+
+
+def _wait() -> Iterator[set[object]]:
+    """Yield nothing every second."""
+    import time
+
+    while True:
+        time.sleep(1.0)
+        yield set()
+
+
+def _marks(roots: list[Path]) -> dict[Path, tuple[int, int] | None]:
+    """Return what tells a folder from another one of the same name; None for one that is not there."""
+    marks: dict[Path, tuple[int, int] | None] = {}
+    for root in roots:
+        try:
+            found = root.stat()
+            marks[root] = (found.st_dev, found.st_ino)
+        except OSError:
+            marks[root] = None
+    return marks
+
+
+def _index_again(library: Library, roots: list[Path], settings: Settings, encoder: RegionEncoder) -> None:
+    """Index once more, and hold nothing afterwards; what goes wrong is said and does not end the watching."""
+    import sys
+
+    from crossgraph.core.errors import InputError
+    from crossgraph.library.indexer import index_pictures
+
+    try:
+        outcome = index_pictures(library, roots, settings, encoder=encoder)
+    except InputError as error:
+        print(f"crossgraph index: {error}", file=sys.stderr)
+        return
+    finally:
+        library.close_store()
+    if outcome.added or outcome.removed or outcome.updated or outcome.renamed:
+        _tell(library, outcome)
+        sys.stdout.flush()

@@ -55,9 +55,8 @@ def library(
             print(f"codes: {before / 1e6:,.1f} MB before, {after / 1e6:,.1f} MB now")
         elif action == "remove":
             assert target is not None
-            print(
-                f"{maintenance.remove(opened, target, report):,} files taken out; the pictures themselves are untouched"
-            )
+            count = maintenance.remove(opened, target, report)
+            print(f"{count:,} {'file' if count == 1 else 'files'} taken out; the pictures themselves are untouched")
         elif action == "export":
             assert target is not None
             _check_table(target)
@@ -81,9 +80,11 @@ def _told(found: dict[str, object]) -> str:
     lines = [
         f"{found['folder']}: {found['pictures']:,} pictures in {found['files']:,} files, {found['broken']:,} broken",
         *(f"  from {root}" for root in roots),
-        f"model {found['model']} on {found['region_encoder']}; index by {found['index']}",
+        f"model {found['model']} on {found['region_encoder']}; index by {found['index']}"
+        if found["model"]
+        else "no model yet: crossgraph index PICTURES --model RUN-or-BUNDLE",
         f"scores are {'calibrated' if found['calibrated'] else 'not calibrated'}; neighbours in {found['store']}",
-        f"{found['bytes_per_picture']:,} bytes of {found['codes']} codes a picture",
+        *([f"{found['bytes_per_picture']:,} bytes of {found['codes']} codes a picture"] if found["codes"] else []),
         "on disk: " + ", ".join(f"{name} {size / 1e6:,.1f} MB" for name, size in sizes.items() if size),
     ]
     return "\n".join(lines)

@@ -62,17 +62,21 @@ def search(
     """
     from crossgraph.core.errors import InputError
     from crossgraph.library.library import Library, default_library
-    from crossgraph.report.places import check_page
     from crossgraph.search import Query, parse_query
     from crossgraph.store import parse_filter
 
     if html is not None:
-        check_page(html)
+        _check_page(html)
+    if not 0 <= min_score <= 1:
+        raise InputError(f"--min-score {min_score:g}", "give a number from 0 to 1")
     if captions is not None and image is None:
         raise InputError("--captions without a picture", "name one by --image")
+    if any(not term.strip() for term in not_ or ()):
+        raise InputError("--not: is empty", "say what must not be in the picture, or leave it out")
     wanted, minus = parse_query(text or "")
     if image is not None and not image.is_file():
-        raise InputError(f"{image}: {'is a folder' if image.is_dir() else 'no such file'}", "name a picture")
+        what = "is a folder" if image.is_dir() else "not a regular file" if image.exists() else "no such file"
+        raise InputError(f"{image}: {what}", "name a picture")
     query = None
     if captions is None:
         query = Query(
@@ -101,11 +105,21 @@ def search(
             from crossgraph.search.page import write_page
 
             write_page(html, opened, query, results, found)
-            print(f"{html}: {len(results.hits):,} pictures")
-        elif json:
-            _print_json(results, found)
+        if json:
+            _print_json(results, found if explain else [])
+        elif html is not None:
+            print(f"{html}: {len(results.hits):,} {'picture' if len(results.hits) == 1 else 'pictures'}")
         else:
             _print(results, found if explain else [], timings)
+
+
+def _check_page(path: Path) -> None:
+    from crossgraph.core.errors import InputError
+    from crossgraph.scoring.places import check_file
+
+    check_file(path, ".html")
+    if not path.parent.is_dir():
+        raise InputError(f"{path.parent}: no such folder", "make it, or name another place with --html")
 
 
 def _searcher(library: Library) -> Searcher | RemoteSearcher:
@@ -135,6 +149,8 @@ def _warn(results: Results) -> None:
 
 
 def _print(results: Results, found: list[Alignment], timings: bool) -> None:
+    from crossgraph.vision.scan import printable
+
     if not results.hits:
         print("no picture fits; loosen the filter or the least score")
     elif not results.any_good:
@@ -142,7 +158,7 @@ def _print(results: Results, found: list[Alignment], timings: bool) -> None:
     for number, hit in enumerate(results.hits, start=1):
         chance = f"{100 * hit.probability:3.0f} %" if hit.probability is not None else f"{hit.score:6.3f}"
         more = f"  +{hit.copies}" if hit.copies else ""
-        print(f"{number:3}. {chance}  {hit.path}{more}  [{hit.id}]")
+        print(f"{number:3}. {chance}  {printable(hit.path)}{more}  [{hit.id}]")
         if found:
             print(f"          {_where(found[number - 1])}")
     if timings:

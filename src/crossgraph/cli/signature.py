@@ -191,7 +191,7 @@ def _arrange(parameters: Sequence[Parameter], arguments: Sequence[str], collects
         elif _SHORT.fullmatch(word) and word[1:] in options:  # an option of one letter is written with one dash too
             word = f"-{word}"
         if not word.startswith("--"):
-            if re.match(r"-[^\d.]", word):
+            if re.match(r"-[^\d.]\S*$", word):  # with a space in it, it is a text
                 raise InputError(f"no option {word}", f"see {' '.join(p.spelled for p in options.values())}")
             positionals.append(word)
             continue

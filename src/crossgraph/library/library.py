@@ -64,6 +64,12 @@ class Library:
             _claim(folder)
         self.manifest = Manifest(folder, create)
         self._store: Store | None = None
+        if not self.has_model and any((folder / "codes").glob("*")):
+            self.manifest.close()
+            raise InputError(
+                f"{folder / 'manifest.sqlite'}: is damaged: it does not know the model that {folder / 'codes'} is by",
+                "restore it from a backup, or remove the folder and index again",
+            )
 
     def __enter__(self) -> Library:
         """Return it."""
@@ -96,6 +102,11 @@ class Library:
             raise InputError(
                 f"{self.folder}: is empty", "fill it with: crossgraph index PICTURES --model RUN-or-BUNDLE"
             )
+        if not self.model_is_there:
+            raise InputError(
+                f"{self.model_folder}: no such folder, and it held the model of the codes",
+                "put it back with: crossgraph index --model RUN-or-BUNDLE, or add --reencode for another",
+            )
         bundle = load_bundle(self.model_folder).to(choose_device("auto"))
         if bundle.fingerprint != self.manifest.meta("fingerprint"):
             raise InputError(
@@ -113,6 +124,16 @@ class Library:
     def model_folder(self) -> Path:
         """Where the copy of its model lies."""
         return self.folder / self.manifest.meta("model_folder", "model")
+
+    @property
+    def model_is_there(self) -> bool:
+        """Whether the copy of its model was not taken away."""
+        return self.model_folder.is_dir()
+
+    def put_model_back(self, bundle: Bundle) -> None:
+        """Copy its model into the library again; it must be the one that the codes were made by."""
+        copy_model(bundle, self.model_folder)
+        self.forget_model()
 
     @property
     def layout(self) -> Layout:

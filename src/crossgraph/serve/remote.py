@@ -53,7 +53,7 @@ class RemoteSearcher:
             found = self._send("/api/search", values, _path(query.picture))
         words = [token for token in found["tokens"] if not token["special"]]
         if query.has_text and not found["hits"] and not any(token["known"] for token in words):
-            raise InputError(found["message"] or "no word is known", "try other words")
+            raise InputError((found["message"] or "no word is known").rstrip("."), "try other words")
         return Results(
             hits=[Hit(**{name: hit[name] for name in _HIT}) for hit in found["hits"]],
             tokens=_tokens(found),
@@ -80,7 +80,7 @@ class RemoteSearcher:
             found = self._ask("/api/explain", {"ids": some, "q": text})
             paths |= {one["id"]: _alignment(one, found, text, str(state["model"])) for one in found["pictures"]}
             if not found["pictures"]:
-                raise InputError(found["message"] or "nothing can be explained", "try other words")
+                raise InputError((found["message"] or "nothing can be explained").rstrip("."), "try other words")
         missing = [number for number in ids if number not in paths]
         if missing:
             raise InputError(f"picture {missing[0]}: is not in the library", "search again")
@@ -97,7 +97,7 @@ class RemoteSearcher:
         values = {"captions": captions, "k": k, "id": picture if isinstance(picture, int) else None}
         found = self._send("/api/captions", values, None if isinstance(picture, int) else picture)
         if not found["captions"]:
-            raise InputError(found["message"] or "no sentence to choose from", "give some")
+            raise InputError((found["message"] or "no sentence to choose from").rstrip("."), "give some")
         return [(one["text"], one["score"], one["probability"]) for one in found["captions"]]
 
     def index(self, roots: Sequence[Path], report: Callable[[str, int, int], None]) -> dict[str, Any]:

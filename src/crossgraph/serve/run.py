@@ -7,12 +7,14 @@ import ctypes
 import errno
 import signal
 import socket
+import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import FrameType
 from typing import Any
 
 import uvicorn
+from PIL import Image
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from crossgraph.core.errors import InputError
@@ -111,6 +113,7 @@ def serve(folder: Path, settings: ServeSettings, ready: Callable[[str, Service],
     """
     listener = bind(settings.host, settings.port)
     _share_arenas()
+    warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # sizes are checked here, by --max-megapixels
     try:
         library = Library(folder)
         address = _address(settings.host, listener.getsockname()[1])

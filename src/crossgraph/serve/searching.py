@@ -13,6 +13,7 @@ from crossgraph.core.types import Regions
 from crossgraph.pipeline.alignment import AlignedToken, Alignment, shortened, tokens_of
 from crossgraph.search.query import MOST_HITS
 from crossgraph.search.results import Hit, Results
+from crossgraph.search.words import is_known
 from crossgraph.serve.asking import Wish
 from crossgraph.serve.problems import Problem, problem_of
 from crossgraph.serve.service import FILL, Service
@@ -154,10 +155,10 @@ def _known(service: Service, wish: Wish) -> tuple[list[dict[str, Any]], list[str
     if wish.text:
         tokens = [_token(token) for token in _read(service, wish.text)]
         unknown += [token["text"] for token in tokens if not token["known"]]
-        if not _is_known(service, wish.text):
+        if not is_known(service.searcher.bundle, wish.text):
             notes.append(f"The model knows no word of {shortened(wish.text)}.")
             wish.text = ""
-    kept = tuple(term for term in wish.minus if _is_known(service, term))
+    kept = tuple(term for term in wish.minus if is_known(service.searcher.bundle, term))
     for term in wish.minus:
         if term not in kept:
             unknown += [token.text for token in _read(service, term) if not token.known]
@@ -169,17 +170,6 @@ def _known(service: Service, wish: Wish) -> tuple[list[dict[str, Any]], list[str
 def _read(service: Service, text: str) -> tuple[AlignedToken, ...]:
     vocabulary = service.searcher.bundle.reranker.vocabulary
     return tokens_of(vocabulary, text, vocabulary.encode(text))
-
-
-def _is_known(service: Service, text: str) -> bool:
-    """Tell whether every part of the model knows a word of a text."""
-    bundle = service.searcher.bundle
-    for run in (bundle.reranker, bundle.retriever):
-        if run is not None:
-            encoded = run.vocabulary.encode(text)
-            if len(encoded.unknown) >= len(encoded.ids) - 2:
-                return False
-    return True
 
 
 def _deep(service: Service, wish: Wish, picture: Regions | None, depth: int) -> tuple[Results, bool]:

@@ -28,6 +28,7 @@ from crossgraph.store.place import REBUILD, StoreFolder
 ENGINE = "edge"
 _BATCH = 256  # points a request: a search waits for one request at most
 _SHARD = "shard-"
+_ROOM = 1 << 20  # bytes free below which a disk counts as full
 
 
 @dataclass(frozen=True)
@@ -243,7 +244,7 @@ class EdgeStore:
         try:
             return self._process.ask(name, *arguments)
         except EdgeEndedError as error:
-            raise InputError(f"{self._place.path}: the engine ended twice at '{name}' ({error})", REBUILD) from error
+            raise _ended(self._place.path, f"the engine ended twice at '{name}' ({error})") from error
 
     def _revive(self, ended: EdgeProcess) -> None:
         with self._writing:
@@ -257,7 +258,7 @@ class EdgeStore:
             process.ask("open", self._settings, dict(INDICES), LINKED)
         except EdgeEndedError as error:
             process.kill()
-            raise InputError(f"{path}: the engine ended while opening it ({error})", REBUILD) from error
+            raise _ended(path, f"the engine ended while opening it ({error})") from error
         except BaseException:
             process.kill()
             raise
@@ -267,6 +268,17 @@ class EdgeStore:
         for folder in self._place.path.glob(f"{_SHARD}*"):
             if folder.name != kept:
                 shutil.rmtree(folder, ignore_errors=True)
+
+
+def _ended(path: Path, how: str) -> InputError:
+    """Say why the engine may have ended: files that it maps into memory need room at once, or a signal ends it."""
+    try:
+        is_full = shutil.disk_usage(path.parent).free < _ROOM
+    except OSError:
+        is_full = False
+    if is_full:
+        return InputError(f"{path}: no room left ({how})", "free some disk space and run the same command again")
+    return InputError(f"{path}: {how}", REBUILD)
 
 
 def _condition(where: Filter | None) -> Condition | None:
