@@ -332,5 +332,5 @@ def test_an_engine_that_ends_on_a_full_disk_says_so(tmp_path: Path, monkeypatch:
     with pytest.raises(InputError, match="library rebuild"):
         EdgeStore(tmp_path / "store", 8)
     monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=0))
-    with pytest.raises(InputError, match="no room left.*free some disk space"):
+    with pytest.raises(InputError, match=r"no room left.*free some disk space"):
         EdgeStore(tmp_path / "store", 8)
