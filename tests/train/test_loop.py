@@ -5,7 +5,10 @@ from __future__ import annotations
 import csv
 import dataclasses
 import json
+from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
@@ -13,6 +16,7 @@ from references.tiny_pairs import tiny_split
 from safetensors.torch import load_file
 
 from crossgraph.core.errors import InputError
+from crossgraph.models.base import Batch
 from crossgraph.runs import load_run
 from crossgraph.train import loop
 from crossgraph.train.checkpoint import load_checkpoint
@@ -27,6 +31,7 @@ from crossgraph.train.config import (
     ScheduleChoice,
 )
 from crossgraph.train.distributed import make_fabric
+from crossgraph.train.feed import Feed
 from crossgraph.train.job import Job, Sources, Splits, prepare
 from crossgraph.train.state import TrainingState
 
@@ -69,8 +74,32 @@ def everything(out: Path) -> dict[str, torch.Tensor]:
 def log(out: Path) -> list[dict[str, str]]:
     with (out / "log.csv").open(newline="") as file:
         return [
-            {k: v for k, v in row.items() if k not in ("seconds", "pairs_per_second")} for row in csv.DictReader(file)
+            {k: v for k, v in row.items() if k not in ("seconds", "pairs_per_second", "waited_for_data")}
+            for row in csv.DictReader(file)
         ]
+
+
+def test_the_log_tells_what_share_of_the_time_training_waited_for_data(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now, batches, report = [0.0], Feed.batches, loop.Training._report
+
+    def slow(self: Feed, epoch: int, start: int = 0) -> Iterator[Batch]:
+        for batch in batches(self, epoch, start):
+            now[0] += 3.0
+            yield batch
+
+    def worked(self: loop.Training, *what: Any) -> None:
+        now[0] += 1.0
+        report(self, *what)
+
+    monkeypatch.setattr(Feed, "batches", slow)
+    monkeypatch.setattr(loop.Training, "_report", worked)
+    monkeypatch.setattr(loop, "time", SimpleNamespace(monotonic=lambda: now[0]))
+    train(tmp_path / "run", dataclasses.replace(RECIPE, max_steps=4))
+    with (tmp_path / "run" / "log.csv").open(newline="") as file:
+        shares = [float(row["waited_for_data"]) for row in csv.DictReader(file) if row["event"] == "train"]
+    assert shares == [0.75, 0.75]
 
 
 class Killed(BaseException):

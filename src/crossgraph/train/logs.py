@@ -24,6 +24,7 @@ COLUMNS = (
     "lr",
     "gradient_norm",  # before clipping, of the last step
     "pairs_per_second",
+    "waited_for_data",  # share of the time since the last row that training stood still for the loader
     "rsum",
     "i2t_r1",
     "i2t_r5",

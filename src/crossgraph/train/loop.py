@@ -88,7 +88,7 @@ class Training:
         self.callbacks = self._follow()
         self.saved: tuple[int, int, str] | None = None
         self.saved_at = self.row_at = self.clock = time.monotonic()
-        self.row_pairs = 0
+        self.row_pairs, self.row_waited = 0, 0.0
 
     def run(self) -> None:
         """Run to the end; see `fit`."""
@@ -96,7 +96,7 @@ class Training:
             self.saved = (self.state.step, self.state.evaluated_step, self.state.finished)
         self.settle()  # a checkpoint may have been taken just before a ranking that was due
         while not self.state.finished:
-            batches = self.job.feed.batches(self.state.epoch, self.state.batch)
+            batches = self._waited_for(self.job.feed.batches(self.state.epoch, self.state.batch))
             for group in _groups(batches, self.recipe.accumulate):
                 self.update(group)
                 self.settle()
@@ -166,7 +166,7 @@ class Training:
         rounded = {name: round(value, 4) for name, value in figures.items()}
         self.callbacks.evaluated({"event": "dev", **self._where(), **rounded, "best": best})
         self.clock = self.row_at = time.monotonic()
-        self.row_pairs = 0
+        self.row_pairs, self.row_waited = 0, 0.0
 
     def save(self) -> None:
         """Write a checkpoint of everything, unless the last one says the same; the best weights lie beside it."""
@@ -240,16 +240,29 @@ class Training:
     def _report(self, pairs: int, terms: dict[str, float], lr: float, norm: float) -> None:
         state = self.state
         self.row_pairs += pairs * self.fabric.world_size
-        rate = self.row_pairs / max(1e-9, time.monotonic() - self.row_at)
+        elapsed = max(1e-9, time.monotonic() - self.row_at)
+        rate, waited = self.row_pairs / elapsed, self.row_waited / elapsed
         mean = state.loss_sum / state.loss_steps
         self.callbacks.stepped(state.step, (state.step - 1) // self.steps_per_epoch, mean, rate)
         if state.step % self.recipe.log_every:
             return
         row = {"event": "train", **self._where(), "loss": mean, "lr": lr, "gradient_norm": norm}
         named = {f"term_{name}": value for name, value in terms.items()}
-        self.callbacks.logged({**row, "pairs_per_second": round(rate, 1), **named})
+        speed = {"pairs_per_second": round(rate, 1), "waited_for_data": round(waited, 4)}
+        self.callbacks.logged({**row, **speed, **named})
         state.loss_sum, state.loss_steps = 0.0, 0
-        self.row_pairs, self.row_at = 0, time.monotonic()
+        self.row_pairs, self.row_waited, self.row_at = 0, 0.0, time.monotonic()
+
+    def _waited_for(self, batches: Iterable[Batch]) -> Iterator[Batch]:
+        """Hand batches on and count the seconds that training stands still for them."""
+        stream = iter(batches)
+        while True:
+            asked = time.monotonic()
+            batch = next(stream, None)
+            self.row_waited += time.monotonic() - asked
+            if batch is None:
+                return
+            yield batch
 
     def _where(self) -> dict[str, Any]:
         state = self.state
