@@ -204,7 +204,7 @@ def test_what_is_done_is_done_and_after_the_choice_the_list_stands(made, data, c
 
 @pytest.mark.slow
 def test_a_variant_that_fails_is_named_and_nothing_is_chosen(data, tmp_path, capsys):
-    broken = "optimiser.lr: 1.0e+30, epochs: 3, max_steps: 12, collapse.action: stop"
+    broken = "model.name: scan, optimiser.lr: 1.0e+30, epochs: 3, max_steps: 12, collapse.action: stop"
     write_list(tmp_path, LIST.replace("optimiser.lr: 1.0e-5", broken))
     assert main(words(tmp_path, data)) == 2
     assert "slow: " in capsys.readouterr().err.splitlines()[-1]
@@ -216,7 +216,7 @@ def test_a_variant_that_fails_is_named_and_nothing_is_chosen(data, tmp_path, cap
 def test_ctrl_c_keeps_what_is_done_and_the_same_command_goes_on(data, tmp_path, command):
     write_list(tmp_path, LIST if command == "versus" else LIST.replace("seeds: [0, 1]\n", ""))
     slow = ["--epochs=400", "--max_steps=200000", "--evaluate.every_epochs=400"]
-    given = [command, *words(tmp_path, data, *slow)[1:]]
+    given = [command, *words(tmp_path, data, "--splits", "test", *slow)[1:]]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     with subprocess.Popen(
         [sys.executable, "-m", "crossgraph", *given], stderr=subprocess.PIPE, text=True, env=environment
@@ -229,5 +229,5 @@ def test_ctrl_c_keeps_what_is_done_and_the_same_command_goes_on(data, tmp_path, 
         said = run.communicate(timeout=120)[1]
     assert run.returncode == 130
     assert "all progress is saved; go on with: crossgraph" in said.splitlines()[-1] and "Traceback" not in said
-    assert list(Path(tmp_path, "runs").rglob("checkpoints")), "what ran has saved"
+    assert list(Path(tmp_path, "runs").rglob("checkpoint")), "what ran has saved"
     assert "?" in (tmp_path / ("page.md")).read_text(), "the page is there, with what is missing"

@@ -7,6 +7,7 @@ training anything twice. Beside the card's own entries it has one called "table"
 from __future__ import annotations
 
 import json
+import resource
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -18,11 +19,13 @@ from torch import Tensor
 from crossgraph.core import config as configs
 from crossgraph.core.errors import InputError
 from crossgraph.data.split import Split
+from crossgraph.evaluate.sources import score_runs
 from crossgraph.files import read_json, read_text
 from crossgraph.models.base import MODELS
 from crossgraph.runs import Run, load_run
 from crossgraph.scoring.encode import inference
 from crossgraph.sweep.definition import Planned
+from crossgraph.sweep.standing import Places, core_seconds
 from crossgraph.train.config import FREE_ON_RESUME
 from crossgraph.train.run_folder import first_difference
 
@@ -67,15 +70,16 @@ def kept(folder: Path, planned: Planned, split: str, fingerprint: str) -> dict[s
     return card
 
 
-def describe(planned: Planned, folder: Path, card: Mapping[str, Any], split: Split) -> dict[str, Any]:
+def describe(planned: Planned, places: Places, card: Mapping[str, Any], split: Split) -> dict[str, Any]:
     """Return a cell's own entry: the model, its budget, and what it costs to train, to score and to keep.
 
     Args:
         planned: The training.
-        folder: The run.
+        places: Where the run and its log lie.
         card: Of its evaluation.
         split: What was evaluated.
     """
+    folder = places.run(planned.variant, planned.seed)
     run = load_run(folder)
     steps, seconds = _trained(folder)
     return {
@@ -85,7 +89,9 @@ def describe(planned: Planned, folder: Path, card: Mapping[str, Any], split: Spl
         "recipe": recipe_of(planned),
         "budget": {"steps": steps, "batch": planned.recipe.batch, "pairs": steps and steps * planned.recipe.batch},
         "training_seconds": seconds,
+        "training_core_seconds": core_seconds(places.log(planned.variant, planned.seed)),
         "pairs_per_second": _speed(card),
+        "pairs_per_core_second": _speed_of_a_core(run, split),
         "picture": _bytes_of_a_picture(run, split),
     }
 
@@ -109,6 +115,19 @@ def _speed(card: Mapping[str, Any]) -> float | None:
     """Return pairs scored in a second, encoding both sides included."""
     seconds, data = card["seconds"]["scoring"], card["data"]
     return round(data["images"] * data["captions"] / seconds, 1) if seconds else None
+
+
+def _speed_of_a_core(run: Run, split: Split) -> float:
+    """Return pairs scored in a second of a processor's time, encoding included; other work hardly matters to it."""
+    before = _processors()
+    score_runs([run], split, torch.device("cpu"), "float32", None)
+    return round(len(split.image_ids) * len(split.captions) / max(1e-3, _processors() - before), 1)
+
+
+def _processors() -> float:
+    """Return the processors' time of this process and of those it has waited for, in seconds."""
+    used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    return sum(one.ru_utime + one.ru_stime for one in used)
 
 
 def _bytes_of_a_picture(run: Run, split: Split) -> dict[str, Any]:

@@ -153,9 +153,8 @@ def _do(table: _Table, planned: Planned, splits: Sequence[str]) -> None:
 
 def _keep(table: _Table, planned: Planned, split: str) -> None:
     places = table.checked[split].places
-    folder = places.run(planned.variant, planned.seed)
     card = read_json(places.card(planned.variant, planned.seed))
-    card["table"] = cells.describe(planned, folder, card, table.splits[split])
+    card["table"] = cells.describe(planned, places, card, table.splits[split])
     write_json(cells.place(table.request.cards, planned, split), card)
     table.cards[planned.variant.name, split] = card
 

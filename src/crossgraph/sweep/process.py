@@ -28,6 +28,9 @@ class Command:
         environment: Of the process.
         say: Hears its lines.
 
+    Attributes:
+        words: As given.
+
     Raises:
         InputError: The log cannot be written.
     """
@@ -35,6 +38,7 @@ class Command:
     def __init__(
         self, words: Sequence[str], log: Path, environment: Mapping[str, str], say: Callable[[str], None]
     ) -> None:
+        self.words = list(words)
         self._log, self._say = log, say
         self._last, self._rest = "", b""
         try:

@@ -127,14 +127,21 @@ def _explained(part: str, key: str, name: str, digits: int) -> Callable[[Card], 
 
 
 def _training(card: Card) -> str:
-    seconds = card["table"]["training_seconds"]
+    return _duration(card["table"]["training_seconds"])
+
+
+def _cores(card: Card) -> str:
+    return _duration(card["table"].get("training_core_seconds"))
+
+
+def _duration(seconds: float | None) -> str:
     if seconds is None:
         return MISSING
     return f"{round(seconds)} s" if seconds < 90 else f"{round(seconds) // 60} min {round(seconds) % 60:02d} s"
 
 
 def _speed(card: Card) -> str:
-    speed = card["table"]["pairs_per_second"]
+    speed = card["table"].get("pairs_per_core_second")
     return MISSING if speed is None else f"{speed:,.0f}"
 
 
@@ -154,7 +161,8 @@ _EXPLANATIONS: dict[str, Callable[[Card], str]] = {
 _COST: dict[str, Callable[[Card], str]] = {
     "parameters": lambda card: f"{sum(entry['parameters'] for entry in card['models']['entries']):,}",
     "training": _training,
-    "pairs/s": _speed,
+    "a core's time": _cores,
+    "pairs/s of a core": _speed,
     "bytes a picture": lambda card: f"{card['table']['picture']['bytes']:,}",
     "which are": lambda card: str(card["table"]["picture"]["what"]),
 }
@@ -183,9 +191,9 @@ def _about_cost(page: Page) -> str:
     machines = {f"{card['hardware']['processor']}, {card['hardware']['cores']} cores" for card in page.cards.values()}
     where = f" on {' / '.join(sorted(machines))}" if machines else ""
     return (
-        f"Training: seconds at work{where}, on whatever else the machine did, so is the speed: pairs of the "
-        f"{page.splits[0]} split scored in a second, both sides' encoding included. Bytes a picture: what an "
-        "index keeps of it."
+        f"Training: minutes at work{where}, on whatever else the machine did; a core's time: what it took of all "
+        f"processors together, which other work hardly changes. So is the speed: pairs of the {page.splits[0]} split in "
+        "a second of one core, both sides' encoding included. Bytes a picture: what an index keeps of it."
     )
 
 

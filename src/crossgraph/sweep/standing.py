@@ -89,6 +89,19 @@ def look(run: Path) -> Standing:
     return Standing("finished" if finished else "begun", checkpoint.values["must_agree"])
 
 
+def core_seconds(log: Path) -> float | None:
+    """Return the time that processors spent on a training, beside whose log it is kept; None where unknown."""
+    try:
+        return float(read_json(core_seconds_file(log))["seconds"])
+    except (InputError, KeyError, TypeError, ValueError):
+        return None
+
+
+def core_seconds_file(log: Path) -> Path:
+    """Return the file that `core_seconds` reads."""
+    return log.with_suffix(".cores.json")
+
+
 def seconds_of_training(run: Path) -> float | None:
     """Return how long a training has been at work, as its log says; None where that is gone."""
     try:

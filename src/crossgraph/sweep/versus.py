@@ -150,7 +150,7 @@ def _do(contest: _Contest, cell: Cell) -> None:
         )
     planned = contest.planned[name, seed]
     card = read_json(places.card(row.variant, seed))
-    card["table"] = cells.describe(planned, places.run(row.variant, seed), card, contest.splits[split])
+    card["table"] = cells.describe(planned, places, card, contest.splits[split])
     write_json(cells.place(_cards(contest.request, seed), planned, split), card)
     contest.page.cards[cell] = card
     contest.write()

@@ -109,7 +109,7 @@ def _introduction(page: Page) -> str:
 
 
 def _on_dev(page: Page) -> str:
-    head = ["variant", "what it is", "R@1 image→text", "R@1 text→image", "rSum (95 %)", "parameters", "training"]
+    head = ["variant", "what it is", "R@1 image→text", "R@1 text→image", "rSum (95 %)", "parameters", "a core's time"]
     rows = [head]
     for variant in page.sweep.variants:
         card = page.cards.get((variant.name, page.sweep.seeds[0], DEV))
@@ -124,7 +124,7 @@ def _dev_cells(card: Card) -> list[str]:
     low, high = whole["intervals"]["rSum"]
     figures = [f"{whole['figures'][name]:.1f}" for name in ("i2t R@1", "t2i R@1")]
     parameters = sum(entry["parameters"] for entry in card["models"]["entries"])
-    seconds = card["table"]["training_seconds"]
+    seconds = card["table"]["training_core_seconds"]
     spent = MISSING if seconds is None else f"{round(seconds) // 60} min {round(seconds) % 60:02d} s"
     return [*figures, f"{rsum(card):.1f} ({low:.1f}–{high:.1f})", f"{parameters:,}", spent]
 
@@ -201,5 +201,5 @@ _READ = (
     "R@1 in %; rSum: of R@1, 5, 10 both ways, at most 600. Brackets on dev: bootstrap intervals over the pictures "
     "asked about. Differences: the variant less the baseline, with paired intervals: 1,000 draws of pictures, the same "
     "for both; `all` is the mean over the seeds, every draw taking the same pictures of each seed. What further seeds "
-    "would change is not in these intervals. Training: seconds at work, on whatever else the machine did."
+    "would change is not in these intervals. A core's time: what the training took of all processors together."
 )

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import contextlib
+import resource
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Literal
 
 from crossgraph.core.errors import InputError
+from crossgraph.files import write_json
 from crossgraph.sweep.definition import Planned, Variant
 from crossgraph.sweep.process import Command, environment
-from crossgraph.sweep.standing import Places, trains_elsewhere
+from crossgraph.sweep.standing import Places, core_seconds, core_seconds_file, trains_elsewhere
 
 Say = Callable[[str], None]
 Stage = Literal["train", "evaluate"]
@@ -65,6 +68,7 @@ class Work:
     say: Say
     details: bool = False
     _running: list[tuple[Row, Command]] = field(default_factory=list[tuple[Row, Command]])
+    _cores: dict[Path, float | None] = field(default_factory=dict[Path, "float | None"])
 
     def run(self, ended: Callable[[Mapping[str, str]], object]) -> dict[str, str]:
         """Work until every row has ended, well or not.
@@ -141,6 +145,10 @@ class Work:
             self._ended(row, str(error))
             return
         self._running.append((row, command))
+        if stage == "train":
+            known = core_seconds(log)
+            begun = known if known is not None or row.planned is None or "--resume" in command.words else 0.0
+            self._cores[log] = None if begun is None else begun - _spent()
 
     def _wait_for_others(self, row: Row) -> None:
         run, until = self.places.run(row.variant, row.seed), time.monotonic() + _WAIT_FOR_OTHERS
@@ -154,6 +162,7 @@ class Work:
             time.sleep(_POLL)
 
     def _ended(self, row: Row, problem: str | None) -> None:
+        self._keep_cores(self.places.log(row.variant, row.seed))
         if problem is None:
             row.stages.pop(0)
         else:
@@ -168,8 +177,21 @@ class Work:
         finally:
             for _, command in self._running:
                 command.ask_to_stop()
-            for _, command in self._running:
+            for row, command in self._running:
                 command.end()
+                self._keep_cores(self.places.log(row.variant, row.seed))
+
+    def _keep_cores(self, log: Path) -> None:
+        """Write down what a training that has ended cost the processors; known where nothing ran beside it."""
+        before = self._cores.pop(log, None)
+        if before is not None and self.jobs == 1:
+            write_json(core_seconds_file(log), {"seconds": round(before + _spent(), 2)})
+
+
+def _spent() -> float:
+    """Return the processors' time, in seconds, that went into commands which have ended."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 def key(variant: Variant, seed: int) -> str:
