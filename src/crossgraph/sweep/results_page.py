@@ -192,7 +192,7 @@ def _about_cost(page: Page) -> str:
     where = f" on {' / '.join(sorted(machines))}" if machines else ""
     return (
         f"Training: minutes at work{where}, on whatever else the machine did; a core's time: what it took of all "
-        f"processors together, which other work hardly changes. So is the speed: pairs of the {page.splits[0]} split in "
+        f"processors together, which other work hardly changes. So is the speed: pairs of {page.splits[0]} in "
         "a second of one core, both sides' encoding included. Bytes a picture: what an index keeps of it."
     )
 
