@@ -1,4 +1,4 @@
-"""Every interaction model reads its captions through a pretrained text model as well, where one asks for it."""
+"""Every model that takes one reads its captions through a pretrained text model as well, where one asks for it."""
 
 from __future__ import annotations
 
@@ -45,6 +45,7 @@ def pairs():
 
 def test_the_models_that_take_one_are_these():
     assert {"sgr", "saf", "hsc", "tshsr", "scan", "bfan", "imram", "pfan", "gsmn", "camp"} <= set(TAKERS)
+    assert {"cgmn", "gpo", "vsepp", "vsepp-order", "vsrn"} <= set(TAKERS)
 
 
 @pytest.mark.parametrize("name", TAKERS)

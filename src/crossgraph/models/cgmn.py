@@ -17,6 +17,7 @@ pairs too, say to re-rank a short list, is our idea, not the paper's.
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 from typing import Literal
 
@@ -42,14 +43,14 @@ from crossgraph.graphs.sequence_readout import SequenceReadout
 from crossgraph.graphs.word_graph import WithoutEdges, neighbours
 from crossgraph.models.base import MODELS, Batch, Inputs, PrescribedHinge, Progress, RankingTerm
 from crossgraph.models.independent import IndependentMatcher
-from crossgraph.text.encoder import RecurrentTextEncoder
+from crossgraph.text.choice import TextChoice, build_text_encoder
 
 OVERLAP = 0.4  # boxes whose intersection over union reaches it are neighbours
 SMOOTH = 9.0  # ours, of the alignment alone: cosines to shares
 
 
 @dataclass(frozen=True)
-class CGMNConfig:
+class CGMNConfig(TextChoice):
     """Sizes and choices; sizes are the paper's."""
 
     embed_size: int = 2048  # d, nodes and index vectors
@@ -98,14 +99,14 @@ class CGMN(IndependentMatcher):
         if config.read_out == "gru":
             self.read_regions = SequenceReadout(d)
         self.image_norm = BatchNorm(d)
-        self.encode_words = RecurrentTextEncoder(inputs.vocabulary_size, config.word_size, d, "both", dropout=0.0)
+        self.encode_words = build_text_encoder(config, inputs.vocabulary_size, config.word_size, d, "both", dropout=0.0)
         self.word_graph = EdgeGraph(d, config.batch_statistics)
         self.read_words = SequenceReadout(d)
 
     @property
     def reads_word_edges(self) -> bool:
-        """Dependency edges make the word graph."""
-        return True
+        """Dependency edges make the word graph; they join words, so that a text model's pieces have none."""
+        return self.config.text_encoder == "gru"
 
     @property
     def reads_region_order(self) -> bool:
@@ -116,7 +117,8 @@ class CGMN(IndependentMatcher):
         """Return the biases that a batch norm behind them takes out again."""
         layers = [f"semantic.{i}" for i in range(len(self.semantic))]
         layers += [f"spatial.{i}" for i in range(len(self.spatial))]
-        return {name: reason for layer in [*layers, "word_graph"] for name, reason in dead_biases(layer).items()}
+        dead = {f"encode_words.{name}": why for name, why in self.encode_words.dead_parameters().items()}
+        return dead | {name: reason for layer in [*layers, "word_graph"] for name, reason in dead_biases(layer).items()}
 
     def region_nodes(self, regions: Regions) -> Float[Tensor, "img region dim"]:
         """Return the regions after their graphs; padding is zero.
@@ -145,6 +147,8 @@ class CGMN(IndependentMatcher):
 
     def word_nodes(self, tokens: Tokens) -> Float[Tensor, "txt word dim"]:
         """Return the words after their graph; padding is zero."""
+        if not self.reads_word_edges:
+            tokens = dataclasses.replace(tokens, edges=None)
         words = self.encode_words(tokens)
         edges = neighbours(tokens, self.config.without_edges) * edge_weights(words, self.config.edge_weight)
         return self.word_graph(words, edges, tokens.mask) * tokens.mask[..., None]

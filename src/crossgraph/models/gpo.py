@@ -33,13 +33,14 @@ from crossgraph.graphs.region_graph import BatchStatistics
 from crossgraph.models.base import MODELS, Inputs
 from crossgraph.models.independent import IndependentMatcher
 from crossgraph.models.published import IMPORTERS, PublishedModel, linear_keys, refuse_unknown
-from crossgraph.text.encoder import Direction, RecurrentTextEncoder
+from crossgraph.text.choice import TextChoice, build_text_encoder
+from crossgraph.text.encoder import Direction
 
 Norm = Literal["l2", "none"]
 
 
 @dataclass(frozen=True)
-class GPOConfig:
+class GPOConfig(TextChoice):
     """Sizes and choices; the defaults are the paper's, but for `batch_statistics`."""
 
     embed_size: int = 1024  # d, regions, words and both vectors
@@ -79,14 +80,15 @@ class GPO(IndependentMatcher):
         self.narrow_norm = BatchNorm(d // 2)
         self.widen = nn.Linear(d // 2, d)
         self.pool_regions = GeneralizedPooling()
-        self.encode_words = RecurrentTextEncoder(
-            inputs.vocabulary_size, config.word_size, d, config.text_direction, dropout=0.0
+        self.encode_words = build_text_encoder(
+            config, inputs.vocabulary_size, config.word_size, d, config.text_direction, dropout=0.0
         )
         self.pool_words = GeneralizedPooling()
 
     def dead_parameters(self) -> dict[str, str]:
-        """Return the bias that a batch norm behind it takes out again."""
-        return {"narrow.bias": "batch norm subtracts it"}
+        """Return the bias that a batch norm behind it takes out again, and those of the text encoder."""
+        dead = {f"encode_words.{name}": why for name, why in self.encode_words.dead_parameters().items()}
+        return dead | {"narrow.bias": "batch norm subtracts it"}
 
     def region_features(self, regions: Regions) -> Float[Tensor, "img region dim"]:
         """Return fc(x) + L2(ReLU(BN(L1(x)))) of every region; padding is zero."""

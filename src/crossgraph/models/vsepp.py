@@ -6,6 +6,7 @@ What is unusual:
 - The contribution is the loss: of all negatives in the batch only the hardest counts (see `crossgraph.losses`).
 - A picture is *one* vector of a network. Where there are regions we take their mean: our choice, the paper's
   model never sees regions. Features with a single region a picture are the paper's own case.
+- With a text model in the GRU's place, ours too, the caption's vector is that of its last token.
 - VSE0, its baseline, leaves the image vector's length as it is (`image_norm: none`) and sums all negatives.
 
 `vsepp-order` is the same code's variant after Vendrov et al., "Order-Embeddings of Images and Language", ICLR 2016:
@@ -30,13 +31,13 @@ from crossgraph.graphs.sequence_readout import last_states
 from crossgraph.models.base import MODELS, Inputs
 from crossgraph.models.independent import IndependentMatcher
 from crossgraph.models.published import IMPORTERS, PublishedModel, linear_keys, refuse_unknown
-from crossgraph.text.encoder import RecurrentTextEncoder
+from crossgraph.text.choice import TextChoice, build_text_encoder
 
 Signs = Literal["signed", "absolute"]
 
 
 @dataclass(frozen=True)
-class VSEPPConfig:
+class VSEPPConfig(TextChoice):
     """Sizes and choices; the defaults are VSE++'s."""
 
     embed_size: int = 1024  # d, both vectors
@@ -70,7 +71,13 @@ class VSEPP(IndependentMatcher):
         self.project_regions = nn.Linear(inputs.feature_size, d)
         nn.init.xavier_uniform_(self.project_regions.weight)
         nn.init.zeros_(self.project_regions.bias)
-        self.encode_words = RecurrentTextEncoder(inputs.vocabulary_size, config.word_size, d, "forward", dropout=0.0)
+        self.encode_words = build_text_encoder(
+            config, inputs.vocabulary_size, config.word_size, d, "forward", dropout=0.0
+        )
+
+    def dead_parameters(self) -> dict[str, str]:
+        """Return those of the text encoder."""
+        return {f"encode_words.{name}": why for name, why in self.encode_words.dead_parameters().items()}
 
     def encode_images(self, regions: Regions) -> ImageCode:
         """Encode pictures: projected regions as `local`, their mean, normalised, as `index`."""

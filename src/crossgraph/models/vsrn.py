@@ -32,11 +32,11 @@ from crossgraph.graphs.region_graph import NormAxis, SemanticGraph, dead_biases,
 from crossgraph.graphs.sequence_readout import SequenceReadout, last_states
 from crossgraph.models.base import MODELS, Batch, Inputs, Progress, RankingTerm
 from crossgraph.models.independent import IndependentMatcher
-from crossgraph.text.encoder import RecurrentTextEncoder
+from crossgraph.text.choice import TextChoice, build_text_encoder
 
 
 @dataclass(frozen=True)
-class VSRNConfig:
+class VSRNConfig(TextChoice):
     """Sizes and choices; sizes are the paper's."""
 
     embed_size: int = 2048  # d, regions and both vectors
@@ -81,7 +81,9 @@ class VSRN(IndependentMatcher):
         self.graph = nn.ModuleList(SemanticGraph(d) for _ in range(config.layers))
         self.read_regions = SequenceReadout(d)
         self.read_norm = BatchNorm(d) if config.read_norm == "batch" else nn.Identity()
-        self.encode_words = RecurrentTextEncoder(inputs.vocabulary_size, config.word_size, d, "forward", dropout=0.0)
+        self.encode_words = build_text_encoder(
+            config, inputs.vocabulary_size, config.word_size, d, "forward", dropout=0.0
+        )
         if config.captioning == "attention":
             self.writer = CaptionWriter(
                 d, inputs.vocabulary_size, config.word_size, config.captioning_size, config.captioning_dropout
@@ -93,8 +95,9 @@ class VSRN(IndependentMatcher):
         return True
 
     def dead_parameters(self) -> dict[str, str]:
-        """Return the biases that a batch norm behind them takes out again."""
-        return {name: why for i in range(len(self.graph)) for name, why in dead_biases(f"graph.{i}").items()}
+        """Return the biases that a batch norm behind them takes out again, and those of the text encoder."""
+        dead = {f"encode_words.{name}": why for name, why in self.encode_words.dead_parameters().items()}
+        return dead | {name: why for i in range(len(self.graph)) for name, why in dead_biases(f"graph.{i}").items()}
 
     def region_levels(self, regions: Regions) -> list[Tensor]:
         """Return the regions before the graph and after each of its layers, each (img, region, dim)."""
