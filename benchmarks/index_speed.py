@@ -17,16 +17,23 @@ import resource
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # as the command does, before torch is loaded
 
 import numpy as np
+import PIL
 import torch
 from PIL import Image
 
+from crossgraph.files import write_json
+from crossgraph.library.allocation import keep_freed_memory
 from crossgraph.library.indexer import Settings, index_pictures
 from crossgraph.library.library import Library
 from crossgraph.vision.region_encoder import RegionEncoder, load_region_encoder
+
+GOALS = {"photos": 60, "12 megapixels": 25}
+"""Pictures a second on two cores."""
 
 
 def write_copies(photos: Path, folder: Path, count: int) -> Path:
@@ -76,14 +83,23 @@ def measure(model: Path, photos: Path, encoder: RegionEncoder, workers: int) -> 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("model", type=Path)
-    parser.add_argument("--pictures", type=Path, required=True)
+    parser.add_argument("model", type=Path, nargs="?")
+    parser.add_argument("--pictures", type=Path)
     parser.add_argument("--count", type=int, default=304)
     parser.add_argument("--large", type=int, default=48)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--workers", type=int, default=3)
+    parser.add_argument("--out", type=Path, default=Path("experiments/index-speed"))
+    parser.add_argument("--table", type=Path, help="write the table of a card, and measure nothing")
     given = parser.parse_args()
+    if given.table:
+        print(table(json.loads(given.table.read_text())))
+        return
+    if not (given.model and given.pictures):
+        parser.error("MODEL or --pictures is missing")
+    before = os.getloadavg()[0]
     torch.set_num_threads(given.threads)
+    keep_freed_memory()  # as the command does
     with tempfile.TemporaryDirectory() as folder:
         sets = {"photos": write_copies(given.pictures, Path(folder) / "photos", given.count)}
         if given.large:
@@ -93,7 +109,34 @@ def main() -> None:
             encoder = load_region_encoder(probe.bundle.region_encoder)
         encoder.encode(torch.zeros(8, encoder.image_size, encoder.image_size, 3, dtype=torch.uint8))
         found = {name: measure(given.model, photos, encoder, given.workers) for name, photos in sets.items()}
-    print(json.dumps({"threads": given.threads, "workers": given.workers, **found}, indent=2))
+    card = {
+        "threads": given.threads,
+        "workers": given.workers,
+        "cores": len(os.sched_getaffinity(0)),
+        "load_before": before,
+        "load_after": os.getloadavg()[0],
+        "nice": os.nice(0),
+        "versions": {"torch": torch.__version__, "pillow": PIL.__version__},
+        "sets": found,
+    }
+    write_json(given.out / "card.json", card)
+    print(table(card))
+
+
+def table(card: dict[str, Any]) -> str:
+    """Write a card as Markdown."""
+    lines = [
+        f"{card['cores']} cores, load {card['load_before']:.0f} before and {card['load_after']:.0f} after:",
+        "",
+        "| pictures | a second | goal | CPU, ms a picture | as many a second on two idle cores at most |",
+        "|---|---|---|---|---|",
+    ]
+    for name, found in card["sets"].items():
+        cpu = found["user_ms_per_picture"] + found["system_ms_per_picture"]
+        shown = f"{found['user_ms_per_picture']:.1f} user + {found['system_ms_per_picture']:.1f} system"
+        rate, goal = found["pictures_per_second"], GOALS[name]
+        lines.append(f"| {found['pictures']:,} {name} | {rate:.0f} | {goal} | {shown} | {2000 / cpu:.0f} |")
+    return "\n".join(lines)
 
 
 if __name__ == "__main__":

@@ -52,6 +52,7 @@ def index(
         max_megapixels: Larger pictures are listed as broken.
     """
     from crossgraph.cli.progress import TaskProgress
+    from crossgraph.library.allocation import keep_freed_memory
     from crossgraph.library.indexer import Settings, index_pictures
     from crossgraph.library.library import Library, default_library
     from crossgraph.library.scan import check_roots
@@ -75,6 +76,7 @@ def index(
         }
         if _by_server(folder, pictures or [], [name for name, given in own.items() if given]):
             return
+    keep_freed_memory()
     with Library(folder, create=_is_new(folder, pictures, model)) as opened:
         with TaskProgress() as progress:
             try:

@@ -113,7 +113,7 @@ def _small(image: Image.Image) -> tuple[bytes, bytes | None]:
         spread = max(float(values.max() - values.min()), 1e-30)
         image = Image.fromarray(((values - values.min()) * (255 / spread)).astype(np.uint8))
     small = image.convert("RGBA" if image.has_transparency_data else "RGB")
-    small.thumbnail((THUMBNAIL, THUMBNAIL), Image.Resampling.BICUBIC, reducing_gap=2.0)
+    small.thumbnail((THUMBNAIL, THUMBNAIL), Image.Resampling.HAMMING, reducing_gap=2.0)  # half of bicubic's time
     small = ImageOps.exif_transpose(small)
     if small.mode == "RGBA":
         small = Image.alpha_composite(Image.new("RGBA", small.size, "white"), small).convert("RGB")
