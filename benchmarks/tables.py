@@ -1,0 +1,54 @@
+"""Write the tables of cards into the documentation, between marks that name the card; or say which are out of date.
+
+    python benchmarks/tables.py docs/store.md docs/search.md docs/serve.md docs/library.md [--check]
+
+A place for a table is a line `<!-- card: experiments/store-scale/100000.json -->` and one `<!-- end of card -->`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+import sys
+from pathlib import Path
+
+import index_speed
+import search_scale
+import serve_load
+import store_scale
+
+TABLES = {
+    "store-scale": store_scale.table,
+    "search-scale": search_scale.table,
+    "serve-load": serve_load.table,
+    "index-speed": index_speed.table,
+}
+PLACE = re.compile(r"(<!-- card: (\S+) -->\n).*?(<!-- end of card -->)", re.DOTALL)
+
+
+def filled(text: str) -> str:
+    """Return a page with every table as its card says."""
+
+    def table(found: re.Match[str]) -> str:
+        card = Path(found[2])
+        return f"{found[1]}{TABLES[card.parent.name](json.loads(card.read_text()))}\n{found[3]}"
+
+    return PLACE.sub(table, text)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("pages", type=Path, nargs="+")
+    parser.add_argument("--check", action="store_true", help="write nothing, and fail where a table is out of date")
+    given = parser.parse_args()
+    stale = [page for page in given.pages if filled(page.read_text()) != page.read_text()]
+    for page in stale:
+        print(f"{page}: {'a table is not as its card says' if given.check else 'written'}")
+        if not given.check:
+            page.write_text(filled(page.read_text()))
+    return 1 if given.check and stale else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
