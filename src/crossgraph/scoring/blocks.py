@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import weakref
 from collections.abc import Callable, Generator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -26,6 +27,25 @@ CAPTIONS_A_PICTURE = 8  # a block has so many captions to a picture, where it ca
 _SAMPLE = 4  # pictures and captions that are measured
 
 _measured: weakref.WeakKeyDictionary[object, dict[tuple[Any, ...], int]] = weakref.WeakKeyDictionary()
+
+
+@dataclass(frozen=True)
+class BlockSize:
+    """How large a block is; the default is `default_budget`'s.
+
+    Attributes:
+        budget: Bytes that all its tensors may take together, or None.
+        pairs: Pairs of a block, whatever they take; None follows the budget.
+    """
+
+    budget: int | None = None
+    pairs: int | None = None
+
+    def of(self, scorer: Scorer, images: ImageCode, texts: TextCode) -> int:
+        """Return the pairs of a block of these codes (without a group axis), at least 1."""
+        if self.pairs is not None:
+            return self.pairs
+        return pairs_of(scorer, images, texts, self.budget or default_budget(images.local.device))
 
 
 def block_shape(pairs: int, images: int, captions: int) -> tuple[int, int]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -76,6 +77,38 @@ class ImageBlocks:
             yield code
 
 
+@runtime_checkable
+class CodeBlocks(Protocol):
+    """Codes of pictures, block by block, as often as one walks over them."""
+
+    def __len__(self) -> int:
+        """Return the number of pictures."""
+        ...
+
+    def __iter__(self) -> Iterator[ImageCode]:
+        """Give the blocks in the pictures' order."""
+        ...
+
+
+class OneBlock:
+    """Codes that are in memory already, as the only block.
+
+    Args:
+        code: Without a group axis.
+    """
+
+    def __init__(self, code: ImageCode) -> None:
+        self._code = code
+
+    def __len__(self) -> int:
+        """Return the number of pictures."""
+        return len(self._code)
+
+    def __iter__(self) -> Iterator[ImageCode]:
+        """Give the block."""
+        yield self._code
+
+
 @dataclass(frozen=True)
 class SplitCodes:
     """Both sides of a split, encoded alone.
@@ -85,7 +118,7 @@ class SplitCodes:
         texts: Codes of the captions; together they hold every caption once.
     """
 
-    images: ImageBlocks
+    images: CodeBlocks
     texts: Sequence[TextBucket]
 
 

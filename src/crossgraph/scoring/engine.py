@@ -18,7 +18,7 @@ from crossgraph.core.types import ImageCode, TextCode
 from crossgraph.data.split import Split
 from crossgraph.models.base import Matcher, Scorer
 from crossgraph.models.folded import Precision, Prepares
-from crossgraph.scoring.blocks import block_shape, default_budget, pairs_of
+from crossgraph.scoring.blocks import BlockSize, block_shape
 from crossgraph.scoring.encode import (
     ImageBlocks,
     Report,
@@ -36,6 +36,7 @@ from crossgraph.text.vocabulary import Vocabulary
 
 CAPTIONS_PER_PORTION = 4096  # 220 MB of codes at 13 words × 1,024 in float32
 INDEPENDENT_PER_PORTION = 1 << 16  # of whose captions one vector each is kept: 256 MB
+DEFAULT_SIZE = BlockSize()
 MATRIX_BYTES = 1 << 28  # a larger matrix lies in a file that has no name, not in memory
 
 
@@ -45,7 +46,7 @@ def score_split(
     split: Split,
     *,
     precision: Precision = "float32",
-    budget: int | None = None,
+    size: BlockSize = DEFAULT_SIZE,
     report: Report | None = None,
     name: str = "the model",
 ) -> Float32[np.ndarray, "img txt"]:
@@ -56,7 +57,7 @@ def score_split(
         vocabulary: The model's.
         split: Pictures and captions.
         precision: bfloat16 computes the matrix products in it; scores are float32 either way.
-        budget: Bytes of a block, see `crossgraph.scoring.blocks`.
+        size: Of a block of pairs.
         report: Hears how far it is.
         name: What the model is called in messages.
 
@@ -67,7 +68,7 @@ def score_split(
         InputError: The split does not fit the model, or its features hold NaN.
     """
     shape = (len(split.image_ids), len(split.captions))
-    portions = split_portions(model, vocabulary, split, precision=precision, budget=budget, report=report, name=name)
+    portions = split_portions(model, vocabulary, split, precision=precision, size=size, report=report, name=name)
     return gather(portions, shape)
 
 
@@ -77,7 +78,7 @@ def split_portions(
     split: Split,
     *,
     precision: Precision = "float32",
-    budget: int | None = None,
+    size: BlockSize = DEFAULT_SIZE,
     report: Report | None = None,
     name: str = "the model",
 ) -> Iterator[Portion]:
@@ -87,12 +88,12 @@ def split_portions(
     encoding: Precision = precision if model.kind == "independent" else "float32"
     images = ImageBlocks(model, split, encoding)
     told = _Told(report, len(images), len(split.captions))
-    size = INDEPENDENT_PER_PORTION if model.kind == "independent" else CAPTIONS_PER_PORTION
-    for first in range(0, len(split.captions), size):
-        last = min(first + size, len(split.captions))
+    portion = INDEPENDENT_PER_PORTION if model.kind == "independent" else CAPTIONS_PER_PORTION
+    for first in range(0, len(split.captions), portion):
+        last = min(first + portion, len(split.captions))
         codes = SplitCodes(images, _portion_of_captions(model, vocabulary, split, first, last, encoding, told))
         row = 0
-        for rows in score_rows(model, codes, precision=precision, budget=budget, report=told.pairs(first)):
+        for rows in score_rows(model, codes, precision=precision, size=size, report=told.pairs(first)):
             yield Portion(row, first, rows)
             row += len(rows)
 
@@ -102,7 +103,7 @@ def score_matrix(
     codes: SplitCodes,
     *,
     precision: Precision = "float32",
-    budget: int | None = None,
+    size: BlockSize = DEFAULT_SIZE,
     report: Report | None = None,
 ) -> Float32[np.ndarray, "img txt"]:
     """Score codes with each other.
@@ -113,7 +114,7 @@ def score_matrix(
     captions = sum(len(bucket.captions) for bucket in codes.texts)
     scores = np.empty((len(codes.images), captions), dtype=np.float32)
     row = 0
-    for rows in score_rows(model, codes, precision=precision, budget=budget, report=report):
+    for rows in score_rows(model, codes, precision=precision, size=size, report=report):
         scores[row : row + len(rows)] = rows
         row += len(rows)
     return scores
@@ -141,7 +142,7 @@ def score_rows(
     codes: SplitCodes,
     *,
     precision: Precision = "float32",
-    budget: int | None = None,
+    size: BlockSize = DEFAULT_SIZE,
     report: Report | None = None,
 ) -> Iterator[Float32[np.ndarray, "img txt"]]:
     """Score codes with each other, giving whole rows as they get ready: all captions of some pictures.
@@ -150,7 +151,7 @@ def score_rows(
         model: Scores, by its folded form where it has one.
         codes: Both sides.
         precision: bfloat16 computes the matrix products in it.
-        budget: Bytes of a block, see `crossgraph.scoring.blocks`.
+        size: Of a block of pairs.
         report: Hears how many pairs are done.
     """
     captions = sum(len(bucket.captions) for bucket in codes.texts)
@@ -172,12 +173,12 @@ def score_rows(
             rows = np.empty((len(images), captions), dtype=np.float32)
             with inference(model, precision):
                 code = prepared_images(scorer, images)
-                crew.run(_jobs(scorer, code, buckets, rows, precision, budget), tick)
+                crew.run(_jobs(scorer, code, buckets, rows, precision, size), tick)
             yield rows
 
 
 def score_bucket(
-    scorer: Scorer, images: ImageCode, bucket: TextBucket, tick: Callable[[int], None], budget: int | None = None
+    scorer: Scorer, images: ImageCode, bucket: TextBucket, tick: Callable[[int], None], size: BlockSize = DEFAULT_SIZE
 ) -> Float32[np.ndarray, "img txt"]:
     """Score a block of pictures with a bucket, cut so that the pair tensors keep to the budget.
 
@@ -186,11 +187,11 @@ def score_bucket(
         images: Codes of some pictures.
         bucket: Codes of some captions.
         tick: Hears how many more pairs are done.
-        budget: Bytes of a block, see `crossgraph.scoring.blocks`.
+        size: Of a block of pairs.
     """
     scores = np.empty((len(images), len(bucket.captions)), dtype=np.float32)
     some = TextBucket(np.arange(len(bucket.captions)), prepared_texts(scorer, bucket.code))
-    Workers(None, 1).run(_jobs(scorer, prepared_images(scorer, images), [some], scores, None, budget), tick)
+    Workers(None, 1).run(_jobs(scorer, prepared_images(scorer, images), [some], scores, None, size), tick)
     return scores
 
 
@@ -248,17 +249,15 @@ def _jobs(
     buckets: Sequence[TextBucket],
     scores: Float32[np.ndarray, "img txt"],
     precision: Precision | None,
-    budget: int | None,
+    size: BlockSize,
 ) -> Iterator[Job]:
     """Cut pictures × captions into blocks; each job writes its part of `scores`, which is no other's.
 
     `precision` None: jobs run in the caller's thread, which has chosen one.
     """
-    device = images.local.device
-    size = budget or default_budget(device)
     for bucket in buckets:
         some_images, some_captions = block_shape(
-            pairs_of(scorer, images, bucket.code, size), len(images), len(bucket.captions)
+            size.of(scorer, images, bucket.code), len(images), len(bucket.captions)
         )
         for first in range(0, len(bucket.captions), some_captions):
             columns = slice(first, first + some_captions)

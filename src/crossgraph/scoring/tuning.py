@@ -1,0 +1,189 @@
+"""Which size of block, and which precision, is fastest here: tried once a machine and model, and remembered.
+
+What was found lies in `crossgraph/scoring.json` of the user's cache folder. It changes no more than the speed
+(precision is only chosen where that was asked for), so a file that is missing, broken, of another version, or that
+cannot be written is no reason to stop: sizes are then the defaults, or are tried again.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import hashlib
+import json
+import os
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, cast
+
+import numpy as np
+import torch
+from jaxtyping import Float32
+
+from crossgraph.core.errors import InputError
+from crossgraph.core.types import ImageCode
+from crossgraph.data.split import Split
+from crossgraph.files import read_json, write_json
+from crossgraph.models.base import Matcher
+from crossgraph.models.folded import Precision
+from crossgraph.scoring.blocks import BlockSize
+from crossgraph.scoring.encode import ImageBlocks, OneBlock, SplitCodes, TextBucket, device_of, encode_captions
+from crossgraph.scoring.engine import score_matrix
+from crossgraph.scoring.fit import check_fits
+from crossgraph.scoring.limit import first_images
+from crossgraph.scoring.provenance import hardware
+from crossgraph.text.vocabulary import Vocabulary
+
+FORMAT_VERSION = 1
+PrecisionChoice = Literal["auto", "float32", "bfloat16"]
+DRIFT = 2e-3  # what a score may move by for bfloat16 to be chosen
+GAIN = 1.1  # what it must be faster by
+BUDGETS = tuple(1 << power for power in range(20, 26))  # 1 to 32 MB
+ACCELERATOR_BUDGETS = tuple(1 << power for power in range(27, 33))
+WORTH_TRYING = 300_000  # pairs: half a minute of the slowest models, a few seconds of the fastest
+_IMAGES, _CAPTIONS, _ROUNDS = 24, 120, 2
+
+
+@dataclass(frozen=True)
+class Tuned:
+    """What was found.
+
+    Attributes:
+        budgets: The fastest budget of bytes by precision.
+        seconds: Of a pair at that budget, by precision.
+        drift: The most that a score moved by in bfloat16.
+    """
+
+    budgets: Mapping[str, int]
+    seconds: Mapping[str, float]
+    drift: float
+
+    def precision(self) -> Precision:
+        """Return the faster precision among those that are exact enough."""
+        gain = self.seconds["float32"] / max(1e-12, self.seconds["bfloat16"])
+        return "bfloat16" if self.drift <= DRIFT and gain >= GAIN else "float32"
+
+
+def settle(
+    model: Matcher,
+    vocabulary: Vocabulary,
+    split: Split,
+    precision: PrecisionChoice = "float32",
+    block: int | None = None,
+) -> tuple[Precision, BlockSize]:
+    """Return how to score a split: as told, as remembered, as tried now where the work is worth it, or by default.
+
+    Args:
+        model: On its device.
+        vocabulary: The model's.
+        split: What will be scored.
+        precision: "auto" leaves it to what was tried; float32 where nothing was.
+        block: Pairs of a block, or None.
+
+    Raises:
+        InputError: A block below 1, or a split that does not fit the model.
+    """
+    if block is not None and block < 1:
+        raise InputError(f"--block {block}: a block has at least 1 pair", "leave it out to have it chosen")
+    check_fits(model.inputs, vocabulary, split, "the model")
+    if model.kind == "independent":  # one matrix product: nothing to choose
+        return "float32" if precision == "auto" else precision, BlockSize(pairs=block)
+    if block is not None and precision != "auto":
+        return precision, BlockSize(pairs=block)
+    found = remembered(model)
+    if found is None and len(split.image_ids) * len(split.captions) >= WORTH_TRYING:
+        found = tune(model, *sample(model, vocabulary, split))
+        remember(model, found)
+    chosen: Precision = precision if precision != "auto" else "float32" if found is None else found.precision()
+    budget = None if found is None else found.budgets.get(chosen)
+    return chosen, BlockSize(budget, block)
+
+
+def sample(model: Matcher, vocabulary: Vocabulary, split: Split) -> tuple[ImageCode, list[TextBucket]]:
+    """Return codes of a split's first pictures, and of captions of its commonest length."""
+    some = first_images(split, min(_IMAGES, len(split.image_ids)))
+    images = next(iter(ImageBlocks(model, some)))
+    lengths = np.array([len(vocabulary.encode(caption).ids) for caption in split.captions[: 20 * _CAPTIONS]])
+    commonest = np.flatnonzero(lengths == np.bincount(lengths).argmax())[:_CAPTIONS]
+    rows = [int(row) for row in commonest]
+    edges = None if split.edges is None else [split.edges[row] for row in rows]
+    return images, encode_captions(model, vocabulary, [split.captions[row] for row in rows], edges=edges)
+
+
+def tune(model: Matcher, images: ImageCode, texts: Sequence[TextBucket]) -> Tuned:
+    """Time every budget in both precisions.
+
+    Args:
+        model: On its device.
+        images: Codes of some pictures.
+        texts: Codes of some captions.
+    """
+    budgets = BUDGETS if device_of(model).type == "cpu" else ACCELERATOR_BUDGETS
+    choices: tuple[Precision, ...] = ("float32", "bfloat16")
+    taken: dict[tuple[Precision, int], float] = {}
+    scores: dict[Precision, Float32[np.ndarray, "img txt"]] = {}
+    for _ in range(_ROUNDS):
+        for precision in choices:
+            for budget in budgets:
+                began = time.perf_counter()
+                found = score_codes(model, images, texts, precision, BlockSize(budget))
+                spent = (time.perf_counter() - began) / found.size
+                taken[precision, budget] = min(spent, taken.get((precision, budget), spent))
+                scores[precision] = found
+    best = {precision: min(budgets, key=lambda budget, p=precision: taken[p, budget]) for precision in choices}
+    drift = float(np.abs(scores["float32"] - scores["bfloat16"]).max())
+    return Tuned(dict(best), {precision: taken[precision, best[precision]] for precision in choices}, drift)
+
+
+def score_codes(
+    model: Matcher, images: ImageCode, texts: Sequence[TextBucket], precision: Precision, size: BlockSize
+) -> Float32[np.ndarray, "img txt"]:
+    """Score codes that are there as the engine scores those of a split."""
+    return score_matrix(model, SplitCodes(OneBlock(images), texts), precision=precision, size=size)
+
+
+def remembered(model: Matcher) -> Tuned | None:
+    """Return what was found for a model on this machine, or None."""
+    entry = _entries().get(_key(model))
+    try:
+        found = Tuned(**entry) if isinstance(entry, dict) else None  # pyright: ignore[reportUnknownArgumentType]
+        usable = found is not None and all(
+            found.budgets[name] > 0 and found.seconds[name] > 0 for name in ("float32", "bfloat16")
+        )
+        return found if usable and found is not None and found.drift >= 0 else None
+    except (TypeError, KeyError, AttributeError):
+        return None
+
+
+def remember(model: Matcher, found: Tuned) -> None:
+    """Keep what was found, where the cache folder can be written."""
+    with contextlib.suppress(InputError, OSError, ValueError):
+        entries = {**_entries(), _key(model): dataclasses.asdict(found)}
+        write_json(cache_file(), {"format_version": FORMAT_VERSION, "entries": entries})
+
+
+def cache_file() -> Path:
+    """Return where it is kept."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "crossgraph" / "scoring.json"
+
+
+def _entries() -> dict[str, Any]:
+    try:
+        values: object = read_json(cache_file())
+    except (InputError, OSError, RuntimeError, RecursionError):  # RuntimeError: no home folder
+        return {}
+    if not isinstance(values, dict):
+        return {}
+    kept = cast("dict[str, Any]", values)
+    entries: object = kept.get("entries") if kept.get("format_version") == FORMAT_VERSION else None
+    return cast("dict[str, Any]", entries) if isinstance(entries, dict) else {}
+
+
+def _key(model: Matcher) -> str:
+    """Name a machine and the shape of a model."""
+    device = device_of(model)
+    parts = [hardware(device), torch.get_num_threads(), torch.__version__, type(model).__name__]
+    parts += [dataclasses.asdict(model.config), dataclasses.asdict(model.inputs)]
+    return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()[:16]
