@@ -21,7 +21,19 @@ from crossgraph.models.base import MODELS, Batch, Inputs, Progress
 from crossgraph.train.distributed import make_fabric
 from crossgraph.train.step import StepInput, TrainingStep
 
-MEASURED = ("sgr", "saf", "cgmn", "gpo", "vsrn captioning=attention", "tshsr", "imram", "sgraf-joint")
+MEASURED = ("sgr", "saf", "cgmn", "gpo", "vsrn captioning=attention", "tshsr", "imram", "sgraf-joint", "hsc")
+MEASURED += (
+    "vsepp",
+    "vsepp-order",
+    "scan",
+    "bfan",
+    "gsmn sim_size=4",
+    "pfan",
+    "camp",
+    "dp-rnn",
+    "mmca",
+    "sgraf-average",
+)
 PAIRS, REGIONS, WIDTH, WORDS = 8, 5, 12, 7
 
 
@@ -33,7 +45,9 @@ def whole_batch() -> Batch:
     mask[:4, 3:] = False  # pictures of the first process have fewer regions
     lengths = torch.tensor([5, 3, 4, 2, 7, 6, 3, 7])
     ids = torch.randint(4, 20, (PAIRS, WORDS), generator=generator) * (torch.arange(WORDS) < lengths[:, None])
-    return Batch(Regions(features, mask), Tokens(ids, lengths), torch.tensor([0, 1, 2, 3, 0, 5, 6, 7]))
+    corner = torch.rand(PAIRS, REGIONS, 2, generator=generator) / 2
+    regions = Regions(features, mask, torch.cat([corner, corner + 0.3], dim=-1))
+    return Batch(regions, Tokens(ids, lengths), torch.tensor([0, 1, 2, 3, 0, 5, 6, 7]))
 
 
 def share(batch: Batch, rank: int, ranks: int) -> Batch:
@@ -41,7 +55,8 @@ def share(batch: Batch, rank: int, ranks: int) -> Batch:
     regions, tokens = batch.regions.select(rows), batch.tokens.select(rows)
     longest = int(tokens.lengths.max())
     if not regions.mask[:, 3:].any():  # as a loader would, pad to this process's own largest
-        regions = Regions(regions.features[:, :3], regions.mask[:, :3])
+        assert regions.boxes is not None
+        regions = Regions(regions.features[:, :3], regions.mask[:, :3], regions.boxes[:, :3])
     return Batch(regions, Tokens(tokens.ids[:, :longest], tokens.lengths), batch.image_ids[rows])
 
 
@@ -51,7 +66,9 @@ def measure(name: str, fabric: Fabric) -> dict[str, Tensor]:
     family = MODELS[registered]
     values = {"embed_size": 8, "word_size": 6, "sim_size": 5, "dropout": 0.0, "captioning_dropout": 0.0}
     fields = {item.name for item in dataclasses.fields(family.Config)}
-    values = {key: value for key, value in values.items() if key in fields} | dict(c.split("=") for c in choices)
+    given = dict(choice.split("=") for choice in choices)
+    values = {key: value for key, value in values.items() if key in fields}
+    values |= {key: int(value) if value.isdigit() else value for key, value in given.items()}
     model = family(configs.build(family.Config, values, "test"), Inputs(WIDTH, 20))
     for key, parameter in model.named_parameters():
         if key.endswith(".norm.weight") and not parameter.any():  # as region graphs begin: they would do nothing

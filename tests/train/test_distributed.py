@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import runpy
 import socket
 import subprocess
 import sys
@@ -13,7 +14,14 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
+from crossgraph.models.base import MODELS
+
 SCRIPT = Path(__file__).with_name("one_step.py")
+MEASURED = runpy.run_path(str(SCRIPT))["MEASURED"]
+
+
+def test_every_model_is_measured() -> None:
+    assert {name.split()[0] for name in MEASURED} == set(MODELS)
 
 
 def run(ranks: int, out: Path) -> dict[str, Tensor]:
@@ -48,9 +56,7 @@ def measured(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Tensor
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    "model", ["sgr", "saf", "cgmn", "gpo", "vsrn captioning=attention", "tshsr", "imram", "sgraf-joint"]
-)
+@pytest.mark.parametrize("model", MEASURED)
 def test_two_halves_give_the_loss_and_gradients_of_the_whole(
     model: str, measured: tuple[dict[str, Tensor], dict[str, Tensor]]
 ) -> None:
