@@ -93,7 +93,7 @@ def problem_of(error: InputError, status: int = 422) -> Problem:
     """Turn a line for the keyboard into a problem document; a filter's tells the character at fault."""
     if isinstance(error, FilterError):
         where = {"position": error.position, "length": error.length}
-        return Problem(422, error.problem, error.remedy, "filter", extra=where)
+        return Problem(422, error.what, error.remedy, "filter", extra=where)
     if isinstance(error, OwnedError):
         return Problem(503, error.problem, error.remedy, "store-owned", {"Retry-After": "5"})
     headers = {"Retry-After": "5"} if status == 503 else {}

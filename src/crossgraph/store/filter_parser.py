@@ -46,6 +46,7 @@ class FilterError(InputError):
         text: The filter.
         position: The character at fault, counted from 0.
         length: How many characters are at fault; 0 at the end.
+        what: What is wrong and where, for those who show the filter themselves; `problem` shows it too.
     """
 
     def __init__(self, problem: str, remedy: str, text: str, position: int, length: int = 1) -> None:
@@ -53,6 +54,7 @@ class FilterError(InputError):
         self.text = text
         self.position = position
         self.length = length
+        self.what = f"filter, character {position + 1}: {problem}"
         self._given = (problem, remedy, text, position, length)
 
     def __reduce__(self) -> tuple[type[InputError], tuple[str | int, ...]]:  # pyright: ignore[reportIncompatibleMethodOverride]
