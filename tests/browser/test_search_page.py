@@ -235,6 +235,12 @@ def test_everything_goes_by_keyboard(visit):
     page.keyboard.press("ArrowRight")
     assert page.locator(".panel .place").inner_text() == "3 of 1,000"
     page.locator(".why-word").first.wait_for()
+    page.locator(".why-word").nth(2).focus()
+    page.keyboard.press("ArrowRight")
+    assert page.locator(".panel .place").inner_text() == "4 of 1,000"
+    page.wait_for_function("() => document.activeElement === document.querySelectorAll('.why-word')[2]")
+    page.keyboard.press("ArrowLeft")
+    page.wait_for_function("() => document.activeElement === document.querySelectorAll('.why-word')[2]")
     page.locator(".stage").focus()
     page.keyboard.press("ArrowLeft")
     page.keyboard.press("ArrowLeft")

@@ -84,6 +84,45 @@ def test_a_server_that_is_killed_and_comes_back(visit, api):
     assert api.world.asked[-1]["q"] == ["blue square"], "what was asked meanwhile is searched for"
 
 
+def test_what_did_not_come_while_the_server_was_away_comes_later(visit, api):
+    page = visit(SEARCH)
+    page.expected += ["ERR_CONNECTION_REFUSED", "ERR_EMPTY_RESPONSE", "ERR_CONNECTION_RESET"]
+    page.locator(".chip.word.small").first.wait_for(state="attached")
+    api.stop()
+    page.evaluate("scrollTo(0, 1600)")  # nothing is typed: thumbnails alone tell
+    page.get_by_text("The server does not answer.").wait_for()
+    page.locator(".picture.lost").first.wait_for(state="attached")
+    assert not page.locator(".missing", has_text="no longer there").first.is_visible(), "nobody knows that"
+    page.locator(".picture.lost").first.click()
+    api.start()
+    page.wait_for_function("() => !document.querySelector('.picture.lost') && document.querySelector('.banner').hidden")
+    page.wait_for_function("() => document.querySelector('.stage img').src.startsWith('blob:')")
+    page.locator(".why-word").first.wait_for()
+    page.locator(".chip.word", has_text="circle").hover()
+    page.wait_for_function("() => document.querySelectorAll('.grid .glow.on').length > 8")
+
+
+def test_an_address_with_a_picture_that_is_not_in_the_library(visit):
+    page = visit(SEARCH + "&open=999999")
+    page.expected.append("404")
+    page.get_by_role("alert").wait_for()
+    assert page.get_by_role("button", name="more like this").is_hidden(), "nothing is like what is not there"
+    page.locator(".picture").first.click()
+    assert page.get_by_role("button", name="more like this").is_visible()
+
+
+def test_what_finds_nothing_says_what_would(visit):
+    page = visit("?minus=red&where=width+%3E+10")
+    assert page.get_by_text("A minus or a filter alone finds nothing.").is_visible()
+    assert page.get_by_text("Say what is in the one you look for").is_visible()
+
+
+def test_a_very_long_query_leaves_room_for_the_pictures(visit):
+    page = visit("?q=" + "+".join(["red circle"] * 90).replace(" ", "+"))
+    assert page.locator(".chip.word").count() == 180
+    assert page.locator(".head").bounding_box()["height"] < 240
+
+
 def test_a_picture_removed_since_indexing(visit, api):
     page = visit(SEARCH)
     first = int(shown(page)[0].split("/")[3])

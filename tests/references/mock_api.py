@@ -157,6 +157,8 @@ class Handler(BaseHTTPRequestHandler):
         return self._file("index.html" if path == "/" else path.lstrip("/"), given)
 
     def _picture(self, number: int, what: str) -> None:
+        if number > 900_000:
+            raise Wrong(404, f"picture {number} is not in the library", "search again")
         if number in self.world.removed and what == "/image":
             raise Wrong(410, f"picture {number} was moved, changed or deleted", "index its folder again")
         if what:

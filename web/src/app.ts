@@ -3,13 +3,13 @@
 import { type Answer, Gone, Problem, cancelled, unlock } from "./api";
 import { Chips } from "./chips";
 import { Connection } from "./connection";
-import { count, h, plural } from "./dom";
+import { h } from "./dom";
 import { FilterForm } from "./filter_form";
 import { Grid } from "./grid";
 import { Head } from "./head";
 import { Lens } from "./lens";
 import { LibraryWatch } from "./library";
-import { firstUse, problem, remarks, timing, token, welcome } from "./notices";
+import { firstUse, problem, remarks, spoken, timing, token, welcome } from "./notices";
 import { Panel, placeOf } from "./panel";
 import { listenForPictures, prepare } from "./picture";
 import { EMPTY, type Query, filter, fromAddress, isEmpty, search, sentence, settle, toAddress } from "./query";
@@ -54,6 +54,7 @@ export class App {
     open: (index) => this.open(index),
     seen: (first, last) => this.seen(first, last),
     leave: () => this.head.input.focus(),
+    missing: () => void this.connection.check(),
   });
   readonly panel = new Panel({
     close: () => this.close(),
@@ -61,6 +62,7 @@ export class App {
     more: (id, less) => this.more(id, less),
     point: (word) => this.lens.point(word),
     pin: (word) => this.lens.pin(word),
+    gone: () => this.connection.lost(),
   });
   private notices = h("div", { class: "notices" });
   private status = h("p", { class: "status" });
@@ -218,7 +220,8 @@ export class App {
     this.grid.skeleton(0);
     scrollTo(0, 0);
     if (open !== null) this.stay(open);
-    this.showStatus(answer);
+    this.status.textContent = timing(answer);
+    this.told.textContent = spoken(answer);
     this.lens.glow();
   }
 
@@ -243,7 +246,8 @@ export class App {
     this.status.textContent = "";
     if (!this.library.state) return;
     const { pictures, indexing } = this.library;
-    this.notices.replaceChildren(pictures ? welcome(pictures) : firstUse(indexing.running));
+    const narrowed = this.query.minus.length + this.query.where.length + this.query.unlike.length > 0;
+    this.notices.replaceChildren(pictures ? welcome(pictures, narrowed) : firstUse(indexing.running));
   }
 
   private late(): void {
@@ -252,14 +256,6 @@ export class App {
     this.grid.element.hidden = false;
     this.notices.replaceChildren();
     this.grid.skeleton(6);
-  }
-
-  private showStatus(answer: Answer): void {
-    const { hits, total } = answer;
-    this.status.textContent = timing(answer);
-    const good = hits.filter((hit) => (hit.probability ?? 0) >= 0.5).length;
-    const more = total > hits.length && good === hits.length ? " or more" : "";
-    this.told.textContent = `${count(total)} found${good ? `, ${plural(good, "good match").replace("matchs", "matches")}${more}` : ""}`;
   }
 
   private seen(first: number, last: number): void {
@@ -334,6 +330,9 @@ export class App {
   private returned(): void {
     void this.library.read().then((answered) => {
       if (!answered) return;
+      this.grid.retry();
+      this.panel.retry();
+      this.lens.explanations.reset(this.asked ?? "");
       if (this.resume !== null) this.fetched = this.resume;
       this.resume = null;
       if (isEmpty(this.query)) this.empty();

@@ -25,7 +25,14 @@ export class Connection {
     this.down = true;
     this.wait = FIRST;
     this.banner.hidden = false;
+    document.body.classList.add("gone");
     this.again();
+  }
+
+  /** Find out whether the server is there, since something did not come. */
+  async check(): Promise<void> {
+    if (this.down) return;
+    await get("/health").catch((error: unknown) => error instanceof Gone && this.lost());
   }
 
   private again(): void {
@@ -45,6 +52,7 @@ export class Connection {
     }
     this.down = false;
     this.banner.hidden = true;
+    document.body.classList.remove("gone");
     this.back();
   }
 }

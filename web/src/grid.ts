@@ -14,6 +14,7 @@ export interface GridEvents {
   open(index: number): void;
   seen(first: number, last: number): void;
   leave(): void; // upwards, out of the first row
+  missing(): void; // a thumbnail did not come
 }
 
 interface Tile {
@@ -233,11 +234,23 @@ export class Grid {
   private load(image: HTMLImageElement, button: HTMLElement, hit: Hit): void {
     image.addEventListener("load", () => image.classList.add("loaded"));
     image.addEventListener("error", () => {
+      if (button.classList.contains("lost")) return;
       button.classList.add("lost");
       button.prepend(h("span", { class: "missing" }, "no longer there"));
+      this.events.missing();
     });
     image.src = hit.thumbnail;
     if (image.complete && image.naturalWidth) image.classList.add("loaded", "at-once");
+  }
+
+  /** Ask again for the thumbnails that did not come. */
+  retry(): void {
+    for (const { button, hit } of this.tiles.values()) {
+      if (!button.classList.contains("lost")) continue;
+      button.classList.remove("lost");
+      button.querySelector(".missing")?.remove();
+      button.querySelector("img")!.src = hit.thumbnail;
+    }
   }
 
   private describe(index: number, hit: Hit): string {

@@ -29,8 +29,8 @@ function command(text: string): HTMLElement {
   return h("p", { class: "command" }, h("code", {}, text), copy);
 }
 
-/** Nothing was asked yet. */
-export function welcome(pictures: number): HTMLElement {
+/** Nothing was asked yet, or nothing that pictures could be ranked by. */
+export function welcome(pictures: number, narrowed: boolean): HTMLElement {
   const keys: [string, string][] = [
     ["/", "the box"],
     ["↓", "the pictures"],
@@ -44,6 +44,7 @@ export function welcome(pictures: number): HTMLElement {
     "section",
     { class: "card" },
     h("h1", {}, plural(pictures, "picture")),
+    narrowed ? h("p", {}, h("strong", {}, "A minus or a filter alone finds nothing.")) : "",
     h("p", {}, "Say what is in the one you look for, or drop a picture that looks like it."),
     h("p", { class: "muted" }, "Put a minus before what you don't want: ", h("code", {}, "a beach -people")),
     list,
@@ -93,10 +94,20 @@ export function timing({ pictures, timings }: Answer): string {
   return `${plural(pictures, "picture")} · ${ms(timings.total)} ms (${stages})`;
 }
 
+/** The same for those who listen. */
+export function spoken({ hits, total }: Answer): string {
+  const good = hits.filter((hit) => (hit.probability ?? 0) >= 0.5).length;
+  const more = total > hits.length && good === hits.length ? " or more" : "";
+  return `${count(total)} found${good ? `, ${plural(good, "good match").replace("matchs", "matches")}${more}` : ""}`;
+}
+
 /** Remarks above the pictures: unknown words, no good match, whatever else the server says. */
 export function remarks(answer: Answer): HTMLElement[] {
   const { message } = answer;
-  if (!answer.hits.length && message) return [h("p", { class: "notice" }, message)];
+  if (!answer.hits.length && message) {
+    const remedy = answer.unknown.length ? "Say it in other words." : "Take a filter or a minus away, or say it in other words.";
+    return [h("p", { class: "notice" }, h("strong", {}, message), ` ${remedy}`)];
+  }
   const made: Part[] = [unknown(answer), noMatch(answer)];
   if (message && !answer.unknown.length) made.push(h("p", { class: "notice" }, message));
   return made.filter((part) => part !== null);

@@ -1,6 +1,6 @@
 // One picture, large: which region met which word, what it is, and pictures like it.
 
-import { type Details, type Explained, type Hit, Problem, ask, cancelled, get } from "./api";
+import { type Details, type Explained, Gone, type Hit, Problem, ask, cancelled, get } from "./api";
 import { ICONS, count, h, icon, percent, set } from "./dom";
 import { significance } from "./explanations";
 import { densities, drawHeat, drawRegion, beside, clear, regionAt } from "./heat";
@@ -13,6 +13,7 @@ export interface PanelEvents {
   more(id: number, less: boolean): void;
   point(word: number | null): void;
   pin(word: number): void;
+  gone(): void; // nobody answered
 }
 
 export interface Why {
@@ -30,7 +31,7 @@ interface WordRow {
 }
 
 export class Panel {
-  readonly element = h("aside", { class: "panel", "aria-label": "The picture", hidden: true });
+  readonly element = h("aside", { class: "panel", "aria-label": "The picture", tabindex: -1, hidden: true });
   private place = h("span", { class: "place" });
   private image = h("img", { alt: "" });
   private glow = h("canvas", { class: "glow", width: 1, height: 1 });
@@ -40,6 +41,7 @@ export class Panel {
   private match = h("p", { class: "match-line" });
   private list = h("ul", { class: "why", role: "list" });
   private note = h("p", { class: "note", "aria-live": "polite" });
+  private actions = h("div", { class: "actions" });
   private data = h("dl");
   private whySection = h("section", { "aria-label": "Why" }, h("h2", {}, "why"), this.list, this.note);
   private rows: WordRow[] = [];
@@ -49,6 +51,8 @@ export class Panel {
   private copies = 0;
   private pointed: number | null = null;
   private held: number | null = null; // the region a click pinned
+  private owed = false; // a picture that met no server
+  private focused: number | null = null; // the word at the keyboard while another picture's words are on their way
   private word: number | null = null;
   id: number | null = null;
 
@@ -70,8 +74,8 @@ export class Panel {
       this.place,
       button("Close", ICONS.close, () => events.close()),
     );
-    const actions = h("div", { class: "actions" }, like(false), like(true));
-    const body = h("div", { class: "body" }, this.problem, this.match, this.whySection, actions, this.data);
+    this.actions.append(like(false), like(true));
+    const body = h("div", { class: "body" }, this.problem, this.match, this.whySection, this.actions, this.data);
     this.element.append(tools, this.stage, body);
     this.stage.setAttribute("aria-label", "Regions of the picture. Arrow keys move between them, Enter holds one.");
     this.wire();
@@ -88,6 +92,7 @@ export class Panel {
     this.copies = hit?.copies ?? 0;
     this.showMatch(hit?.probability ?? null);
     if (id === this.id) return;
+    this.keepFocus();
     this.loading?.abort();
     this.loading = new AbortController();
     this.id = id;
@@ -100,6 +105,7 @@ export class Panel {
     this.shape(hit?.width ?? 4, hit?.height ?? 3);
     this.image.src = hit?.thumbnail ?? `/api/pictures/${id}/thumbnail`;
     this.data.replaceChildren(...(hit ? details({ ...hit }) : []));
+    this.actions.hidden = false;
     this.list.replaceChildren();
     this.rows = [];
     this.whySection.hidden = true;
@@ -113,7 +119,20 @@ export class Panel {
     this.id = null;
   }
 
+  /** Ask again for what did not come. */
+  retry(): void {
+    if (this.owed && this.id !== null && this.loading) void this.load(this.id, this.loading.signal);
+  }
+
+  /** Who walks from picture to picture with a word at the keyboard stays at that word. */
+  private keepFocus(): void {
+    const row = this.rows.findIndex(({ button }) => button === document.activeElement);
+    if (row >= 0) this.element.focus({ preventScroll: true });
+    if (row >= 0 || document.activeElement !== this.element) this.focused = row >= 0 ? row : null;
+  }
+
   private async load(id: number, signal: AbortSignal): Promise<void> {
+    this.owed = false;
     try {
       const data = await get<Details>(`/api/pictures/${id}`, signal);
       if (data.width && data.height) this.shape(data.width, data.height);
@@ -128,7 +147,9 @@ export class Panel {
       signal.addEventListener("abort", () => URL.revokeObjectURL(large));
     } catch (error) {
       if (cancelled(error) || this.id !== id) return;
-      if (error instanceof Problem) this.fail(error);
+      if (error instanceof Problem) return this.fail(error);
+      this.owed = error instanceof Gone;
+      if (this.owed) this.events.gone();
     }
   }
 
@@ -138,6 +159,7 @@ export class Panel {
     const remedy = removed ? "Index again, and the library finds where it went or forgets it: crossgraph index" : problem.remedy;
     this.problem.replaceChildren(h("strong", {}, title), " ", remedy);
     this.problem.hidden = false;
+    this.actions.hidden = problem.status === 404; // the library does not know it: nothing is like it
     this.stage.classList.toggle("lost", removed);
   }
 
@@ -165,6 +187,8 @@ export class Panel {
     if (!why) return;
     this.rows = why.words.map((word, index) => this.row(word, index));
     this.list.replaceChildren(...this.rows.map(({ button }) => h("li", {}, button)));
+    if (this.focused !== null && document.activeElement === this.element) this.rows[this.focused]?.button.focus();
+    this.focused = null;
     if (why.picture.probability !== null) this.showMatch(why.picture.probability);
     this.rest();
     this.light(this.word, null);

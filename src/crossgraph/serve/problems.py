@@ -110,7 +110,10 @@ def unreadable(errors: Sequence[Mapping[str, Any]]) -> Problem:
     found = [{"where": _where(error.get("loc", ())), "message": _said(error)} for error in errors]
     first = found[0] if found else {"where": "", "message": "it does not fit"}
     detail = f"{first['where']}: {first['message']}" if first["where"] else first["message"]
-    return Problem(422, detail, "see /api/docs for what is expected", "parameters", extra={"errors": found})
+    remedy = "see /api/docs for what is expected"
+    if first["where"] == "q" and errors[0].get("type") == "value_error":  # what a person typed: too many words
+        detail, remedy = first["message"], "say it in fewer words"
+    return Problem(422, detail, remedy, "parameters", extra={"errors": found})
 
 
 def handle_problems(app: FastAPI) -> None:
