@@ -68,7 +68,7 @@ def _kind(schema: dict[str, Any]) -> str:
     low = known.get("minimum", known.get("exclusiveMinimum"))
     high = known.get("maximum", known.get("exclusiveMaximum"))
     if high is not None and high < 1e15:
-        said += f", {low if low is not None else ''}–{high:,}"
+        said += f", {'' if low is None else f'{low:,.10g}'}–{high:,.10g}"
     if schema.get("default") not in (None, "", []):
         said += f"; {schema['default']} by default"
     return said
