@@ -68,6 +68,7 @@ class Card:
     machine: dict[str, object]
     kilobytes_of_codes: float = 0.0
     latency_ms: dict[str, dict[str, float]] = field(default_factory=dict)
+    cpu_ms: dict[str, float] = field(default_factory=dict)
     parts_ms: dict[str, dict[str, float]] = field(default_factory=dict)
     throughput: dict[str, float] = field(default_factory=dict)
     memory_mb: dict[str, float] = field(default_factory=dict)
@@ -184,6 +185,7 @@ def ask(searcher: Searcher, card: Card, texts: Sequence[str], name: str, where: 
     condition = parse_filter(where) if where else None
     waited: list[float] = []
     parts: dict[str, list[float]] = {}
+    before = _cpu(searcher)
     for text in texts:
         begun = time.perf_counter()
         timings = searcher.search(Query(text, where=condition, k=HITS)).timings
@@ -193,7 +195,14 @@ def ask(searcher: Searcher, card: Card, texts: Sequence[str], name: str, where: 
         for part, value in own.items():
             parts.setdefault(part, []).append(value)
     card.latency_ms[name] = percentiles(waited)
+    card.cpu_ms[name] = round(1000 * (_cpu(searcher) - before) / len(texts), 1)
     card.parts_ms[name] = {part: round(float(np.median(values)), 2) for part, values in parts.items()}
+
+
+def _cpu(searcher: Searcher) -> float:
+    """Return the seconds of processor time that this process and the store's have taken."""
+    spent = Path(f"/proc/{searcher.library.store.pid}/stat").read_text().rpartition(")")[2].split()  # pyright: ignore
+    return time.process_time() + sum(map(int, spent[11:13])) / os.sysconf("SC_CLK_TCK")
 
 
 def inside(searcher: Searcher, card: Card, texts: Sequence[str]) -> None:
@@ -299,12 +308,13 @@ def table(card: dict[str, Any]) -> str:
     lines = [
         head,
         "",
-        "| searches | p50 | p95 | p99 | worst, ms | a second |",
-        "|---|---|---|---|---|---|",
+        "| searches | p50 | p95 | p99 | worst, ms | CPU, ms a search | a second |",
+        "|---|---|---|---|---|---|---|",
     ]
     for name, waited in card["latency_ms"].items():
         rate = card["throughput"].get(name)
-        cells = [f"{waited[key]:.1f}" for key in COLUMNS]
+        cpu = card["cpu_ms"].get(name)
+        cells = [*(f"{waited[key]:.1f}" for key in COLUMNS), f"{cpu:.0f}" if cpu else ""]
         lines.append(f"| {name} | " + " | ".join([*cells, f"{rate:.0f}" if rate else ""]) + " |")
     goal = GOALS.get(card["pictures"])
     if goal:
