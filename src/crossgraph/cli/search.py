@@ -74,9 +74,7 @@ def search(
     if any(not term.strip() for term in not_ or ()):
         raise InputError("--not: is empty", "say what must not be in the picture, or leave it out")
     wanted, minus = parse_query(text or "")
-    if image is not None and not image.is_file():
-        what = "is a folder" if image.is_dir() else "not a regular file" if image.exists() else "no such file"
-        raise InputError(f"{image}: {what}", "name a picture")
+    _check_picture(image)
     query = None
     if captions is None:
         query = Query(
@@ -111,6 +109,14 @@ def search(
             print(f"{html}: {len(results.hits):,} {'picture' if len(results.hits) == 1 else 'pictures'}")
         else:
             _print(results, found if explain else [], timings)
+
+
+def _check_picture(path: Path | None) -> None:
+    from crossgraph.core.errors import InputError
+
+    if path is not None and not path.is_file():
+        what = "is a folder" if path.is_dir() else "not a regular file" if path.exists() else "no such file"
+        raise InputError(f"{path}: {what}", "name a picture")
 
 
 def _check_page(path: Path) -> None:
