@@ -55,6 +55,7 @@ VARIANTS = [
     "bfan focus=equal",
     "bfan text_direction=forward",
     "imram form=image",
+    "sgm image_norm=none text_direction=forward",
     "imram form=text memory_norm=l2",
     "imram steps=1",
     "imram form=image steps=2 affinity_norm=l2norm",

@@ -34,6 +34,7 @@ MEASURED += (
     "mmca",
     "sgraf-average",
 )
+MEASURED += ("sgm",)
 PAIRS, REGIONS, WIDTH, WORDS = 8, 5, 12, 7
 
 

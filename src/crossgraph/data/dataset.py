@@ -10,6 +10,8 @@ from pathlib import Path
 from crossgraph.core.errors import InputError, did_you_mean
 from crossgraph.data.dependencies import FILE as DEPENDENCIES
 from crossgraph.data.dependencies import Dependencies, read_dependencies
+from crossgraph.data.relations import FILE as RELATIONS
+from crossgraph.data.relations import Relations, WithRelations, read_relations
 from crossgraph.data.split import Split
 
 Log = Callable[[str], object]
@@ -36,6 +38,7 @@ class DataSet(ABC):
         self._log = log
         self._opened: dict[str, Split] = {}
         self._dependencies: Dependencies | None = None
+        self._relations: Relations | None = None
 
     @property
     @abstractmethod
@@ -51,7 +54,7 @@ class DataSet(ABC):
         if name not in self._opened:
             if name not in self.splits:
                 raise InputError(f"{self.path}: has no split '{name}'", did_you_mean(name, self.splits))
-            split = self._with_edges(self._open(name))
+            split = self._with_relations(self._with_edges(self._open(name)))
             self._opened[name] = split
             self._log(f"{_counted(self.layout, [split])} ({name})")
         return self._opened[name]
@@ -74,6 +77,15 @@ class DataSet(ABC):
             self._log(f"note: {path}: lacks captions of '{split.name}' and is left out; crossgraph parse {self.path}")
             return split
         return replace(split, edges=edges, edges_by=self._dependencies.parser)
+
+    def _with_relations(self, split: Split) -> Split:
+        """Add the relations of the pictures' regions, where a file of them lies beside the captions."""
+        path = self.path / RELATIONS
+        if not path.is_file():
+            return split
+        if self._relations is None:
+            self._relations = read_relations(path)
+        return replace(split, features=WithRelations(split.features, split.image_ids, self._relations))
 
     @abstractmethod
     def _open(self, name: str) -> Split:

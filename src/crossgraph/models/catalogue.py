@@ -89,7 +89,7 @@ _NAMED = (
         "sgm",
         "interaction",
         "Wang et al., Cross-modal Scene Graph Matching for Image-Text Retrieval, WACV 2020",
-        "no official code; its score is known, but it compares scene graphs made by detectors of objects and relations",
+        "no official code; its score is known, its encoders are not",
     ),
 )
 
