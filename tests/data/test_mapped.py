@@ -29,6 +29,26 @@ def test_rows_are_read_in_any_order_as_float32(tmp_path: Path, dtype: str, order
     np.testing.assert_array_equal(read, values[[4, 0, 4]].astype(np.float32))
 
 
+def test_no_rows_rows_from_the_end_and_rows_beyond_it(tmp_path: Path) -> None:
+    values = np.arange(24, dtype=np.float32).reshape(4, 3, 2)
+    array = MappedArray(save(tmp_path / "a.npy", values), AXES)
+    assert array.rows([]).shape == (0, 3, 2)
+    np.testing.assert_array_equal(array.rows([-1, 0]), values[[-1, 0]])
+    for beyond in ([4], [0, -5]):
+        with pytest.raises(IndexError):
+            array.rows(beyond)
+
+
+def test_a_file_cut_off_after_it_was_opened_is_refused(tmp_path: Path) -> None:
+    path = save(tmp_path / "a.npy", np.zeros((4, 3, 2), dtype=np.float32))
+    array = MappedArray(path, AXES)
+    with path.open("r+b") as file:
+        file.truncate(path.stat().st_size - 8)
+    array.rows([0, 1, 2])
+    with pytest.raises(InputError, match="truncated, row 3 is beyond its end"):
+        array.rows([3])
+
+
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf, 1e39])
 def test_a_number_that_is_none_is_refused_when_its_row_is_read(tmp_path: Path, bad: float) -> None:
     values = np.zeros((4, 2, 2))

@@ -94,7 +94,7 @@ class MappedArray:
             raise IndexError(f"{self.path}: rows {rows.min()} to {rows.max()} of {len(self)}")
         values = np.empty((len(rows), *self.shape[1:]), dtype=self.dtype)
         size = self.dtype.itemsize * math.prod(self.shape[1:])
-        into = memoryview(values.reshape(len(rows), -1).view(np.uint8)) if len(rows) else memoryview(b"")
+        into = values.reshape(len(rows), size // self.dtype.itemsize).view(np.uint8)
         try:
             file = os.open(self.path, os.O_RDONLY)
         except OSError as error:
@@ -103,7 +103,7 @@ class MappedArray:
             for place, row in enumerate(rows.tolist()):
                 done, start = 0, self._offset + (row % len(self)) * size
                 while done < size:
-                    some = os.preadv(file, [into[place, done:]], start + done)
+                    some = os.preadv(file, [into[place].data[done:]], start + done)
                     if not some:
                         raise InputError(f"{self.path}: truncated, row {row} is beyond its end", _AGAIN)
                     done += some
