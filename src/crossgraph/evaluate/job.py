@@ -8,24 +8,34 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+import torch
+
+from crossgraph.bundle.folder import load_bundle
 from crossgraph.core.errors import InputError
 from crossgraph.data import open_data
+from crossgraph.data.dataset import DataSet
 from crossgraph.data.split import Split
 from crossgraph.evaluate.card import NO_ATTENTION, Circumstances, build_card
+from crossgraph.evaluate.cascade import cascade_source
 from crossgraph.evaluate.coco_measures import measure_coco, with_ids
 from crossgraph.evaluate.details import write_details
 from crossgraph.evaluate.protocol import Evaluation, Protocol, check_slices, evaluate_scores
 from crossgraph.evaluate.sources import Source, adopt_files, blame, combine, score_runs
 from crossgraph.explain.boxes import BoxedThings, find_boxes
 from crossgraph.explain.measures import NO_BOXES, SAMPLE, THOROUGH, measure
-from crossgraph.runs import load_run
+from crossgraph.runs import Run, load_run
+from crossgraph.scoring.blocks import BlockSize
 from crossgraph.scoring.encode import Precision, Report
 from crossgraph.scoring.engine import choose_device
 from crossgraph.scoring.finite import NonFiniteScore
+from crossgraph.scoring.fit import check_fits
 from crossgraph.scoring.limit import first_images
 from crossgraph.scoring.places import check_folder
 from crossgraph.scoring.recall import Ties
 from crossgraph.scoring.store import open_scores
+from crossgraph.scoring.tuning import PrecisionChoice, settle
+
+DEV = "dev"
 
 
 @dataclass(frozen=True)
@@ -43,7 +53,9 @@ class Job:
         ties: How equal scores count.
         details: Folder for every query's rank and best answers, or None.
         device: "auto", "cpu" or "cuda".
-        precision: Of the matrix products.
+        precision: Of the matrix products; "auto" as `crossgraph.scoring.tuning` finds for the first run.
+        block: Pairs scored in one go, or None.
+        cascade: The one run is a bundle: score short lists of its index alone.
         explanations: Measure the runs' explanations thoroughly, not on a card's small sample.
         boxes: Boxes of named things, where they do not lie beside the captions.
         ids: COCO's id of every caption, where the captions file does not tell.
@@ -59,7 +71,9 @@ class Job:
     ties: Ties = "expected"
     details: Path | None = None
     device: Literal["auto", "cpu", "cuda"] = "auto"
-    precision: Precision = "float32"
+    precision: PrecisionChoice = "float32"
+    block: int | None = None
+    cascade: bool = False
     explanations: bool = False
     boxes: Path | None = None
     ids: Path | None = None
@@ -81,6 +95,8 @@ class Job:
         for option, given in (("--explanations", self.explanations), ("--boxes", self.boxes is not None)):
             if given and self.scores:
                 raise InputError(f"{option}: score files hold no attention", "give the runs that made them")
+        if self.cascade and len(self.runs) != 1:
+            raise InputError("--cascade: one bundle is evaluated at a time", "give the folder of one bundle")
         if self.details is not None:
             check_folder(self.details)
 
@@ -100,14 +116,23 @@ def run_job(
     """
     device = choose_device(job.device)
     files = [open_scores(path) for path in job.scores]
-    runs = [load_run(path) for path in job.runs]
-    whole = open_data(job.data, job.features, log=log).split(job.split)
+    bundle = load_bundle(job.runs[0]) if job.cascade else None
+    runs = [load_run(path) for path in job.runs] if bundle is None else [bundle.reranker]
+    data = open_data(job.data, job.features, log=log)
+    whole = data.split(job.split)
     if job.ids is not None:
         whole = with_ids(whole, job.ids)
     split = whole if job.dev_limit is None else first_images(whole, job.dev_limit)
     check_slices(job.slices, len(split.image_ids))
     things = _boxes(job) if runs else NO_BOXES
-    sources = adopt_files(files, whole, split) if files else score_runs(runs, split, device, job.precision, report)
+    told = report or _silent
+    precision, size = _how(job, runs, split, device)
+    if files:
+        sources = adopt_files(files, whole, split)
+    elif bundle is not None:
+        sources = [cascade_source(bundle.to(device), lambda: _dev(data, job), split, precision, told)]
+    else:
+        sources = score_runs(runs, split, device, precision, report, size)
     begun = time.monotonic()
     protocol = Protocol(ties=job.ties, slices=job.slices)
     evaluation = _evaluate(sources, split, protocol)
@@ -123,7 +148,7 @@ def run_job(
         split=split,
         dev_limit=job.dev_limit,
         device=None if files else device,
-        precision=None if files else job.precision,
+        precision=None if files else precision,
         seconds=seconds,
         explanations=explanations,
         coco=coco,
@@ -132,6 +157,26 @@ def run_job(
     if job.details is not None:
         write_details(job.details, combine(sources), split, evaluation)
     return card
+
+
+def _silent(task: str) -> Report:
+    return lambda what, done, total: None
+
+
+def _how(job: Job, runs: Sequence[Run], split: Split, device: torch.device) -> tuple[Precision, BlockSize]:
+    """Return precision and block size, as the first run would have them."""
+    if not runs:
+        return "float32", BlockSize(pairs=job.block)
+    for run in runs:
+        check_fits(run.model.inputs, run.vocabulary, split, str(run.path))
+    return settle(runs[0].model.to(device), runs[0].vocabulary, split, job.precision, job.block)
+
+
+def _dev(data: DataSet, job: Job) -> Split:
+    """Open the split that short lists are chosen on."""
+    if DEV not in data.splits:
+        raise InputError(f"{job.data}: has no split '{DEV}' to choose short lists on", "never 'test'; add that split")
+    return data.split(DEV)
 
 
 def _boxes(job: Job) -> BoxedThings | str:

@@ -13,8 +13,9 @@ from crossgraph.core.errors import InputError
 from crossgraph.data.split import Split
 from crossgraph.evaluate.matrices import Mean, part_of
 from crossgraph.runs import Run
+from crossgraph.scoring.blocks import BlockSize
 from crossgraph.scoring.encode import Precision, Report
-from crossgraph.scoring.engine import score_split
+from crossgraph.scoring.engine import DEFAULT_SIZE, score_split
 from crossgraph.scoring.finite import NonFiniteScore
 from crossgraph.scoring.fit import check_fits
 from crossgraph.scoring.provenance import describe_run, pairs_fingerprint
@@ -49,6 +50,7 @@ def score_runs(
     device: torch.device,
     precision: Precision = "float32",
     report: Callable[[str], Report] | None = None,
+    size: BlockSize = DEFAULT_SIZE,
 ) -> list[Source]:
     """Score a split with every run; whether all can take it is checked before the first begins.
 
@@ -62,7 +64,7 @@ def score_runs(
         begun = time.monotonic()
         told = report(f"scoring with {run.path}") if report is not None else None
         scores = score_split(
-            run.model.to(device), run.vocabulary, split, precision=precision, report=told, name=str(run.path)
+            run.model.to(device), run.vocabulary, split, precision=precision, size=size, report=told, name=str(run.path)
         )
         run.model.to("cpu")
         sources.append(Source(str(run.path), scores, [describe_run(run)], time.monotonic() - begun))

@@ -1,0 +1,124 @@
+"""Scores of chosen pairs: each picture with captions of its own, as a short list asks for them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Float32, Int64
+
+from crossgraph.core.types import ImageCode, TextCode
+from crossgraph.models.base import Matcher, Scorer
+from crossgraph.models.folded import Precision
+from crossgraph.scoring.encode import CodeBlocks, Report, TextBucket, compute_in, device_of, inference
+from crossgraph.scoring.engine import prepared_images, prepared_texts
+from crossgraph.scoring.workers import Job, workers
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """One picture's scores.
+
+    Attributes:
+        image: Its row.
+        captions: Columns.
+        scores: Of the picture with each of these.
+    """
+
+    image: int
+    captions: Int64[np.ndarray, " chosen"]
+    scores: Float32[np.ndarray, " chosen"]
+
+
+class Shelf:
+    """Captions' codes, found by the caption's number; those of one length can be put together.
+
+    Args:
+        buckets: Together every caption once.
+    """
+
+    def __init__(self, buckets: Sequence[TextBucket]) -> None:
+        self._codes = [bucket.code for bucket in buckets]
+        count = sum(len(bucket.captions) for bucket in buckets)
+        self._bucket, self._place = np.empty(count, np.int64), np.empty(count, np.int64)
+        for number, bucket in enumerate(buckets):
+            self._bucket[bucket.captions] = number
+            self._place[bucket.captions] = np.arange(len(bucket.captions))
+        self._words = np.array([code.local.shape[1] for code in self._codes], np.int64)
+
+    def by_length(self, captions: Int64[np.ndarray, " chosen"]) -> Iterator[tuple[np.ndarray, TextCode]]:
+        """Give places in `captions` of equally long ones, with their codes in that order."""
+        buckets = self._bucket[captions]
+        lengths = self._words[buckets]
+        for length in np.unique(lengths):
+            some = np.flatnonzero(lengths == length)
+            some = some[np.argsort(buckets[some], kind="stable")]
+            parts: list[TextCode] = []
+            for number in np.unique(buckets[some]):
+                rows = self._place[captions[some[buckets[some] == number]]]
+                parts.append(self._codes[int(number)].select(torch.from_numpy(rows)))  # pyright: ignore[reportUnknownMemberType]
+            yield some, parts[0] if len(parts) == 1 else _together(parts)
+
+
+def score_chosen(
+    model: Matcher,
+    images: CodeBlocks,
+    texts: Sequence[TextBucket],
+    chosen: Sequence[Int64[np.ndarray, " _"]],
+    *,
+    precision: Precision = "float32",
+    report: Report | None = None,
+) -> Iterator[Chosen]:
+    """Score each picture with the captions chosen for it.
+
+    Args:
+        model: Scores, by its folded form where it has one.
+        images: Codes of pictures.
+        texts: Codes of captions.
+        chosen: Columns for each picture.
+        precision: bfloat16 computes the matrix products in it.
+        report: Hears how many pairs are done.
+    """
+    total, done, first = sum(len(columns) for columns in chosen), 0, 0
+
+    def tick(pairs: int) -> None:
+        nonlocal done
+        done += pairs
+        if report is not None:
+            report("pairs", done, total)
+
+    with inference(model, precision):
+        scorer = model.fold(precision)
+        shelf = Shelf([TextBucket(b.captions, prepared_texts(scorer, b.code)) for b in texts])
+    with workers(device_of(model)) as crew:
+        for block in images:
+            with inference(model, precision):
+                code = prepared_images(scorer, block)
+                wanted = chosen[first : first + len(block)]
+                found = [Chosen(first + row, w, np.empty(len(w), np.float32)) for row, w in enumerate(wanted)]
+                jobs = (_job(scorer, code, row, shelf, one, precision) for row, one in enumerate(found))
+                crew.run(jobs, tick)
+            first += len(block)
+            yield from found
+
+
+def _job(scorer: Scorer, images: ImageCode, row: int, shelf: Shelf, into: Chosen, precision: Precision) -> Job:
+    def job() -> int:
+        with compute_in(images.local.device, precision):
+            image = images.select(slice(row, row + 1)).map(lambda t: t[None])
+            for places, code in shelf.by_length(into.captions):
+                scores = scorer.score(image, code.map(lambda t: t[None]))[0, 0]
+                into.scores[places] = scores.float().cpu().numpy()
+        return len(into.captions)
+
+    return job
+
+
+def _together(codes: Sequence[TextCode]) -> TextCode:
+    """Put codes of one length together."""
+    first = codes[0]
+    parts = {name: torch.cat([code.parts[name] for code in codes]) for name in first.parts}
+    index = None if first.index is None else torch.cat([code.index for code in codes if code.index is not None])
+    return TextCode(torch.cat([c.local for c in codes]), torch.cat([c.mask for c in codes]), index, parts)
