@@ -1,6 +1,6 @@
 #!/bin/sh
 # Search at 100,000 and a million pictures; the stores' own cards go to experiments/store-scale.
-# On an idle machine of two cores: about ten minutes, and two hours for the million; 25 GB of disk, 20 GB of memory.
+# Takes hours on two cores, twenty gigabytes of memory and more of disk; keep the machine idle otherwise.
 set -eu
 cd "$(dirname "$0")/../.."
 work=$(mktemp -d)
