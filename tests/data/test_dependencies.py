@@ -63,6 +63,27 @@ def test_a_folder_of_captions_is_read_without_its_features(tmp_path):
     assert home == tmp_path and sentences == ["a dog", "a dog", "the cat"]
 
 
+def test_half_a_character_and_no_caption_are_refused(tmp_path):
+    (tmp_path / "captions.jsonl").write_text('{"image": "1.jpg", "caption": "a \\ud800 dog"}\n')
+    with pytest.raises(InputError, match="half a character"):
+        read_sentences(tmp_path)
+    (tmp_path / "captions.jsonl").write_text('{"image": "1.jpg", "caption": " "}\n')
+    with pytest.raises(InputError, match="holds no caption"):
+        read_sentences(tmp_path)
+
+
+def test_a_caption_without_end_keeps_the_edges_of_its_beginning(tmp_path):
+    write_dependencies(tmp_path / FILE, ["a " * 40_000], Chain(), nothing)
+    found = read_dependencies(tmp_path / FILE).of(["a " * 40_000])
+    assert found is not None and list(found[0])[-1] == (32_766, 32_767)
+
+
+def test_stopped_before_anything_was_parsed_nothing_is_written(tmp_path):
+    with pytest.raises(KeyboardInterrupt):
+        write_dependencies(tmp_path / FILE, ["a dog"], Chain(0), nothing)
+    assert not (tmp_path / FILE).exists()
+
+
 def test_what_was_stopped_goes_on_and_what_is_there_is_not_parsed_again(tmp_path):
     path, texts = tmp_path / FILE, [f"a {number} b" for number in range(9)]
     with pytest.raises(KeyboardInterrupt):

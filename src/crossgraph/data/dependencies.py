@@ -25,6 +25,7 @@ from crossgraph.text.dependencies import Edges, SentenceParser
 FILE = "dependencies.jsonl"
 FORMAT_VERSION = 1
 _KEPT_EVERY = 50_000  # captions: what a kill loses at most
+_LAST = 32_767  # the last token of a caption whose edges are kept
 _REMEDY = "make it again: remove it, then crossgraph parse DATA"
 
 
@@ -118,7 +119,8 @@ def write_dependencies(
             if done % _KEPT_EVERY == 0:
                 _write(path, parser, lines.values())
     except KeyboardInterrupt:
-        _write(path, parser, lines.values())
+        if done:
+            _write(path, parser, lines.values())
         raise
     if missing:
         _write(path, parser, lines.values())
@@ -140,7 +142,8 @@ def _kept_lines(path: Path, parser: SentenceParser) -> dict[str, str]:
 
 
 def _line(text: str, edges: Edges) -> str:
-    return json.dumps({"caption": text, "edges": edges}, ensure_ascii=False)
+    kept = [pair for pair in edges if max(pair) <= _LAST]
+    return json.dumps({"caption": text, "edges": kept}, ensure_ascii=False)
 
 
 def _write(path: Path, parser: SentenceParser, lines: Iterable[str]) -> None:

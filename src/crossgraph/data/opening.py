@@ -59,9 +59,17 @@ def read_sentences(folder: Path, captions: Captions = "raw") -> tuple[Path, list
     if not folder.exists():
         raise InputError(f"{folder}: no such folder", _nearby(folder) or "check the path")
     if folder.is_dir() and is_precomp(folder):
-        return folder, caption_lines(folder)
-    _, _, pictures = _read_pictures(folder, captions)
-    said = [caption for picture in pictures for caption in picture.captions if caption.strip()]
+        said = caption_lines(folder)
+    else:
+        pictures = _read_pictures(folder, captions)[2]
+        said = [caption for picture in pictures for caption in picture.captions if caption.strip()]
+    for caption in said:
+        try:
+            caption.encode("utf-8")
+        except UnicodeEncodeError as error:
+            raise InputError(f"{folder}: half a character in {caption!a}", "write the file again as UTF-8") from error
+    if not said:
+        raise InputError(f"{folder}: holds no caption", "write at least one")
     return folder if folder.is_dir() else folder.parent, said
 
 
