@@ -27,6 +27,8 @@ import torch
 from torch import Tensor
 
 from crossgraph.core.types import ImageCode, Regions, TextCode, Tokens
+from crossgraph.graphs.cross_attention import contexts_of_words
+from crossgraph.graphs.similarity_graph import SimilarityVector
 from crossgraph.losses import Hinge
 from crossgraph.models import base
 from crossgraph.models.base import MODELS, Batch, Inputs, Matcher, Progress
@@ -37,6 +39,11 @@ from crossgraph.train.step import StepInput, TrainingStep
 REGIONS, WIDTH, VOCABULARY = 36, 2048, 8000
 SHORTEST, LONGEST = 9, 17  # tokens of a caption, start and end among them: 13 on average
 FORMS = ("published", "ours", "ours-bf16")
+
+
+def composed(self: Any, weights: Tensor, contexts: Tensor, queries: Tensor) -> Tensor:
+    """Compare queries with what they saw as the equations say it, operation by operation."""
+    return self(contexts_of_words(weights, contexts), queries[:, None])
 
 
 def published(pairs: PairComputation, images: ImageCode, texts: TextCode) -> dict[str, Tensor]:
@@ -50,6 +57,7 @@ def published(pairs: PairComputation, images: ImageCode, texts: TextCode) -> dic
     return {name: torch.cat(parts, dim=1) for name, parts in columns.items()}
 
 
+FUSED = SimilarityVector.of_contexts
 WAYS: dict[str, Callable[..., dict[str, Tensor]]] = {"published": published, "ours": in_blocks, "ours-bf16": in_blocks}
 
 
@@ -68,6 +76,7 @@ def take(step: TrainingStep, given: StepInput, form: str) -> tuple[float, float,
     """Take a step; return the loss, the seconds and the processor seconds."""
     step.zero_grad(set_to_none=True)
     base.in_blocks = WAYS[form]
+    SimilarityVector.of_contexts = composed if form == "published" else FUSED
     started, worked = time.perf_counter(), time.process_time()
     with torch.autocast("cpu", torch.bfloat16, enabled=form.endswith("bf16")):
         terms = step(given)
@@ -114,10 +123,10 @@ def compare(name: str, args: argparse.Namespace) -> dict[str, Any]:
     return row
 
 
-def measure_memory(name: str, form: str, args: argparse.Namespace) -> dict[str, float]:
-    """Take two steps of one form in a process of its own."""
+def measure_memory(name: str, form: str, args: argparse.Namespace, allocator: str = "kept") -> dict[str, float]:
+    """Take steps of one form in a process of its own."""
     command = [sys.executable, __file__, "--alone", form, "--model", name, "--batch", str(args.batch)]
-    command += ["--negatives", args.negatives, "--threads", str(args.threads)]
+    command += ["--negatives", args.negatives, "--threads", str(args.threads), "--allocator", allocator]
     told = subprocess.run(command, check=True, capture_output=True, text=True).stdout
     return json.loads(told.splitlines()[-1])
 
@@ -125,9 +134,9 @@ def measure_memory(name: str, form: str, args: argparse.Namespace) -> dict[str, 
 def alone(name: str, form: str, args: argparse.Namespace) -> None:
     _, step, given = make(name, args.batch, args.negatives)
     before = largest_size()
-    for _ in range(2):
-        take(step, given, form)
-    print(json.dumps({"peak_gb": round(largest_size(), 2), "peak_gb_before_the_step": round(before, 2)}))
+    worked = [take(step, given, form)[2] for _ in range(args.repeat + 1)][1:]
+    sizes = {"peak_gb": round(largest_size(), 2), "peak_gb_before_the_step": round(before, 2)}
+    print(json.dumps({**sizes, "processor_seconds_alone": round(statistics.median(worked), 2)}))
 
 
 def largest_size() -> float:
@@ -146,10 +155,12 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--memory", action="store_true", help="also the largest size of a process that takes two steps")
     parser.add_argument("--alone", default="")
+    parser.add_argument("--allocator", default="kept", help="kept: freed memory is kept, as in training; or system")
     parser.add_argument("--out", type=Path)
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
-    keep_freed_memory()
+    if args.allocator == "kept":
+        keep_freed_memory()
     if args.alone:
         alone(args.model[0], args.alone, args)
         return
@@ -158,6 +169,8 @@ def main() -> None:
         row = compare(name, args)
         for form in args.forms if args.memory else ():
             row[form] |= measure_memory(name, form, args)
+            if form != "published":
+                row[form]["with_the_system_s_allocator"] = measure_memory(name, form, args, "system")
         rows.append(row)
         print(json.dumps(row, indent=1), flush=True)
     if args.out:

@@ -12,6 +12,8 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
+from crossgraph.graphs.compared_contexts import similarities_of_contexts
+from crossgraph.graphs.cross_attention import contexts_of_words
 from crossgraph.graphs.normalization import (
     BatchNorm,
     PerCaptionBatchNorm,
@@ -36,6 +38,15 @@ class SimilarityVector(nn.Module):
         """Compare along the last axis; the other axes broadcast."""
         return l2norm(self.project((x - y.to(x.dtype)).square()))
 
+    def of_contexts(
+        self,
+        weights: Float[Tensor, "group seen looking query context"],
+        contexts: Float[Tensor, "group seen context dim"],
+        queries: Float[Tensor, "group looking query dim"],
+    ) -> Float[Tensor, "group seen looking query sim"]:
+        """Compare every query with l2norm(Σ_i α_i v_i), what it saw; see `similarities_of_contexts`."""
+        return similarities_of_contexts(weights, contexts, queries, self.project.weight, self.project.bias)
+
 
 class SimilarityScalar(nn.Module):
     """s(x, y) = cos(x, y): the plain alternative, a "vector" of one number (Table 4, "SS")."""
@@ -43,6 +54,15 @@ class SimilarityScalar(nn.Module):
     def forward(self, x: Float[Tensor, "..."], y: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
         """Compare along the last axis, which becomes 1; the other axes broadcast."""
         return (l2norm(x) * l2norm(y.to(x.dtype))).sum(dim=-1, keepdim=True)
+
+    def of_contexts(
+        self,
+        weights: Float[Tensor, "group seen looking query context"],
+        contexts: Float[Tensor, "group seen context dim"],
+        queries: Float[Tensor, "group looking query dim"],
+    ) -> Float[Tensor, "group seen looking query 1"]:
+        """Compare every query with l2norm(Σ_i α_i v_i), what it saw."""
+        return self(contexts_of_words(weights, contexts), queries[:, None])
 
 
 class ReasoningStep(nn.Module):

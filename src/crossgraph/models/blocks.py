@@ -25,6 +25,7 @@ from torch.autograd.function import once_differentiable
 
 from crossgraph.core.types import ImageCode, TextCode
 from crossgraph.graphs.normalization import hold_statistics
+from crossgraph.models.draws import Draw, devices_of
 from crossgraph.models.folded import Prepares
 
 Splits = Literal["pair", "caption", "whole"]
@@ -41,7 +42,7 @@ class Scores(Protocol):
 
 BLOCK_BYTES = 1 << 26  # what a block's pair tensors may take together on a CPU; smaller ones cost more than they save
 ACCELERATOR_BLOCK_BYTES = 1 << 31
-KEPT_BYTES = 1 << 30  # what a batch's graph may take that is kept, 16 times as much on an accelerator
+KEPT_BYTES = 5 << 28  # what a batch's graph may take that is kept, 16 times as much on an accelerator
 _FEW = 0.25  # of the pairs: so many or fewer are gathered one by one in the backward pass
 
 
@@ -140,7 +141,7 @@ class _Work:
         device = images.local.device.type
         self.precision = device, torch.get_autocast_dtype(device), torch.is_autocast_enabled(device)
         self.names: list[str] = []
-        self.draws: list[_Draw] = []
+        self.draws: list[Draw] = []
 
     def autocast(self) -> torch.autocast:
         """Return the precision that the batch was scored in; without torch's cache, which mixes up graphs."""
@@ -199,9 +200,14 @@ class _Work:
         return self.pairs.sizes[key]
 
     def _measure(self, longest: int) -> int:
-        """Compute 2 × 2 pairs of the longest captions and add up what autograd keeps."""
-        images = _leaves(self.images.select(slice(0, 2)))
-        texts = _leaves(self.captions(slice(-2, None), longest))
+        """Return what autograd keeps for two pairs more, a pair; what all share (casts of weights) does not count."""
+        return (self._kept(longest, 4) - self._kept(longest, 2)) // 4
+
+    def _kept(self, longest: int, captions: int) -> int:
+        """Compute two pictures with some captions and add up what autograd keeps."""
+        rows = torch.arange(captions) % len(self.texts)
+        images = _leaves(self.images.select(torch.arange(2) % len(self.images)))
+        texts = _leaves(self.captions(rows, longest))
         own = {t.untyped_storage().data_ptr() for t in (*self.pairs.parameters, *_tensors(images), *_tensors(texts))}
         kept: dict[int, int] = {}
 
@@ -211,11 +217,11 @@ class _Work:
                 kept[storage.data_ptr()] = storage.nbytes()
             return tensor
 
-        with torch.random.fork_rng(_devices(images)), hold_statistics(), self.autocast(), torch.enable_grad():
+        with torch.random.fork_rng(devices_of(images.local)), hold_statistics(), self.autocast(), torch.enable_grad():
             with torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
-                alive = self.pairs.compute(images.map(lambda t: t[None]), texts.map(lambda t: t[None]))
+                alive = self.pairs.plainly(images, texts)
             del alive
-        return sum(kept.values()) // (len(images) * len(texts))
+        return sum(kept.values())
 
 
 class _Blocks(torch.autograd.Function):
@@ -233,7 +239,7 @@ class _Blocks(torch.autograd.Function):
                 places = slice(columns[0], columns[-1] + 1)
                 images = work.images.select(rows).map(lambda t: t[None])
                 texts = work.captions(places, work.lengths[columns[-1]]).map(lambda t: t[None])
-                draw = _Draw.before(images)
+                draw = Draw.before(images.local)
                 for name, scores in work.pairs.compute(images, texts).items():
                     if name not in maps:
                         maps[name] = scores.new_empty(pictures, captions)
@@ -365,46 +371,6 @@ class _Sums:
         """Return the gradients of pictures' tensors, captions' tensors and parameters, in this order."""
         back = self._work.order.argsort()
         return [*self._images, *(None if t is None else t[back] for t in self._texts), *self._learned]
-
-
-@dataclass(frozen=True)
-class _Draw:
-    """The state of the random generators before a block; empty where a block draws nothing."""
-
-    devices: list[int]
-    states: list[Tensor]
-
-    @property
-    def drawn(self) -> bool:
-        """Whether something was drawn."""
-        return bool(self.states)
-
-    @staticmethod
-    def before(images: ImageCode) -> _Draw:
-        """Return the generators' states now."""
-        devices = _devices(images)
-        return _Draw(devices, [torch.get_rng_state(), *(torch.cuda.get_rng_state(d) for d in devices)])
-
-    def unless_nothing_was_drawn(self) -> _Draw:
-        """Return itself, or an empty one where the states are still the same."""
-        now = [torch.get_rng_state(), *(torch.cuda.get_rng_state(d) for d in self.devices)]
-        same = all(torch.equal(one, other) for one, other in zip(self.states, now, strict=True))
-        return _Draw(self.devices, []) if same else self
-
-    @contextlib.contextmanager
-    def repeated(self) -> Iterator[None]:
-        """Within the block, draw the same again."""
-        with torch.random.fork_rng(self.devices):
-            if self.states:
-                torch.set_rng_state(self.states[0])
-                for device, state in zip(self.devices, self.states[1:], strict=True):
-                    torch.cuda.set_rng_state(state, device)
-            yield
-
-
-def _devices(images: ImageCode) -> list[int]:
-    device = images.local.device
-    return [device.index or 0] if device.type == "cuda" else []
 
 
 def _tensors(code: ImageCode | TextCode) -> list[Tensor]:

@@ -30,8 +30,6 @@ from torch import Tensor, nn
 from crossgraph.core.errors import InputError
 from crossgraph.core.types import Attention, ImageCode, Regions, TextCode, Tokens
 from crossgraph.graphs.cross_attention import (
-    contexts_of_regions,
-    contexts_of_words,
     regions_attend_to_words,
     shares_of_regions,
     words_attend_to_regions,
@@ -251,15 +249,18 @@ class SGRAF(Matcher):
         return PairNodes(torch.cat(nodes, dim=-2), mask, attention)
 
     def _compare_locally(self, images: ImageCode, texts: TextCode) -> tuple[Tensor, Tensor, Tensor]:
-        """Return a node for each word or region, which of them are real, and the attention."""
+        """Return a node for each word or region, which are real, and the attention."""
         sides = images.local, images.mask, texts.local, texts.mask, self.config.smooth
         if self.config.attention == "t2i":
             attention = words_attend_to_regions(*sides)
-            contexts = contexts_of_words(attention, images.local)
-            return self.local_similarity(contexts, texts.local[:, None]), texts.mask[:, None], attention
+            return (
+                self.local_similarity.of_contexts(attention, images.local, texts.local),
+                texts.mask[:, None],
+                attention,
+            )
         attention = regions_attend_to_words(*sides)
-        contexts = contexts_of_regions(attention, texts.local)
-        return self.local_similarity(contexts, images.local[:, :, None]), images.mask[:, :, None], attention
+        nodes = self.local_similarity.of_contexts(attention.transpose(1, 2), texts.local, images.local)
+        return nodes.transpose(1, 2), images.mask[:, :, None], attention
 
     def pair_scores(self, images: ImageCode, texts: TextCode) -> Float[Tensor, "group img txt"]:
         """Score every pair of a group."""

@@ -29,8 +29,6 @@ from torch import Tensor, nn
 from crossgraph.core.errors import InputError
 from crossgraph.core.types import Attention, ImageCode, Regions, TextCode, Tokens
 from crossgraph.graphs.cross_attention import (
-    contexts_of_regions,
-    contexts_of_words,
     regions_attend_to_words,
     shares_of_regions,
     words_attend_to_regions,
@@ -102,10 +100,11 @@ class Stream(nn.Module):
         sides = images.local, images.mask, texts.local, texts.mask, self.smooth
         if self.name == "t2i":
             attention, mask = words_attend_to_regions(*sides), texts.mask[:, None]
-            local = self.local_similarity(contexts_of_words(attention, images.local), texts.local[:, None])
+            local = self.local_similarity.of_contexts(attention, images.local, texts.local)
         else:
             attention, mask = regions_attend_to_words(*sides), images.mask[:, :, None]
-            local = self.local_similarity(contexts_of_regions(attention, texts.local), images.local[:, :, None])
+            seen_by_regions = self.local_similarity.of_contexts(attention.transpose(1, 2), texts.local, images.local)
+            local = seen_by_regions.transpose(1, 2)
         overall = self.global_similarity(images.parts["global"][:, :, None], texts.parts["global"][:, None])
         mask = torch.cat([torch.ones_like(mask[..., :1]), mask], dim=-1)
         return PairNodes(torch.cat([overall.unsqueeze(-2), local], dim=-2), mask, attention)
