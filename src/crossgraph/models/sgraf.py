@@ -12,9 +12,8 @@ What is unusual:
   exactly 36 regions. Ours normalises per feature and takes any number (`region_norm`).
 - The published SAF normalises attention per caption while it trains (`attention_statistics`).
 
-What the paper's ablations vary are fields of the config (Tables 3, 4, 7); averaging and joint training, which
-are models of their own, stand in `sgraf_ablations.py`, and the published weights are read in
-`sgraf_published.py`.
+What the paper's ablations vary are fields of the config (Tables 3, 4, 7); averaging and joint training are models of
+their own in `sgraf_ablations.py`, and the published weights are read in `sgraf_published.py`.
 """
 
 from __future__ import annotations
@@ -251,16 +250,13 @@ class SGRAF(Matcher):
     def _compare_locally(self, images: ImageCode, texts: TextCode) -> tuple[Tensor, Tensor, Tensor]:
         """Return a node for each word or region, which are real, and the attention."""
         sides = images.local, images.mask, texts.local, texts.mask, self.config.smooth
+        compare = self.local_similarity.of_contexts
         if self.config.attention == "t2i":
             attention = words_attend_to_regions(*sides)
-            return (
-                self.local_similarity.of_contexts(attention, images.local, texts.local),
-                texts.mask[:, None],
-                attention,
-            )
+            return compare(attention, images.local, texts.local), texts.mask[:, None], attention
         attention = regions_attend_to_words(*sides)
-        nodes = self.local_similarity.of_contexts(attention.transpose(1, 2), texts.local, images.local)
-        return nodes.transpose(1, 2), images.mask[:, :, None], attention
+        nodes = compare(attention.transpose(1, 2), texts.local, images.local).transpose(1, 2)
+        return nodes, images.mask[:, :, None], attention
 
     def pair_scores(self, images: ImageCode, texts: TextCode) -> Float[Tensor, "group img txt"]:
         """Score every pair of a group."""
