@@ -18,6 +18,7 @@ from references.tiny_pairs import write_precomp
 from crossgraph.cli.main import main
 from crossgraph.evaluate.answers import Answered, Answers
 from crossgraph.evaluate.paired import compare_answers
+from crossgraph.models.tshsr import TSHSRConfig
 from crossgraph.sweep import cells, paired_seeds, versus_page
 from crossgraph.sweep.definition import find, load, plan
 from crossgraph.sweep.versus_page import BEGIN, END, Page
@@ -92,6 +93,12 @@ def test_the_committed_page_is_made_from_the_committed_cards(root):
             page.comparisons[split] = json.loads((folder / f"comparison-{split}.json").read_text())
     written = (root / "docs" / "models" / "tshsr.md").read_text()
     assert f"{BEGIN}\n\n{versus_page.markdown(page)}\n{END}\n" in written
+
+
+def test_the_model_s_default_is_what_dev_said_of_the_interaction(root):
+    cards = root / "experiments" / "tshsr-against-sgr" / "seed-0"
+    rsum = {name: versus_page.rsum(json.loads((cards / f"{name}-dev.json").read_text())) for name in ("add", "replace")}
+    assert TSHSRConfig().interaction == max(rsum, key=lambda name: rsum[name])
 
 
 def answers(ranks):

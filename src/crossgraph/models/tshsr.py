@@ -10,7 +10,8 @@ What is unusual:
 - Two streams over the same encoders, each with similarity weights and reasoning of its own: words look at regions
   (t2i, a node a word), and regions look at words (i2t, a node a region). Both have a global node.
 - A node keeps itself beside what it took from the others. By SGR's plain step (`interaction: replace`) the nodes of
-  a young model agree to many digits after one level, and nothing is left to pool or to ask for above it.
+  a young model agree to many digits after one level, and nothing is left to pool or to ask for above it; dev, too,
+  likes what is kept (one seed, see docs/models/tshsr.md).
 - Each level pools its nodes into context nodes (8, then 4, then 2), from which all nodes take by a gate.
 - The similarity vector of a stream is read from every level, not from the last.
 - The score is the mean of the streams' scores; in training the mean and each stream have a ranking loss.
