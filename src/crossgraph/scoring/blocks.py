@@ -21,7 +21,7 @@ from torch.utils._pytree import tree_leaves
 from crossgraph.core.types import ImageCode, TextCode
 from crossgraph.models.base import Scorer
 
-PAIR_BYTES = 1 << 23  # what one block's tensors may take together on a CPU core: 8 MB, near its caches
+PAIR_BYTES = 1 << 24  # what one block's tensors may take together on a CPU core: 16 MB
 ACCELERATOR_PAIR_BYTES = 1 << 31  # the same on an accelerator: 2 GB
 CAPTIONS_A_PICTURE = 8  # a block has so many captions to a picture, where it can: products grow long in captions
 _SAMPLE = 4  # pictures and captions that are measured

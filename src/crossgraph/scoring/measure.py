@@ -71,6 +71,8 @@ class Measured:
         model: Its name.
         plain: What its plain form is, in words.
         seconds: Of a pair, by form: "plain", "float32", "bfloat16".
+        processor: Seconds that all cores together worked for a pair, by form: what other work on the machine
+            disturbs least. Of an accelerator's work they say nothing.
         share: Of the product limit, by precision.
         operations: Multiplications and additions of a pair's products in the engine's form.
         drift: The most that a score moved by in bfloat16.
@@ -79,6 +81,7 @@ class Measured:
     model: str
     plain: str
     seconds: dict[str, float]
+    processor: dict[str, float]
     share: dict[str, float]
     operations: float
     drift: float
@@ -87,9 +90,15 @@ class Measured:
         """Return how many times faster than the plain form it is."""
         return self.seconds["plain"] / self.seconds[precision]
 
+    def work_ratio(self, precision: Precision) -> float:
+        """Return how many times less processor time it takes than the plain form."""
+        return self.processor["plain"] / max(1e-12, self.processor[precision])
+
     def as_json(self) -> dict[str, Any]:
         """Return plain values, the ratios among them."""
-        return {**asdict(self), "ratio": {precision: self.ratio(precision) for precision in PRECISIONS}}
+        ratio = {precision: self.ratio(precision) for precision in PRECISIONS}
+        work_ratio = {precision: self.work_ratio(precision) for precision in PRECISIONS}
+        return {**asdict(self), "ratio": ratio, "work_ratio": work_ratio}
 
 
 def measure(
@@ -113,22 +122,33 @@ def measure(
     for precision in PRECISIONS:
         forms[precision] = lambda p=precision: score_codes(model, images, buckets, p, sizes[p]).size
     limits: dict[str, Callable[[], int]] = {p: _product(p, device) for p in PRECISIONS}
-    spent: dict[str, list[float]] = {key: [] for key in [*forms, *(f"limit {p}" for p in limits)]}
-    for turn in range(setting.rounds + 1):  # the first one warms up
-        for key, form in [*forms.items(), *((f"limit {p}", work) for p, work in limits.items())]:
-            began = time.perf_counter()
-            done = form()
-            _wait(device)
-            if turn:
-                spent[key].append((time.perf_counter() - began) / done)
-        if report is not None:
-            report("turns", turn, setting.rounds)
-    seconds = {key: statistics.median(values) for key, values in spent.items()}
+    works = {**forms, **{f"limit {p}": work for p, work in limits.items()}}
+    seconds, processor = _in_turn(works, setting.rounds, device, report)
     operations = {p: _operations(model, images, texts, p) for p in PRECISIONS}
     share = {p: operations[p] * seconds[f"limit {p}"] / seconds[p] for p in PRECISIONS}
     exact, quick = (score_codes(model, images, buckets, p, sizes[p]) for p in PRECISIONS)
     kept = {key: value for key, value in seconds.items() if not key.startswith("limit")}
-    return Measured(name, described, kept, share, operations["float32"], float(np.abs(exact - quick).max()))
+    return Measured(name, described, kept, processor, share, operations["float32"], float(np.abs(exact - quick).max()))
+
+
+def _in_turn(
+    works: dict[str, Callable[[], int]], rounds: int, device: torch.device, report: Report | None
+) -> tuple[dict[str, float], dict[str, float]]:
+    """Return the median seconds, and processor seconds, of what each work counts, timed in turn."""
+    clock: dict[str, list[float]] = {key: [] for key in works}
+    cores: dict[str, list[float]] = {key: [] for key in works}
+    for turn in range(rounds + 1):  # the first one warms up
+        for key, work in works.items():
+            began, worked = time.perf_counter(), time.process_time()
+            done = work()
+            _wait(device)
+            if turn:
+                clock[key].append((time.perf_counter() - began) / done)
+                cores[key].append((time.process_time() - worked) / done)
+        if report is not None:
+            report("turns", turn, rounds)
+    median = statistics.median
+    return {key: median(values) for key, values in clock.items()}, {key: median(cores[key]) for key in cores}
 
 
 def build(name: str, setting: Setting) -> Matcher:
