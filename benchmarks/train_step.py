@@ -153,7 +153,7 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=128)
     parser.add_argument("--repeat", type=int, default=2)
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
-    parser.add_argument("--memory", action="store_true", help="also the largest size of a process that takes two steps")
+    parser.add_argument("--memory", nargs="*", default=[], help="forms whose largest size in a process alone is wanted")
     parser.add_argument("--alone", default="")
     parser.add_argument("--allocator", default="kept", help="kept: freed memory is kept, as in training; or system")
     parser.add_argument("--out", type=Path)
@@ -167,18 +167,23 @@ def main() -> None:
     rows: list[dict[str, Any]] = []
     for name in args.model:
         row = compare(name, args)
-        for form in args.forms if args.memory else ():
+        for form in args.memory:
             row[form] |= measure_memory(name, form, args)
             if form != "published":
                 row[form]["with_the_system_s_allocator"] = measure_memory(name, form, args, "system")
         rows.append(row)
         print(json.dumps(row, indent=1), flush=True)
-    if args.out:
-        args.out.mkdir(parents=True, exist_ok=True)
-        about = {"torch": torch.__version__, "threads": args.threads, "processor": platform.machine()}
-        about |= {"cores": os.cpu_count(), "load_at_the_end": round(os.getloadavg()[0], 1)}
-        path = args.out / f"step-{args.negatives}-{args.batch}.json"
-        path.write_text(json.dumps({"about": about, "command": sys.argv[1:], "steps": rows}, indent=1) + "\n")
+        if args.out:
+            write(args, rows)
+
+
+def write(args: argparse.Namespace, rows: list[dict[str, Any]]) -> None:
+    """Write what is known so far."""
+    args.out.mkdir(parents=True, exist_ok=True)
+    about = {"torch": torch.__version__, "threads": args.threads, "processor": platform.machine()}
+    about |= {"cores": os.cpu_count(), "load_at_the_end": round(os.getloadavg()[0], 1)}
+    path = args.out / f"step-{args.negatives}-{args.batch}.json"
+    path.write_text(json.dumps({"about": about, "command": sys.argv[1:], "steps": rows}, indent=1) + "\n")
 
 
 if __name__ == "__main__":

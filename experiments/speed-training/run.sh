@@ -1,0 +1,5 @@
+#!/bin/sh
+# A training step of SGR and SAF at full size, published way and ours, with the largest sizes of processes that take one.
+set -eu
+cd "$(dirname "$0")/../.."
+python benchmarks/train_step.py --batch 128 --repeat 1 --memory published ours ours-bf16 --out experiments/speed-training
