@@ -23,7 +23,7 @@ _SCHEMAS = {"text": "keyword", "number": "float", "date": "integer", "flag": "in
 _REPEATED = ("folder", "root", "camera")
 INDICES: Mapping[str, str] = {
     **{field + (_FOLDED if kind == "text" else ""): _SCHEMAS[kind] for field, kind in FIELDS.items()},
-    **{field: _SCHEMAS["text"] for field in _REPEATED},
+    **dict.fromkeys(_REPEATED, _SCHEMAS["text"]),
 }
 """The stored fields that are indexed, with the kind of index."""
 
