@@ -21,6 +21,7 @@ from crossgraph.core.errors import InputError
 from crossgraph.core.types import Attention, ImageCode, Regions, TextCode
 from crossgraph.files import sha256
 from crossgraph.graphs.normalization import l2norm, masked_mean
+from crossgraph.models.base import Scorer
 from crossgraph.pipeline.alignment import AlignedToken, encode_sentence, tokens_of
 from crossgraph.runs import Run
 from crossgraph.scoring.encode import device_of, inference
@@ -189,6 +190,12 @@ class Bundle:
             tuple(encoded.unknown),
         )
 
+    @cached_property
+    def scorer(self) -> Scorer:
+        """The re-ranker's folded form, merged once: its weights do not change."""
+        with inference(self.reranker.model):
+            return self.reranker.model.fold()
+
     def score(self, text: TextCode, images: ImageCode) -> Float32[np.ndarray, " img"]:
         """Score one sentence with some pictures, as the re-ranker does.
 
@@ -200,7 +207,7 @@ class Bundle:
         device = device_of(model)
         scores = np.empty(len(images), dtype=np.float32)
         with inference(model):
-            scorer, words = model.fold(), text.map(lambda tensor: tensor[None].to(device))
+            scorer, words = self.scorer, text.map(lambda tensor: tensor[None].to(device))
             for start in range(0, len(images), _PAIRS):
                 rows = slice(start, start + _PAIRS)
                 some = images.select(rows).map(lambda tensor: tensor[None].to(device))

@@ -154,9 +154,8 @@ class Searcher:
         run = self.bundle.reranker
         scores = np.empty(len(usable), dtype=np.float32)
         with inference(run.model):
-            scorer = run.model.fold()
             for bucket in encode_captions(run.model, run.vocabulary, usable):
-                scores[bucket.captions] = score_bucket(scorer, code, bucket, lambda pairs: None)[0]
+                scores[bucket.captions] = score_bucket(self.bundle.scorer, code, bucket, lambda pairs: None)[0]
         order = np.argsort(-scores, kind="stable")[:k]
         probability = self.bundle.probability(scores)
         return [
