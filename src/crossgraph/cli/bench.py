@@ -21,7 +21,7 @@ def bench(
     retune: bool = False,
     device: Literal["auto", "cpu", "cuda"] = "auto",
 ) -> None:
-    """Time scoring on this machine: beside each model's plain form, and beside what its matrix products allow.
+    """Time scoring on this machine, beside each model's plain form and what its matrix products allow.
 
     Features and weights are random, sizes are the papers'. Block sizes are tried on the way, and remembered for
     `crossgraph score` and `crossgraph evaluate`.

@@ -24,7 +24,7 @@ BAD_INPUT, INTERRUPTED, BROKEN_PIPE = 2, 130, 141
 GROUPS: dict[str, tuple[str, ...]] = {
     "First look": ("demo", "scenes"),
     "From pictures to a model": ("models", "extract", "parse", "train", "sweep", "table", "versus", "import"),
-    "From a model to numbers": ("score", "evaluate", "compare", "report"),
+    "From a model to numbers": ("score", "evaluate", "compare", "report", "bench"),
     "Looking inside": ("explain", "figure", "encode"),
     "A library of pictures": ("bundle", "index", "search", "serve", "library"),
 }
