@@ -32,7 +32,7 @@ from crossgraph.graphs.similarity_graph import SimilarityVector
 from crossgraph.losses import Hinge
 from crossgraph.models import base
 from crossgraph.models.base import MODELS, Batch, Inputs, Matcher, Progress
-from crossgraph.models.blocks import PairComputation, in_blocks
+from crossgraph.models.training_blocks import PairComputation, in_blocks
 from crossgraph.train.allocator import keep_freed_memory
 from crossgraph.train.step import StepInput, TrainingStep
 

@@ -17,8 +17,8 @@ from torch import Tensor, nn
 
 from crossgraph.core.registry import Registry
 from crossgraph.core.types import Attention, ImageCode, Regions, TextCode, Tokens
-from crossgraph.models.blocks import Compute, PairComputation, Splits, in_blocks
 from crossgraph.models.folded import Precision
+from crossgraph.models.training_blocks import Compute, PairComputation, Splits, in_blocks
 
 
 @dataclass(frozen=True)
@@ -151,7 +151,7 @@ class Matcher(nn.Module, ABC):
 
     def __init__(self) -> None:
         super().__init__()
-        self._pair_bytes: dict[tuple[Any, ...], int] = {}  # measured, see `crossgraph.models.blocks`
+        self._pair_bytes: dict[tuple[Any, ...], int] = {}  # measured, see `crossgraph.models.training_blocks`
 
     @property
     def reads_region_order(self) -> bool:
@@ -160,7 +160,7 @@ class Matcher(nn.Module, ABC):
 
     @property
     def splits(self) -> Splits:
-        """What the computation of pairs may be cut into while training, see `crossgraph.models.blocks`.
+        """What the computation of pairs may be cut into while training, see `crossgraph.models.training_blocks`.
 
         "pair": no pair knows of another. "caption": statistics over all pictures of a caption. "whole": over all.
         """
@@ -213,7 +213,7 @@ class Matcher(nn.Module, ABC):
     def score_block(self, images: ImageCode, texts: TextCode) -> Float[Tensor, "img txt"]:
         """Score every picture with every caption: codes without a group axis, scores (a, b).
 
-        In training the pairs are scored in blocks, see `crossgraph.models.blocks`.
+        In training the pairs are scored in blocks, see `crossgraph.models.training_blocks`.
         """
         if self.training and torch.is_grad_enabled() and self.kind == "interaction":
             return self._in_blocks(self._score_alone, images, texts, self._folded)["score"]

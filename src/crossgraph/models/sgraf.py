@@ -43,9 +43,9 @@ from crossgraph.graphs.similarity_graph import (
     SimilarityVector,
 )
 from crossgraph.models.base import MODELS, Inputs, Matcher, Scorer
-from crossgraph.models.blocks import Splits
 from crossgraph.models.folded import DTYPES, Precision
 from crossgraph.models.sgraf_folded import FoldedFiltration, FoldedReasoning, FoldedSGRAF, Reading
+from crossgraph.models.training_blocks import Splits
 from crossgraph.text.choice import TextChoice, TextEncoder, build_text_encoder
 from crossgraph.text.encoder import Direction
 

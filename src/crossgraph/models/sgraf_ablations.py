@@ -15,7 +15,6 @@ from crossgraph.core.types import ImageCode, TextCode
 from crossgraph.graphs.normalization import masked_mean
 from crossgraph.graphs.similarity_graph import AttentionFiltration, GraphReasoning
 from crossgraph.models.base import MODELS, Batch, Progress, RankingTerm
-from crossgraph.models.blocks import Splits
 from crossgraph.models.sgraf import (
     SGRAF,
     Nodes,
@@ -28,6 +27,7 @@ from crossgraph.models.sgraf import (
     splits_of_statistics,
 )
 from crossgraph.models.sgraf_folded import FoldedAverage, FoldedFiltration, FoldedReasoning, Reading
+from crossgraph.models.training_blocks import Splits
 
 
 @dataclass(frozen=True)

@@ -23,6 +23,7 @@ from crossgraph.pipeline.pictures import Broken, PictureLike, Pictures, as_list,
 from crossgraph.runs import Run, load_run
 from crossgraph.scoring.encode import TextBucket, encode_captions, inference, plan_buckets
 from crossgraph.scoring.engine import choose_device, score_bucket
+from crossgraph.scoring.progress import counting_pairs
 from crossgraph.text.vocabulary import Vocabulary
 from crossgraph.vision.region_encoder import RegionEncoder, load_region_encoder
 
@@ -275,13 +276,7 @@ class Pipeline:
         self, codes: PictureCodes, buckets: Sequence[TextBucket], texts: int, report: Report | None
     ) -> Float32[np.ndarray, "img txt"]:
         scores = np.empty((len(codes), texts), dtype=np.float32)
-        done = 0
-
-        def tick(pairs: int) -> None:
-            nonlocal done
-            done += pairs
-            if report is not None:
-                report("pairs", done, scores.size)
+        tick = counting_pairs(report, scores.size)
 
         with inference(self.model):
             scorer = self.model.fold()

@@ -14,6 +14,7 @@ from crossgraph.models.base import Matcher, Scorer
 from crossgraph.models.folded import Precision
 from crossgraph.scoring.encode import CodeBlocks, Report, TextBucket, compute_in, device_of, inference
 from crossgraph.scoring.engine import prepared_images, prepared_texts
+from crossgraph.scoring.progress import counting_pairs
 from crossgraph.scoring.workers import Job, workers
 
 
@@ -81,13 +82,7 @@ def score_chosen(
         precision: bfloat16 computes the matrix products in it.
         report: Hears how many pairs are done.
     """
-    total, done, first = sum(len(columns) for columns in chosen), 0, 0
-
-    def tick(pairs: int) -> None:
-        nonlocal done
-        done += pairs
-        if report is not None:
-            report("pairs", done, total)
+    tick, first = counting_pairs(report, sum(len(columns) for columns in chosen)), 0
 
     with inference(model, precision):
         scorer = model.fold(precision)

@@ -31,6 +31,7 @@ from crossgraph.scoring.encode import (
 )
 from crossgraph.scoring.fit import check_fits
 from crossgraph.scoring.portion import Portion
+from crossgraph.scoring.progress import counting_pairs
 from crossgraph.scoring.workers import Job, Workers, workers
 from crossgraph.text.vocabulary import Vocabulary
 
@@ -155,13 +156,7 @@ def score_rows(
         report: Hears how many pairs are done.
     """
     captions = sum(len(bucket.captions) for bucket in codes.texts)
-    total, done = len(codes.images) * captions, 0
-
-    def tick(pairs: int) -> None:
-        nonlocal done
-        done += pairs
-        if report is not None:
-            report("pairs", done, total)
+    tick = counting_pairs(report, len(codes.images) * captions)
 
     with inference(model, precision):
         scorer = model.fold(precision)

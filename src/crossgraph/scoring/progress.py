@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Callable
 from types import TracebackType
 from typing import TYPE_CHECKING
 
@@ -14,6 +15,19 @@ if TYPE_CHECKING:
 
 _SILENT_FOR = 2.0  # seconds: what takes no longer says nothing
 _PLAIN_EVERY = 10.0
+
+
+def counting_pairs(report: Report | None, total: int) -> Callable[[int], None]:
+    """Return what hears how many more pairs are done, and reports how many of `total` are done by now."""
+    done = 0
+
+    def tick(pairs: int) -> None:
+        nonlocal done
+        done += pairs
+        if report is not None:
+            report("pairs", done, total)
+
+    return tick
 
 
 class ScoringProgress:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from crossgraph.core.types import Regions, Tokens
 from crossgraph.losses import Hinge, InfoNCE
 from crossgraph.models.base import Batch, Matcher, Objective, Progress
-from crossgraph.models.blocks import few_pairs_learn
+from crossgraph.models.training_blocks import few_pairs_learn
 from crossgraph.train.config import LossChoice, Regularisation
 from crossgraph.train.distributed import Ranking, gather_images, gather_rows
 

@@ -8,14 +8,14 @@ from references.every_model import VARIANTS, make, some_regions, some_tokens, tr
 
 from crossgraph.core.types import ImageCode, TextCode
 from crossgraph.losses import hinge
-from crossgraph.models import blocks
+from crossgraph.models import training_blocks
 from crossgraph.models.base import MODELS, Matcher
 
 LENGTHS = (9, 3, 6, 2, 5, 3, 9)
 NAMES = [name for name in [*MODELS, *VARIANTS] if MODELS[name.split()[0]].kind == "interaction"]
 
 
-def plainly(pairs: blocks.PairComputation, images: ImageCode, texts: TextCode) -> dict[str, torch.Tensor]:
+def plainly(pairs: training_blocks.PairComputation, images: ImageCode, texts: TextCode) -> dict[str, torch.Tensor]:
     return pairs.plainly(images, texts)
 
 
@@ -43,8 +43,8 @@ def both(model: Matcher, monkeypatch, negatives: str, half: bool = False):
 
 
 def compare(name: str, monkeypatch, negatives: str, budget: int, kept: int = 0) -> None:
-    monkeypatch.setattr(blocks, "BLOCK_BYTES", budget)
-    monkeypatch.setattr(blocks, "KEPT_BYTES", kept)
+    monkeypatch.setattr(training_blocks, "BLOCK_BYTES", budget)
+    monkeypatch.setattr(training_blocks, "KEPT_BYTES", kept)
     (loss, found), (expected_loss, expected) = both(make(name).double().train(), monkeypatch, negatives)
     torch.testing.assert_close(loss, expected_loss, rtol=1e-12, atol=0)
     assert found.keys() == expected.keys()
@@ -72,8 +72,8 @@ def test_a_small_batch_keeps_its_graph_with_the_same_result(name, monkeypatch):
 
 @pytest.mark.parametrize("name", ["sgr", "saf", "tshsr", "imram", "camp"])
 def test_blocks_compute_in_the_precision_of_the_step(name, monkeypatch):
-    monkeypatch.setattr(blocks, "BLOCK_BYTES", 30_000)
-    monkeypatch.setattr(blocks, "KEPT_BYTES", 0)
+    monkeypatch.setattr(training_blocks, "BLOCK_BYTES", 30_000)
+    monkeypatch.setattr(training_blocks, "KEPT_BYTES", 0)
     (loss, found), (expected_loss, expected) = both(make(name).train(), monkeypatch, "sum", half=True)
     torch.testing.assert_close(loss, expected_loss, rtol=2e-3, atol=0)
     keys = [key for key in expected if key.endswith("gradient")]
@@ -83,8 +83,8 @@ def test_blocks_compute_in_the_precision_of_the_step(name, monkeypatch):
 
 @pytest.mark.parametrize("name", [name for name in NAMES if " " not in name])
 def test_in_float32_the_folded_form_scores_and_the_plain_one_learns(name, monkeypatch):
-    monkeypatch.setattr(blocks, "BLOCK_BYTES", 60_000)
-    monkeypatch.setattr(blocks, "KEPT_BYTES", 0)
+    monkeypatch.setattr(training_blocks, "BLOCK_BYTES", 60_000)
+    monkeypatch.setattr(training_blocks, "KEPT_BYTES", 0)
     (loss, found), (expected_loss, expected) = both(make(name).train(), monkeypatch, "hardest")
     torch.testing.assert_close(loss, expected_loss, rtol=1e-6, atol=0)
     keys = [key for key in expected if key.endswith("gradient")]
@@ -93,8 +93,8 @@ def test_in_float32_the_folded_form_scores_and_the_plain_one_learns(name, monkey
 
 
 def test_what_a_pair_computation_draws_is_drawn_alike_in_the_backward_pass(monkeypatch):
-    monkeypatch.setattr(blocks, "BLOCK_BYTES", 1)
-    monkeypatch.setattr(blocks, "KEPT_BYTES", 0)
+    monkeypatch.setattr(training_blocks, "BLOCK_BYTES", 1)
+    monkeypatch.setattr(training_blocks, "KEPT_BYTES", 0)
     drawn: list[torch.Tensor] = []
 
     def compute(images: ImageCode, texts: TextCode) -> dict[str, torch.Tensor]:
@@ -104,7 +104,7 @@ def test_what_a_pair_computation_draws_is_drawn_alike_in_the_backward_pass(monke
 
     images = ImageCode(torch.rand(3, 2, 4, requires_grad=True), torch.ones(3, 2, dtype=torch.bool))
     texts = TextCode(torch.rand(3, 2, 4, requires_grad=True), torch.ones(3, 2, dtype=torch.bool))
-    scores = blocks.in_blocks(blocks.PairComputation(compute, []), images, texts)["score"]
+    scores = training_blocks.in_blocks(training_blocks.PairComputation(compute, []), images, texts)["score"]
     state = torch.get_rng_state()
     scores.sum().backward()
     assert torch.equal(torch.get_rng_state(), state)
@@ -114,8 +114,8 @@ def test_what_a_pair_computation_draws_is_drawn_alike_in_the_backward_pass(monke
 
 
 def test_a_hinge_on_the_hardest_negatives_computes_few_pairs_again(monkeypatch):
-    monkeypatch.setattr(blocks, "BLOCK_BYTES", 1)
-    monkeypatch.setattr(blocks, "KEPT_BYTES", 0)
+    monkeypatch.setattr(training_blocks, "BLOCK_BYTES", 1)
+    monkeypatch.setattr(training_blocks, "KEPT_BYTES", 0)
     seen: list[int] = []
 
     def compute(images: ImageCode, texts: TextCode) -> dict[str, torch.Tensor]:
@@ -125,7 +125,7 @@ def test_a_hinge_on_the_hardest_negatives_computes_few_pairs_again(monkeypatch):
 
     images = ImageCode(torch.rand(30, 2, 4, requires_grad=True), torch.ones(30, 2, dtype=torch.bool))
     texts = TextCode(torch.rand(30, 2, 4, requires_grad=True), torch.ones(30, 2, dtype=torch.bool))
-    scores = blocks.in_blocks(blocks.PairComputation(compute, []), images, texts)["score"]
+    scores = training_blocks.in_blocks(training_blocks.PairComputation(compute, []), images, texts)["score"]
     seen.clear()
     hinge(scores, torch.eye(30, dtype=torch.bool), 0.2, "hardest").backward()
     assert 0 < sum(seen) <= 90

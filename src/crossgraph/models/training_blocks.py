@@ -25,8 +25,8 @@ from torch.autograd.function import once_differentiable
 
 from crossgraph.core.types import ImageCode, TextCode
 from crossgraph.graphs.normalization import hold_statistics
-from crossgraph.models.draws import Draw, devices_of
 from crossgraph.models.folded import Prepares
+from crossgraph.models.training_draws import Draw, devices_of
 
 Splits = Literal["pair", "caption", "whole"]
 Compute = Callable[[ImageCode, TextCode], Mapping[str, Tensor]]
