@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 import pytest
+import torch
 
 from crossgraph.core.errors import InputError
 from crossgraph.scoring.engine import choose_device
@@ -38,3 +39,17 @@ def test_a_device_that_is_not_there_is_refused(monkeypatch: pytest.MonkeyPatch):
     assert choose_device("auto").type == "cpu"
     with pytest.raises(InputError, match="no such device"):
         choose_device("cuda")
+
+
+@pytest.mark.parametrize("name", ["tpu", "xla", "meta", "cuda:x", "", "cpu,cuda"])
+def test_a_name_that_is_no_device_of_ours_is_one_line(name: str):
+    with pytest.raises(InputError, match=r"^--device .*: not a device .*: give auto, cpu or cuda$"):
+        choose_device(name)
+
+
+def test_one_accelerator_of_several_can_be_named(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 2)
+    assert choose_device("cuda:1") == torch.device("cuda", 1)
+    with pytest.raises(InputError, match="cuda:2: PyTorch finds no such device"):
+        choose_device("cuda:2")

@@ -213,14 +213,23 @@ def one_bucket(buckets: Sequence[TextBucket]) -> TextBucket:
 def choose_device(name: str = "auto") -> torch.device:
     """Return the device to score on: the accelerator where there is one, unless told otherwise.
 
+    Args:
+        name: "auto", "cpu", "cuda", or one of several accelerators ("cuda:1").
+
     Raises:
-        InputError: "cuda" where there is none.
+        InputError: The name is none of these, or there is no such device.
     """
-    if name == "cuda" and not torch.cuda.is_available():
-        raise InputError("--device cuda: PyTorch finds no such device", "leave --device out, or give cpu")
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
-    return torch.device(name)
+    try:
+        device = torch.device(name)
+    except RuntimeError:  # of PyTorch's, with all the names that its sources know
+        device = None
+    if device is None or device.type not in ("cpu", "cuda"):
+        raise InputError(f"--device {name}: not a device that is computed on here", "give auto, cpu or cuda")
+    if device.type == "cuda" and not (torch.cuda.is_available() and (device.index or 0) < torch.cuda.device_count()):
+        raise InputError(f"--device {name}: PyTorch finds no such device", "leave --device out, or give cpu")
+    return device
 
 
 def _portion_of_captions(

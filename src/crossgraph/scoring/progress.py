@@ -64,9 +64,8 @@ class ScoringProgress:
             self._draw(done, total, f"{rate:,.0f}/s")
         elif now - self._told >= _PLAIN_EVERY or self._told == self._begun:
             self._told = now
-            left = (total - done) / rate
-            line = f"{shown}: {done:,} of {total:,}, {rate:,.0f}/s, {left:.0f} s left"
-            print(line, file=sys.stderr, flush=True)
+            left = f"{rate:,.0f}/s, {(total - done) / rate:.0f} s left" if done > 0 else "just begun"
+            print(f"{shown}: {done:,} of {total:,}, {left}", file=sys.stderr, flush=True)
 
     def _draw(self, done: int, total: int, rate: str) -> None:
         if self._bar is None:
