@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import queue
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +15,9 @@ from hypothesis import strategies as st
 from references.tiny_pairs import MemoryFeatures, tiny_split, write_precomp
 
 from crossgraph.core.errors import InputError
+from crossgraph.core.types import Regions
 from crossgraph.data import open_data
+from crossgraph.data.split import FeatureSource
 from crossgraph.models.base import Batch
 from crossgraph.text.vocabulary import Vocabulary
 from crossgraph.train.config import ModelChoice, Recipe
@@ -21,11 +25,42 @@ from crossgraph.train.feed import Feed
 
 SPLIT = tiny_split("train", 20)  # 40 captions
 VOCABULARY = Vocabulary.build(SPLIT.captions, 1)
+RECIPE = Recipe(ModelChoice("saf"), batch=8)
 
 
 def feed(batch: int = 8, seed: int = 0, workers: int = 0, rank: int = 0, ranks: int = 1) -> Feed:
     recipe = Recipe(ModelChoice("saf"), batch=batch, seed=seed, workers=workers)
     return Feed(SPLIT, VOCABULARY, recipe, rank, ranks)
+
+
+class Noted:
+    """Features that tell of every read."""
+
+    def __init__(self, features: FeatureSource, reads: queue.SimpleQueue[int]) -> None:
+        self._features, self._reads = features, reads
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._features, name)
+
+    def read(self, rows: np.ndarray) -> Regions:
+        self._reads.put(len(rows))
+        return self._features.read(rows)
+
+
+class Failing(Noted):
+    """Features that break down after some reads."""
+
+    def __init__(self, features: FeatureSource, after: int) -> None:
+        super().__init__(features, queue.SimpleQueue())
+        self._left = after
+
+    def read(self, rows: np.ndarray) -> Regions:
+        self._left -= 1
+        return super().read(rows[: len(rows) // int(self._left >= 0)])
+
+
+def noting(reads: queue.SimpleQueue[int]) -> Feed:
+    return Feed(dataclasses.replace(SPLIT, features=Noted(SPLIT.features, reads)), VOCABULARY, RECIPE)
 
 
 def captions(batch: Batch) -> list[tuple[int, ...]]:
@@ -100,6 +135,40 @@ def test_what_a_worker_cannot_read_is_still_one_line(tmp_path: Path, workers: in
     with pytest.raises(InputError, match=r"^\S+train_ims\.npy: picture '3' \(row 3\) holds NaN or infinite") as caught:
         list(Feed(split, VOCABULARY, recipe).batches(0))
     assert "\n" not in str(caught.value)
+
+
+def test_the_next_batch_is_read_while_one_is_used_and_no_other() -> None:
+    reads: queue.SimpleQueue[int] = queue.SimpleQueue()
+    batches = noting(reads).batches(0)
+    next(batches)
+    assert [reads.get(timeout=60), reads.get(timeout=60)] == [8, 8]  # the second without being asked for
+    with pytest.raises(queue.Empty):
+        reads.get(timeout=0.2)
+    next(batches)
+    assert reads.get(timeout=60) == 8
+
+
+@pytest.mark.parametrize("stop", ["close", "drop", "interrupt"])
+def test_whoever_stops_early_leaves_no_thread_behind(stop: str) -> None:
+    before = threading.active_count()
+    batches = noting(queue.SimpleQueue()).batches(0)
+    next(batches)
+    assert threading.active_count() == before + 1
+    if stop == "interrupt":
+        with pytest.raises(KeyboardInterrupt):
+            batches.throw(KeyboardInterrupt())
+    elif stop == "close":
+        batches.close()
+    del batches
+    assert threading.active_count() == before
+
+
+def test_an_error_of_reading_comes_when_its_batch_is_asked_for() -> None:
+    features = Failing(SPLIT.features, after=2)
+    batches = Feed(dataclasses.replace(SPLIT, features=features), VOCABULARY, RECIPE).batches(0)
+    assert len([next(batches), next(batches)]) == 2
+    with pytest.raises(ZeroDivisionError):
+        next(batches)
 
 
 def test_batches_that_cannot_be_are_refused() -> None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 import signal
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -24,7 +25,8 @@ class Feed:
     """Draws every caption of a split once an epoch, with its picture.
 
     The order is a pure function of the seed and the epoch, so a place in it is two numbers. With several
-    processes each takes its share of every batch; the whole batch is what one process would have had.
+    processes each takes its share of every batch; the whole batch is what one process would have had. While a batch
+    is used the next one is read: by a thread, or ahead of that by as many processes as `workers` says.
 
     Args:
         split: Learned from.
@@ -51,13 +53,12 @@ class Feed:
         captions = len(split.captions)
         self.batches_per_epoch = captions // self._batch + (captions % self._batch >= 2 * ranks)
 
-    def batches(self, epoch: int, start: int = 0) -> Iterator[Batch]:
+    def batches(self, epoch: int, start: int = 0) -> Generator[Batch]:
         """Yield this process's share of the batches of an epoch, from batch `start` on."""
         order = np.random.default_rng([self._seed, epoch]).permutation(len(self._split.captions))
         rows = [self._share(order, number) for number in range(start, self.batches_per_epoch)]
         if self._workers == 0:
-            for some in rows:
-                yield _given(self._pairs[some])
+            yield from map(_given, _one_ahead(self._pairs, rows))
             return
         loader: Iterable[Batch | InputError] = DataLoader(
             self._pairs,
@@ -95,6 +96,21 @@ class _Pairs(Dataset[Batch | InputError]):
         return Batch(
             regions, self._captions.tokens(rows), torch.from_numpy(np.ascontiguousarray(images, dtype=np.int64))
         )
+
+
+def _one_ahead(pairs: _Pairs, rows: Sequence[Int64[np.ndarray, " pair"]]) -> Generator[Batch | InputError]:
+    """Read each batch in a thread while the one before it is used; never more than that one.
+
+    Reading draws no random numbers, so that it does not matter when it happens. Whoever stops early waits for the
+    batch that is being read.
+    """
+    with ThreadPoolExecutor(1, thread_name_prefix="reading") as reader:
+        begun = (reader.submit(pairs.__getitem__, some) for some in rows)
+        coming = next(begun, None)
+        while coming is not None:
+            batch = coming.result()
+            coming = next(begun, None)
+            yield batch
 
 
 def _given(batch: Batch | InputError) -> Batch:

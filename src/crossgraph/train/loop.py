@@ -6,7 +6,7 @@ import contextlib
 import itertools
 import math
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -96,14 +96,15 @@ class Training:
             self.saved = (self.state.step, self.state.evaluated_step, self.state.finished)
         self.settle()  # a checkpoint may have been taken just before a ranking that was due
         while not self.state.finished:
-            batches = self._waited_for(self.job.feed.batches(self.state.epoch, self.state.batch))
-            for group in _groups(batches, self.recipe.accumulate):
-                self.update(group)
-                self.settle()
-                if self.state.finished:
-                    break
+            state, feed = self.state, self.job.feed
+            with contextlib.closing(self._waited_for(feed.batches(state.epoch, state.batch))) as batches:
+                for group in _groups(batches, feed.batches_per_epoch - state.batch, self.recipe.accumulate):
+                    self.update(group)
+                    self.settle()
+                    if state.finished:
+                        break
 
-    def update(self, group: list[Batch]) -> None:
+    def update(self, group: list[Batch] | Upcoming) -> None:
         """Take one optimiser step on some batches, their gradients added, and move on."""
         state = self.state
         lr = self.recipe.optimiser.lr * learning_rate_factor(self.recipe.schedule, state.progress, self.total_steps)
@@ -111,7 +112,9 @@ class Training:
             entry["lr"] = lr * entry.get("share", 1.0)
         self.optimiser.zero_grad(set_to_none=True)
         terms: dict[str, float] = {}
+        pairs = 0
         for number, batch in enumerate(group, start=1):
+            pairs += len(batch.tokens)
             with self._unsynchronised(number < len(group)):
                 found: dict[str, Tensor] = self.step(StepInput(batch.to(self.fabric.device), state.progress))
                 spread = found.pop("spread")
@@ -128,7 +131,7 @@ class Training:
         self._advance(len(group), sum(terms.values()) / len(group))
         if self.average is not None:
             self.average.update(self.model, state.step)
-        self._report(sum(len(batch.tokens) for batch in group), terms, lr, norm)
+        self._report(pairs, terms, lr, norm)
 
     def settle(self) -> None:
         """After a step: rank dev when due, decide whether training is over, save when due or interrupted."""
@@ -253,7 +256,7 @@ class Training:
         state.loss_sum, state.loss_steps = 0.0, 0
         self.row_pairs, self.row_waited, self.row_at = 0, 0.0, time.monotonic()
 
-    def _waited_for(self, batches: Iterable[Batch]) -> Iterator[Batch]:
+    def _waited_for(self, batches: Iterable[Batch]) -> Generator[Batch]:
         """Hand batches on and count the seconds that training stands still for them."""
         stream = iter(batches)
         while True:
@@ -295,8 +298,26 @@ class Training:
             yield
 
 
-def _groups(batches: Iterable[Batch], size: int) -> Iterator[list[Batch]]:
-    """Cut a stream of batches into lists of `size`; the last may be shorter."""
-    stream = iter(batches)
-    while group := list(itertools.islice(stream, size)):
-        yield group
+class Upcoming:
+    """The next batches of a stream, each taken when it is its turn: the others need no memory yet.
+
+    Args:
+        stream: Holds at least so many more.
+        count: How many.
+    """
+
+    def __init__(self, stream: Iterator[Batch], count: int) -> None:
+        self._stream, self._count = stream, count
+
+    def __len__(self) -> int:
+        """Return how many there are."""
+        return self._count
+
+    def __iter__(self) -> Iterator[Batch]:
+        """Take them from the stream."""
+        return itertools.islice(self._stream, self._count)
+
+
+def _groups(stream: Iterator[Batch], batches: int, size: int) -> Iterator[Upcoming]:
+    """Cut a stream of so many batches into groups of `size`; the last may be smaller."""
+    return (Upcoming(stream, min(size, batches - done)) for done in range(0, batches, size))
