@@ -13,8 +13,21 @@ from references.tiny_bundle import write_tiny_bundle
 from references.tiny_matcher import tiny_model, tiny_split
 from references.tiny_run import WORDS, write_tiny_run
 
+from crossgraph.bundle.folder import load_bundle
 from crossgraph.cli.main import main
-from crossgraph.evaluate.cascade import SIZES, TOLERANCE, Indexed, Lists, short_lists, shortest
+from crossgraph.data import open_data
+from crossgraph.evaluate import cascade
+from crossgraph.evaluate.cascade import (
+    SIZES,
+    TOLERANCE,
+    Indexed,
+    Lists,
+    cascade_scores,
+    index_split,
+    short_lists,
+    shortest,
+)
+from crossgraph.scoring.blocks import BlockSize
 from crossgraph.scoring.chosen import score_chosen
 from crossgraph.scoring.encode import ImageBlocks, encode_captions
 from crossgraph.scoring.engine import score_split
@@ -40,6 +53,18 @@ def test_chosen_pairs_score_as_in_the_whole_matrix():
         np.testing.assert_array_equal(one.captions, wanted)
         np.testing.assert_allclose(one.scores, whole[one.image, wanted], atol=1e-6)
     assert heard[-1] == ("pairs", sum(map(len, chosen)), sum(map(len, chosen)))
+
+
+def test_blocks_of_chosen_pairs_change_nothing():
+    split, (model, vocabulary) = tiny_split(), tiny_model()
+    texts = encode_captions(model, vocabulary, split.captions)
+    chosen = [np.arange(len(split.captions))] * len(split.image_ids)
+    whole, one = (
+        list(score_chosen(model, ImageBlocks(model, split), texts, chosen, size=BlockSize(pairs=pairs)))
+        for pairs in (1000, 1)
+    )
+    for a, b in zip(whole, one, strict=True):
+        np.testing.assert_allclose(a.scores, b.scores, atol=1e-6)
 
 
 @given(st.integers(1, 12), st.integers(1, 30), st.integers(0, 99))
@@ -104,6 +129,33 @@ def test_a_bundle_is_evaluated_by_cascade_and_its_card_says_so(data, tmp_path, c
     assert json.loads((bundle / "cascade.json").read_text()) == kept
     again = json.loads((tmp_path / "again" / "card.json").read_text())
     assert again["models"]["entries"][0]["cascade"] == cascade
+
+
+def test_captions_in_parts_give_the_same_scores_and_the_rest_stays_behind(data, tmp_path, monkeypatch):
+    bundle, split = (
+        load_bundle(write_tiny_bundle(tmp_path / "bundle")),
+        open_data(data, log=lambda _: None).split("test"),
+    )
+    lists = Lists(3, 7, 16, 80, "", "", 0.0)
+    whole, about = cascade_scores(bundle, split, lists, "float32", lambda _: lambda *_: None)
+    heard = []
+    monkeypatch.setattr(cascade, "CAPTIONS_AT_A_TIME", 47)
+    parts, again = cascade_scores(
+        bundle, split, lists, "float32", lambda task: lambda *told: heard.append((task, told))
+    )
+    assert again == about
+    np.testing.assert_allclose(parts, whole, atol=1e-5)
+    counts = {task: [told[1] for name, told in heard if name == task] for task, _ in heard}
+    assert counts["index vectors"][-1] == 150
+    assert counts["scoring short lists"][-1] == about["pairs"]
+    assert all(row == sorted(row) for row in counts.values())
+
+    scored = np.zeros(whole.shape, bool)
+    for row, columns in enumerate(short_lists(index_split(bundle, split), about["pictures"], about["captions"])):
+        scored[row, columns] = True
+    model = bundle.reranker
+    np.testing.assert_allclose(whole[scored], score_split(model.model, model.vocabulary, split)[scored], atol=1e-5)
+    assert whole[~scored].max() < whole[scored].min()
 
 
 def test_a_broken_choice_is_made_again(data, tmp_path, capfd):

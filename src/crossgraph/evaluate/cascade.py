@@ -10,7 +10,7 @@ import contextlib
 import dataclasses
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -18,6 +18,7 @@ from typing import Any, cast
 import numpy as np
 import torch
 from jaxtyping import Bool, Float32, Int64
+from torch import Tensor
 
 from crossgraph.bundle.bundle import Bundle
 from crossgraph.core.errors import InputError
@@ -25,9 +26,11 @@ from crossgraph.data.split import Split
 from crossgraph.evaluate.sources import Source
 from crossgraph.files import read_json, write_json
 from crossgraph.models.folded import Precision
-from crossgraph.scoring.chosen import score_chosen
+from crossgraph.runs import Run
+from crossgraph.scoring.blocks import BlockSize
+from crossgraph.scoring.chosen import Chosen, score_chosen
 from crossgraph.scoring.encode import ImageBlocks, Report, TextBucket, device_of, encode_captions
-from crossgraph.scoring.engine import empty_matrix, score_split
+from crossgraph.scoring.engine import DEFAULT_SIZE, empty_matrix, score_split
 from crossgraph.scoring.provenance import describe_run
 from crossgraph.scoring.recall import CUTOFFS
 
@@ -35,6 +38,8 @@ FORMAT_VERSION = 1
 FILE = "cascade.json"
 TOLERANCE = 0.05  # percentage points of any recall on dev: half of what is promised
 SIZES = (10, 15, 20, 30, 50, 75, 100, 150, 200, 300, 500, 750, 1000, 1500, 2500, 5000)
+CAPTIONS_AT_A_TIME = 8192  # 440 MB of codes at 13 words × 1,024 in float32
+_UNSCORED = np.float32(-np.finfo(np.float32).max)
 _ROWS = 256  # of a nearness matrix looked at in one go
 
 
@@ -73,16 +78,21 @@ class Indexed:
     Attributes:
         images: A unit vector a picture.
         texts: A unit vector a caption.
-        codes: The re-ranker's codes of the captions.
+        codes: The re-ranker's codes of the captions; None where they are many, and encoded again when scored.
     """
 
     images: Float32[np.ndarray, "img code"]
     texts: Float32[np.ndarray, "txt code"]
-    codes: list[TextBucket]
+    codes: list[TextBucket] | None
 
 
 def cascade_source(
-    bundle: Bundle, dev: Callable[[], Split], split: Split, precision: Precision, report: Callable[[str], Report]
+    bundle: Bundle,
+    dev: Callable[[], Split],
+    split: Split,
+    precision: Precision,
+    report: Callable[[str], Report],
+    size: BlockSize = DEFAULT_SIZE,
 ) -> Source:
     """Score a split by cascade, as a source of an evaluation.
 
@@ -92,13 +102,14 @@ def cascade_source(
         split: What is evaluated.
         precision: Of the re-ranker.
         report: Makes what hears how far a task is.
+        size: Of a block of pairs.
 
     Raises:
         InputError: The bundle has no index of its own.
     """
-    lists = lists_of(bundle, dev, precision, report)
+    lists = lists_of(bundle, dev, precision, report, size)
     begun = time.monotonic()
-    scores, about = cascade_scores(bundle, split, lists, precision, report)
+    scores, about = cascade_scores(bundle, split, lists, precision, report, size)
     remark = (
         f"a cascade: the best {about['pictures']:,} pictures of a caption and {about['captions']:,} captions of a "
         f"picture by {about['index']} were scored, {about['pairs']:,} pairs ({about['share']:.1%}); "
@@ -108,7 +119,13 @@ def cascade_source(
     return Source(str(bundle.path), scores, [model], time.monotonic() - begun, [remark])
 
 
-def lists_of(bundle: Bundle, dev: Callable[[], Split], precision: Precision, report: Callable[[str], Report]) -> Lists:
+def lists_of(
+    bundle: Bundle,
+    dev: Callable[[], Split],
+    precision: Precision,
+    report: Callable[[str], Report],
+    size: BlockSize = DEFAULT_SIZE,
+) -> Lists:
     """Return the lengths that were chosen on dev; chosen now, and kept in the bundle's folder, where they were not.
 
     Args:
@@ -116,6 +133,7 @@ def lists_of(bundle: Bundle, dev: Callable[[], Split], precision: Precision, rep
         dev: Opens the split to choose on.
         precision: Of the re-ranker.
         report: Makes what hears how far a task is.
+        size: Of a block of pairs.
 
     Raises:
         InputError: The bundle has no index of its own.
@@ -130,7 +148,8 @@ def lists_of(bundle: Bundle, dev: Callable[[], Split], precision: Precision, rep
     if known is not None and (known.dev, known.bundle) == (split.fingerprint(), bundle.fingerprint):
         return known
     run = bundle.reranker
-    scores = score_split(run.model, run.vocabulary, split, precision=precision, report=report("all pairs of dev"))
+    told = report("all pairs of dev")
+    scores = score_split(run.model, run.vocabulary, split, precision=precision, size=size, report=told)
     indexed = index_split(bundle, split, report("index vectors of dev"))
     nearness = indexed.images @ indexed.texts.T
     captions_of = np.ascontiguousarray(scores.T), np.ascontiguousarray(nearness.T)
@@ -174,25 +193,39 @@ def shortest(
 
 
 def index_split(bundle: Bundle, split: Split, report: Report | None = None) -> Indexed:
-    """Encode a split's captions, and return the index vectors of both sides."""
-    run = bundle.reranker
-    codes = encode_captions(run.model, run.vocabulary, split.captions, report=report, edges=split.edges)
-    if bundle.retriever is None:
+    """Return the index vectors of both sides, and the captions' codes where they are few."""
+    run, own = bundle.reranker, bundle.retriever
+    parts = _parts(len(split.captions))
+    texts: Float32[np.ndarray, "txt code"] | None = None
+    codes: list[TextBucket] = []
+    for part in parts:
+        codes = []  # those of the part before need no memory any more
+        codes = _encoded(own or run, split, part, _of_whole(report, part.start, len(split.captions)))
+        for captions, vectors in _index_texts(bundle, codes):
+            texts = np.empty((len(split.captions), vectors.shape[1]), np.float32) if texts is None else texts
+            texts[captions + part.start] = vectors.float().cpu().numpy()
+    assert texts is not None
+    few = None if len(parts) > 1 else codes if own is None else _encoded(run, split, parts[0])
+    if own is None:
         head = bundle.head
         assert head is not None
-        head.to(device_of(run.model)).eval()
         with torch.inference_mode():
-            texts = [(bucket.captions, head.index_texts(bucket.code)) for bucket in codes]
             images = [head.index_images(code) for code in ImageBlocks(run.model, split)]
     else:
-        own = bundle.retriever
-        found = encode_captions(own.model, own.vocabulary, split.captions, edges=split.edges)
-        texts = [(bucket.captions, bucket.code.index) for bucket in found if bucket.code.index is not None]
         images = [code.index for code in ImageBlocks(own.model, split) if code.index is not None]
-    vectors = np.concatenate([vector.float().cpu().numpy() for _, vector in texts])
-    placed = np.empty_like(vectors)
-    placed[np.concatenate([captions for captions, _ in texts])] = vectors
-    return Indexed(torch.cat(images).float().cpu().numpy(), placed, codes)
+    return Indexed(torch.cat(images).float().cpu().numpy(), texts, few)
+
+
+def _index_texts(bundle: Bundle, buckets: list[TextBucket]) -> Iterator[tuple[Int64[np.ndarray, " txt"], Tensor]]:
+    """Give rows of captions with their index vectors; codes are the retriever's, or those that the head reads."""
+    if bundle.retriever is not None:
+        yield from ((bucket.captions, bucket.code.index) for bucket in buckets if bucket.code.index is not None)
+        return
+    head = bundle.head
+    assert head is not None
+    head.to(device_of(bundle.reranker.model)).eval()
+    with torch.inference_mode():
+        yield from ((bucket.captions, head.index_texts(bucket.code)) for bucket in buckets)
 
 
 def short_lists(indexed: Indexed, pictures: int, captions: int) -> list[Int64[np.ndarray, " _"]]:
@@ -214,7 +247,12 @@ def short_lists(indexed: Indexed, pictures: int, captions: int) -> list[Int64[np
 
 
 def cascade_scores(
-    bundle: Bundle, split: Split, lists: Lists, precision: Precision, report: Callable[[str], Report]
+    bundle: Bundle,
+    split: Split,
+    lists: Lists,
+    precision: Precision,
+    report: Callable[[str], Report],
+    size: BlockSize = DEFAULT_SIZE,
 ) -> tuple[Float32[np.ndarray, "img txt"], dict[str, Any]]:
     """Return scores of all pairs: the re-ranker's where it was asked, below them the index's order.
 
@@ -224,6 +262,7 @@ def cascade_scores(
         lists: Lengths, see `lists_of`.
         precision: Of the re-ranker.
         report: Makes what hears how far a task is.
+        size: Of a block of pairs.
 
     Returns:
         The matrix, mapped from a file where it is large; and what a card says of the cascade.
@@ -231,18 +270,52 @@ def cascade_scores(
     indexed = index_split(bundle, split, report("index vectors"))
     sizes = lists.of(len(split.image_ids), len(split.captions))
     chosen = short_lists(indexed, *sizes)
-    run = bundle.reranker
-    images = ImageBlocks(run.model, split)
-    told = report("scoring short lists")
-    found = list(score_chosen(run.model, images, indexed.codes, chosen, precision=precision, report=told))
-    lowest = min(float(one.scores.min()) for one in found if len(one.scores))
+    pairs = sum(map(len, chosen))
     scores = empty_matrix((len(split.image_ids), len(split.captions)))
-    for one in found:
-        scores[one.image] = indexed.texts @ indexed.images[one.image] + np.float32(lowest - 2)
-        scores[one.image, one.captions] = one.scores
-    pairs = sum(len(one.captions) for one in found)
+    for one in scores:
+        one[:] = _UNSCORED
+    lowest, done, told = np.inf, 0, report("scoring short lists")
+    for part in _parts(len(split.captions)):
+        some = [one[(one >= part.start) & (one < part.stop)] - part.start for one in chosen]
+        heard = _of_whole(told, done, pairs)
+        codes = _encoded(bundle.reranker, split, part) if indexed.codes is None else indexed.codes
+        images = ImageBlocks(bundle.reranker.model, split)
+        found = score_chosen(bundle.reranker.model, images, codes, some, precision=precision, size=size, report=heard)
+        lowest = min(lowest, _fill(scores[:, part.start : part.stop], found))
+        done += sum(map(len, some))
+        codes = []
+    for image, one in enumerate(scores):
+        nearness = indexed.texts @ indexed.images[image] + np.float32(lowest - 2)
+        one[:] = np.where(one == _UNSCORED, nearness, one)
     about = {"pictures": sizes[0], "captions": sizes[1], "pairs": pairs, "share": pairs / scores.size}
     return scores, {**about, "chosen_on_dev": dataclasses.asdict(lists), "index": bundle.index_by}
+
+
+def _parts(captions: int) -> list[range]:
+    """Cut captions into runs whose codes are in memory together."""
+    step = CAPTIONS_AT_A_TIME
+    return [range(first, min(first + step, captions)) for first in range(0, captions, step)]
+
+
+def _encoded(run: Run, split: Split, part: range, report: Report | None = None) -> list[TextBucket]:
+    """Encode consecutive captions; rows of buckets count from the first of them."""
+    some = slice(part.start, part.stop)
+    edges = None if split.edges is None else split.edges[some]
+    return encode_captions(run.model, run.vocabulary, split.captions[some], report=report, edges=edges)
+
+
+def _of_whole(report: Report | None, before: int, total: int) -> Report | None:
+    """Return what hears of a part's progress and tells it as the whole's."""
+    return None if report is None else lambda what, done, _: report(what, before + done, total)
+
+
+def _fill(scores: Float32[np.ndarray, "img txt"], found: Iterator[Chosen]) -> float:
+    """Put scores where they belong, and return the lowest."""
+    lowest = np.inf
+    for one in found:
+        scores[one.image, one.captions] = one.scores
+        lowest = min(lowest, float(one.scores.min(initial=np.inf)))
+    return lowest
 
 
 def _nearest(

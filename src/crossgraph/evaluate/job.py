@@ -130,7 +130,7 @@ def run_job(
     if files:
         sources = adopt_files(files, whole, split)
     elif bundle is not None:
-        sources = [cascade_source(bundle.to(device), lambda: _dev(data, job), split, precision, told)]
+        sources = [cascade_source(bundle.to(device), lambda: _dev(data, job), split, precision, told, size)]
     else:
         sources = score_runs(runs, split, device, precision, report, size)
     begun = time.monotonic()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,8 +12,9 @@ from jaxtyping import Float32, Int64
 from crossgraph.core.types import ImageCode, TextCode
 from crossgraph.models.base import Matcher, Scorer
 from crossgraph.models.folded import Precision
+from crossgraph.scoring.blocks import BlockSize
 from crossgraph.scoring.encode import CodeBlocks, Report, TextBucket, compute_in, device_of, inference
-from crossgraph.scoring.engine import prepared_images, prepared_texts
+from crossgraph.scoring.engine import DEFAULT_SIZE, prepared_images, prepared_texts
 from crossgraph.scoring.progress import counting_pairs
 from crossgraph.scoring.workers import Job, workers
 
@@ -70,6 +71,7 @@ def score_chosen(
     chosen: Sequence[Int64[np.ndarray, " _"]],
     *,
     precision: Precision = "float32",
+    size: BlockSize = DEFAULT_SIZE,
     report: Report | None = None,
 ) -> Iterator[Chosen]:
     """Score each picture with the captions chosen for it.
@@ -80,32 +82,49 @@ def score_chosen(
         texts: Codes of captions.
         chosen: Columns for each picture.
         precision: bfloat16 computes the matrix products in it.
+        size: Of a block of pairs.
         report: Hears how many pairs are done.
     """
     tick, first = counting_pairs(report, sum(len(columns) for columns in chosen)), 0
 
     with inference(model, precision):
         scorer = model.fold(precision)
-        shelf = Shelf([TextBucket(b.captions, prepared_texts(scorer, b.code)) for b in texts])
+        buckets = [TextBucket(b.captions, prepared_texts(scorer, b.code)) for b in texts]
+    shelf, most = Shelf(buckets), dict[int, int]()
     with workers(device_of(model)) as crew:
         for block in images:
             with inference(model, precision):
                 code = prepared_images(scorer, block)
                 wanted = chosen[first : first + len(block)]
                 found = [Chosen(first + row, w, np.empty(len(w), np.float32)) for row, w in enumerate(wanted)]
-                jobs = (_job(scorer, code, row, shelf, one, precision) for row, one in enumerate(found))
+                for bucket in buckets:
+                    words = bucket.code.local.shape[1]
+                    most[words] = most.get(words) or size.of(scorer, code, bucket.code)
+                jobs = (_job(scorer, code, row, shelf, one, most, precision) for row, one in enumerate(found))
                 crew.run(jobs, tick)
             first += len(block)
             yield from found
 
 
-def _job(scorer: Scorer, images: ImageCode, row: int, shelf: Shelf, into: Chosen, precision: Precision) -> Job:
+def _job(
+    scorer: Scorer,
+    images: ImageCode,
+    row: int,
+    shelf: Shelf,
+    into: Chosen,
+    most: Mapping[int, int],
+    precision: Precision,
+) -> Job:
+    """Score one picture with its captions, those of a length `most` at a time."""
+
     def job() -> int:
         with compute_in(images.local.device, precision):
             image = images.select(slice(row, row + 1)).map(lambda t: t[None])
             for places, code in shelf.by_length(into.captions):
-                scores = scorer.score(image, code.map(lambda t: t[None]))[0, 0]
-                into.scores[places] = scores.float().cpu().numpy()
+                for first in range(0, len(places), most[code.local.shape[1]]):
+                    some = slice(first, first + most[code.local.shape[1]])
+                    scores = scorer.score(image, code.select(some).map(lambda t: t[None]))[0, 0]
+                    into.scores[places[some]] = scores.float().cpu().numpy()
         return len(into.captions)
 
     return job
