@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 
@@ -53,6 +54,18 @@ def test_chosen_pairs_score_as_in_the_whole_matrix():
         np.testing.assert_array_equal(one.captions, wanted)
         np.testing.assert_allclose(one.scores, whole[one.image, wanted], atol=1e-6)
     assert heard[-1] == ("pairs", sum(map(len, chosen)), sum(map(len, chosen)))
+
+
+def test_in_bfloat16_blocks_have_few_shapes_and_the_scores_of_the_whole_matrix():
+    split, (model, vocabulary) = tiny_split(), tiny_model()
+    split = dataclasses.replace(split, captions=["dog"] * 23, caption_image=np.arange(23) % len(split.image_ids))
+    texts = encode_captions(model, vocabulary, split.captions)
+    chosen = [np.arange(count) for count in (23, 5, 1, 7, 11, 17, 9)]
+    whole = score_split(model, vocabulary, split, precision="bfloat16")
+    model.blocks.clear()
+    for one in score_chosen(model, ImageBlocks(model, split), texts, chosen, precision="bfloat16"):
+        np.testing.assert_allclose(one.scores, whole[one.image, one.captions], atol=1e-3)
+    assert {captions for _, captions in model.blocks} <= {1, 4, 6, 8, 12, 24}  # 4: what is measured first
 
 
 def test_blocks_of_chosen_pairs_change_nothing():
