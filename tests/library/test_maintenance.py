@@ -56,6 +56,45 @@ def test_a_sound_library_is_called_so(library):
     assert found.pictures == 6
 
 
+def test_rows_that_point_nowhere_are_taken_out_of_the_manifest(library, photos, tmp_path):
+    with sqlite3.connect(library.manifest.path) as other:  # which does not watch over references
+        other.execute("PRAGMA foreign_keys = OFF")
+        root = other.execute("SELECT id FROM roots").fetchone()[0]
+        other.execute("INSERT INTO files VALUES ('gone.png', ?, 999, 1, 1)", (root,))
+        other.execute("INSERT INTO captions VALUES (1, 'of no folder', 77)")
+    other.close()
+    found = maintenance.verify(library, quiet)
+    assert (found.manifest, found.sound, found.pictures) == (2, False, 6)
+    assert maintenance.verify(library, quiet).sound
+
+
+def test_a_damaged_index_of_the_manifest_is_made_anew(library):
+    execute = library.manifest.connection.execute
+    (page,) = execute("SELECT rootpage FROM sqlite_master WHERE name = 'files_picture'").fetchone()
+    execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    (size,) = execute("PRAGMA page_size").fetchone()
+    library.manifest.close()
+    data = bytearray(library.manifest.path.read_bytes())
+    data[(page - 1) * size + 3 : (page - 1) * size + 5] = (5).to_bytes(2, "big")  # five entries of six
+    library.manifest.path.write_bytes(data)
+    assert maintenance.verify(library, quiet).manifest > 0
+    assert maintenance.verify(library, quiet).sound
+
+
+def test_a_manifest_damaged_beyond_mending_is_refused(library):
+    execute = library.manifest.connection.execute
+    execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    (page,) = execute("SELECT rootpage FROM sqlite_master WHERE name = 'pictures'").fetchone()
+    (size,) = execute("PRAGMA page_size").fetchone()
+    library.manifest.close()
+    data = bytearray(library.manifest.path.read_bytes())
+    data[(page - 1) * size : page * size] = bytes([255]) * size
+    library.manifest.path.write_bytes(data)
+    for read in (lambda: maintenance.verify(library, quiet), library.info, lambda: library.get(1)):
+        with pytest.raises(InputError, match=r"manifest.sqlite: .*restore it from a backup"):
+            read()
+
+
 def test_a_spoilt_code_is_found_and_encoded_anew_by_the_next_run(library, photos):
     before = library.codes(library.manifest.ids()).local
     with library.shards.path(0, 0).open("r+b") as file:

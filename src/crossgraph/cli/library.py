@@ -15,9 +15,9 @@ def library(
 ) -> None:
     """Look at a picture library, check it, mend it, take something out of it.
 
-    info: what it holds and how large it is. verify: every code, thumbnail and neighbour against the manifest,
-    mended where that can be. rebuild: the nearest neighbours anew, from manifest and codes. compact: give back the
-    room of pictures that were removed. remove FOLDER: take a folder out; the pictures stay where they are.
+    info: what it holds and how large it is. verify: the manifest itself, and every code, thumbnail and neighbour
+    against it, mended where that can be. rebuild: the nearest neighbours anew, from manifest and codes. compact: give
+    back the room of pictures that were removed. remove FOLDER: take a folder out; the pictures stay where they are.
     export FILE: what is known of every picture, as .csv or .jsonl.
 
     Args:
@@ -97,6 +97,9 @@ def _findings(found: object) -> str:
     if found.sound:
         return f"{found.pictures:,} pictures: all sound"
     parts = [
+        f"{found.manifest:,} faults of the manifest mended: run 'crossgraph index', which finds again what they hid"
+        if found.manifest
+        else "",
         f"{found.codes:,} without whole codes: run 'crossgraph index' to encode them anew" if found.codes else "",
         f"{found.thumbnails:,} thumbnails made again" if found.thumbnails else "",
         f"{found.store[0]:,} added to the store, {found.store[1]:,} taken out" if any(found.store) else "",

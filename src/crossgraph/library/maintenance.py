@@ -25,6 +25,7 @@ from crossgraph.library.photo import read_photo
 from crossgraph.library.reading import put_thumbnail
 from crossgraph.library.records import Shards, are_whole
 from crossgraph.library.roots import take_out
+from crossgraph.library.soundness import mend_manifest
 from crossgraph.library.writing import Writer, drop_orphans, settle, sync_store
 from crossgraph.vision.pictures import BrokenPicture, PictureLoader, heif_is_read
 
@@ -38,6 +39,7 @@ class Findings:
 
     Attributes:
         pictures: Looked at.
+        manifest: Faults of the manifest itself that were mended.
         codes: Pictures without a whole record; they are forgotten, so that the next indexing encodes them anew.
         thumbnails: Thumbnails made again.
         store: Points added to and taken out of the store.
@@ -45,6 +47,7 @@ class Findings:
     """
 
     pictures: int = 0
+    manifest: int = 0
     codes: int = 0
     thumbnails: int = 0
     store: tuple[int, int] = (0, 0)
@@ -53,13 +56,20 @@ class Findings:
     @property
     def sound(self) -> bool:
         """Whether nothing had to be mended."""
-        return not (self.codes or self.thumbnails or any(self.store) or self.missing)
+        return not (self.manifest or self.codes or self.thumbnails or any(self.store) or self.missing)
 
 
 def verify(library: Library, report: Report) -> Findings:
-    """Check every record, thumbnail and point against the manifest, and mend what can be mended here."""
+    """Check the manifest, and every record, thumbnail and point against it; mend what can be mended here.
+
+    Raises:
+        InputError: The manifest is damaged beyond mending, or a server has the library open.
+    """
     findings = Findings()
     with writing(library.folder):
+        report("checking the manifest", 0, 1)
+        findings.manifest = mend_manifest(library.manifest)
+        report("checking the manifest", 1, 1)
         drop_orphans(library)
         sweep_thumbnails(library)
         ids = library.manifest.ids()

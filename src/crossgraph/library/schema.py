@@ -54,6 +54,37 @@ CREATE TABLE pending (picture INTEGER PRIMARY KEY);
 MIGRATIONS: dict[int, str] = {}
 
 
+class Cursor(sqlite3.Cursor):
+    """Rows, whose errors are lines for people too: damage shows where it is read."""
+
+    def __next__(self) -> Any:
+        """Return the next row; see `Connection.execute`."""
+        try:
+            return super().__next__()
+        except sqlite3.DatabaseError:
+            with self._explained():
+                raise
+
+    def fetchone(self) -> Any:
+        """Return the next row, or None; see `Connection.execute`."""
+        try:
+            return super().fetchone()
+        except sqlite3.DatabaseError:
+            with self._explained():
+                raise
+
+    def fetchall(self) -> list[Any]:
+        """Return the rows that are left; see `Connection.execute`."""
+        try:
+            return super().fetchall()
+        except sqlite3.DatabaseError:
+            with self._explained():
+                raise
+
+    def _explained(self) -> contextlib.AbstractContextManager[None]:
+        return _explained(self.connection.path if isinstance(self.connection, Connection) else Path())
+
+
 class Connection(sqlite3.Connection):
     """A connection whose errors are lines for people; it closes when nobody holds it any more."""
 
@@ -70,7 +101,7 @@ class Connection(sqlite3.Connection):
             InputError: The file is damaged, locked, of another layout, or the disk is full.
         """
         with _explained(self.path):
-            return super().execute(sql, parameters)
+            return self.cursor(Cursor).execute(sql, parameters)
 
     def executemany(self, sql: str, parameters: Iterable[Any], /) -> sqlite3.Cursor:
         """Run a statement for many rows; see `execute`."""

@@ -1,0 +1,48 @@
+"""Whether the manifest itself is sound: what SQLite finds in its own file, and rows that point nowhere."""
+
+from __future__ import annotations
+
+from crossgraph.core.errors import InputError
+from crossgraph.library.manifest import Manifest
+from crossgraph.library.schema import Connection
+
+_DANGLING = {
+    table: f"DELETE FROM {table} WHERE picture NOT IN (SELECT id FROM pictures) OR root NOT IN (SELECT id FROM roots)"
+    for table in ("files", "captions")
+}
+
+
+def mend_manifest(manifest: Manifest) -> int:
+    """Check SQLite's file and the references in it, and mend what nothing is lost by.
+
+    A damaged index is made anew from its table. Rows of files and captions without their picture or folder say
+    nothing that the next indexing does not find again, so they are deleted.
+
+    Returns:
+        How many faults were mended.
+
+    Raises:
+        InputError: The file is damaged beyond that.
+    """
+    connection = manifest.connection
+    faults = _faults(connection)
+    if faults:
+        connection.execute("REINDEX")
+        left = _faults(connection)
+        if left:
+            raise InputError(
+                f"{manifest.path}: is damaged ({left[0]})",
+                "restore it from a backup, or index into a new library; the pictures themselves are untouched",
+            )
+    dangling = connection.execute("PRAGMA foreign_key_check").fetchall()
+    if dangling:
+        with manifest.transaction() as inside:
+            for statement in _DANGLING.values():
+                inside.execute(statement)
+    return len(faults) + len(dangling)
+
+
+def _faults(connection: Connection) -> list[str]:
+    """Return what SQLite finds wrong with its file, a line each."""
+    found = [str(row[0]) for row in connection.execute("PRAGMA integrity_check(20)").fetchall()]
+    return [] if found == ["ok"] else [" ".join(line.split()) for text in found for line in text.splitlines()]
