@@ -1,7 +1,7 @@
 """One training step of SGR and SAF at full size: the published way beside ours, in one run; memory in processes alone.
 
 "Published" scores one caption against all pictures at a time and keeps the graph of all of them, as the authors' code
-does, on our layers. Ours is the step of `crossgraph train`. Both begin with the same weights and batch, and their
+does, on our layers with PyTorch's packed GRU. Ours is the step of `crossgraph train`. Both begin with the same weights and batch, and their
 losses and gradients are compared; a step is forward, backward and nothing else.
 
 python benchmarks/train_step.py [--model sgr saf] [--batch 128] [--repeat 2] [--out FOLDER]
@@ -24,7 +24,8 @@ from typing import Any
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # as `crossgraph train` does
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from crossgraph.core.types import ImageCode, Regions, TextCode, Tokens
 from crossgraph.graphs.cross_attention import contexts_of_words
@@ -33,6 +34,8 @@ from crossgraph.losses import Hinge
 from crossgraph.models import base
 from crossgraph.models.base import MODELS, Batch, Inputs, Matcher, Progress
 from crossgraph.models.training_blocks import PairComputation, in_blocks
+from crossgraph.text import encoder
+from crossgraph.text.recurrence import recur
 from crossgraph.train.allocator import keep_freed_memory
 from crossgraph.train.step import StepInput, TrainingStep
 
@@ -57,6 +60,13 @@ def published(pairs: PairComputation, images: ImageCode, texts: TextCode) -> dic
     return {name: torch.cat(parts, dim=1) for name, parts in columns.items()}
 
 
+def packed(gru: nn.GRU, embedded: Tensor, lengths: Tensor) -> list[Tensor]:
+    """Read captions by PyTorch's packed GRU, as the authors do."""
+    rows = pack_padded_sequence(embedded, lengths, batch_first=True, enforce_sorted=False)
+    states, _ = pad_packed_sequence(gru(rows)[0], batch_first=True, total_length=embedded.shape[1])
+    return list(states.chunk(2 if gru.bidirectional else 1, dim=-1))
+
+
 FUSED = SimilarityVector.of_contexts
 WAYS: dict[str, Callable[..., dict[str, Tensor]]] = {"published": published, "ours": in_blocks, "ours-bf16": in_blocks}
 
@@ -78,6 +88,7 @@ def take(step: TrainingStep, given: StepInput, form: str) -> tuple[float, float,
     base.in_blocks = WAYS[form]
     SimilarityVector.of_contexts = composed if form == "published" else FUSED
     started, worked = time.perf_counter(), time.process_time()
+    encoder.recur = packed if form == "published" else recur
     with torch.autocast("cpu", torch.bfloat16, enabled=form.endswith("bf16")):
         terms = step(given)
     terms.pop("spread")

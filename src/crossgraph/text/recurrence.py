@@ -1,0 +1,124 @@
+"""A GRU over captions of unequal length whose backward pass is a few large products.
+
+PyTorch's packed GRU on a CPU adds up the gradients of its weights step by step; here a step only passes on the
+gradient of its state, and one product over all words gives those of the weights:
+
+r = σ(W_r x + U_r h), z = σ(W_z x + U_z h), c = U_n h, n = tanh(W_n x + r c), h' = n + z (h − n)   (biases left out)
+∂n̂ = ∂h' (1 − z)(1 − n²), ∂r̂ = ∂n̂ c r (1 − r), ∂ẑ = ∂h' (h − n) z (1 − z), ∂h = ∂h' z + [∂r̂ ∂ẑ r∂n̂] U
+
+Words lie step by step, longest captions first (PyTorch's packed order), so that padding is never computed. The
+reversed direction is the same recurrence over every caption read from its end.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
+
+
+def recur(
+    gru: nn.GRU, embedded: Float[Tensor, "txt word size"], lengths: Int[Tensor, " txt"]
+) -> list[Float[Tensor, "txt word dim"]]:
+    """Run a one-layer GRU over captions.
+
+    Args:
+        gru: Its weights; one or two directions.
+        embedded: Words of the captions.
+        lengths: How many of each are real.
+
+    Returns:
+        The states of each direction; those of padding are zero.
+    """
+    device = embedded.device.type
+    dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else embedded.dtype
+    captions, longest = embedded.shape[:2]
+    order = lengths.argsort(descending=True, stable=True)
+    real = torch.arange(longest, device=lengths.device)[:, None] < lengths[order]
+    steps, rows = real.nonzero(as_tuple=True)
+    rows = order[rows]
+    together: list[int] = [n for n in real.sum(dim=1).tolist() if n]
+    found: list[Tensor] = []
+    for suffix, words in (("", steps), ("_reverse", lengths[rows] - 1 - steps))[: 1 + gru.bidirectional]:
+        places = rows * longest + words
+        names = ("weight_ih_l0", "weight_hh_l0", "bias_ih_l0", "bias_hh_l0")
+        weights = [getattr(gru, name + suffix) for name in names]
+        with torch.autocast(device, enabled=False):
+            states: Tensor = _Recurrence.apply(  # pyright: ignore[reportAssignmentType]
+                together, dtype, embedded.flatten(0, 1)[places], *weights
+            )
+        empty = states.new_zeros(captions * longest, states.shape[1])
+        found.append(empty.index_copy(0, places, states).view(captions, longest, -1))
+    return found
+
+
+class _Recurrence(torch.autograd.Function):
+    """See the module; `together` has how many captions take each step, products are computed in `dtype`."""
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        together: Sequence[int],
+        dtype: torch.dtype,
+        words: Float[Tensor, "word size"],
+        of_words: Float[Tensor, "gates size"],
+        of_state: Float[Tensor, "gates dim"],
+        bias_of_words: Float[Tensor, " gates"],
+        bias_of_state: Float[Tensor, " gates"],
+    ) -> Float[Tensor, "word dim"]:
+        size = of_state.shape[1]
+        halved, recurrent = words.to(dtype), of_state.to(dtype)
+        given = (halved @ of_words.to(dtype).T).to(words.dtype) + bias_of_words
+        gates = words.new_empty(len(words), 4, size)  # r, z, n and c
+        before, after = words.new_empty(len(words), size), words.new_empty(len(words), size)
+        state, start = words.new_zeros(together[0], size), 0
+        for count in together:
+            at = slice(start, start + count)
+            before[at] = state[:count]
+            own = (before[at].to(dtype) @ recurrent.T).to(words.dtype).add_(bias_of_state)
+            torch.sigmoid(given[at, : 2 * size] + own[:, : 2 * size], out=gates[at, :2].flatten(1))
+            r, z, n, c = gates[at].unbind(dim=1)
+            c.copy_(own[:, 2 * size :])
+            torch.tanh(torch.addcmul(given[at, 2 * size :], r, c), out=n)
+            torch.lerp(n, before[at], z, out=after[at])
+            state, start = after[at], start + count
+        ctx.save_for_backward(halved, of_words, of_state, gates, before)
+        ctx.together, ctx.dtype = together, dtype
+        return after
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+        halved, of_words, of_state, gates, before = ctx.saved_tensors
+        gradient, dtype, size = grads[0], ctx.dtype, before.shape[1]
+        recurrent = of_state.to(dtype)
+        of_given = gates.new_empty(len(gates), 3, size)
+        of_own = gates.new_empty(len(gates), 3, size)
+        carried, stop = gates.new_zeros(0, size), len(gates)
+        for count in reversed(ctx.together):
+            at = slice(stop - count, stop)
+            of_after = gradient[at].clone()
+            of_after[: len(carried)] += carried
+            r, z, n, c = gates[at].unbind(dim=1)
+            of_n = of_after * (1 - z) * (1 - n * n)
+            of_given[at, 0] = of_n * c * r * (1 - r)
+            of_given[at, 1] = of_after * (before[at] - n) * z * (1 - z)
+            of_given[at, 2] = of_n
+            of_own[at, :2] = of_given[at, :2]
+            of_own[at, 2] = of_n * r
+            carried = (of_own[at].flatten(1).to(dtype) @ recurrent).to(gates.dtype).addcmul_(of_after, z)
+            stop -= count
+        of_given, of_own = of_given.flatten(1), of_own.flatten(1)
+        return (
+            None,
+            None,
+            (of_given.to(dtype) @ of_words.to(dtype)).to(gates.dtype),
+            (of_given.to(dtype).T @ halved).to(of_words.dtype),
+            (of_own.to(dtype).T @ before.to(dtype)).to(of_state.dtype),
+            of_given.sum(dim=0),
+            of_own.sum(dim=0),
+        )

@@ -1,0 +1,69 @@
+"""The recurrence is PyTorch's packed GRU, and so are its gradients."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
+
+from crossgraph.core.types import Tokens
+from crossgraph.text.encoder import RecurrentTextEncoder
+from crossgraph.text.recurrence import recur
+
+LENGTHS = torch.tensor([3, 6, 1, 6, 4])
+
+
+def packed(gru: nn.GRU, embedded: Tensor, lengths: Tensor) -> Tensor:
+    rows = pack_padded_sequence(embedded, lengths, batch_first=True, enforce_sorted=False)
+    return pad_packed_sequence(gru(rows)[0], batch_first=True, total_length=embedded.shape[1])[0]
+
+
+def make(directions: int, dtype: torch.dtype = torch.float64) -> tuple[nn.GRU, Tensor]:
+    torch.manual_seed(0)
+    gru = nn.GRU(5, 4, batch_first=True, bidirectional=directions == 2, dtype=dtype)
+    return gru, torch.randn(len(LENGTHS), 7, 5, dtype=dtype, requires_grad=True)
+
+
+@pytest.mark.parametrize("directions", [1, 2])
+def test_states_and_gradients_are_those_of_the_packed_gru(directions):
+    gru, embedded = make(directions)
+    found, expected = torch.cat(recur(gru, embedded, LENGTHS), dim=-1), packed(gru, embedded, LENGTHS)
+    torch.testing.assert_close(found, expected)
+    towards, given = torch.randn_like(expected), [embedded, *gru.parameters()]
+    ours, theirs = (torch.autograd.grad(states, given, towards) for states in (found, expected))
+    torch.testing.assert_close(ours, theirs)
+
+
+def test_padding_changes_nothing_and_gets_no_gradient():
+    gru, embedded = make(2)
+    changed = embedded.detach().clone()
+    for row, length in enumerate(LENGTHS.tolist()):
+        changed[row, length:] = 1e6
+    changed.requires_grad_()
+    for one, other in zip(recur(gru, embedded, LENGTHS), recur(gru, changed, LENGTHS), strict=True):
+        assert torch.equal(one, other)
+        for row, length in enumerate(LENGTHS.tolist()):
+            assert not one[row, length:].any()
+    torch.stack(recur(gru, changed, LENGTHS)).sum().backward()
+    assert changed.grad is not None
+    assert all(not changed.grad[row, length:].any() for row, length in enumerate(LENGTHS.tolist()))
+
+
+def test_half_precision_drifts_little():
+    gru, embedded = make(2, torch.float32)
+    with torch.autocast("cpu", torch.bfloat16):
+        found = torch.cat(recur(gru, embedded, LENGTHS), dim=-1)
+    assert found.dtype == torch.float32
+    torch.testing.assert_close(found, packed(gru, embedded, LENGTHS), rtol=0, atol=0.02)
+    found.square().sum().backward()
+    assert embedded.grad is not None
+    assert embedded.grad.dtype == torch.float32
+
+
+@pytest.mark.parametrize("direction", ["forward", "both"])
+def test_captions_are_encoded_alike_in_training_and_evaluation(direction):
+    torch.manual_seed(0)
+    encoder = RecurrentTextEncoder(20, 5, 4, direction, dropout=0.0)
+    tokens = Tokens(torch.randint(4, 20, (len(LENGTHS), 7)), LENGTHS)
+    torch.testing.assert_close(encoder.train()(tokens), encoder.eval()(tokens))
