@@ -1,6 +1,6 @@
 """Write the tables of cards into the documentation, between marks that name the card; or say which are out of date.
 
-    python benchmarks/tables.py docs/store.md docs/search.md docs/serve.md docs/library.md [--check]
+    python benchmarks/tables.py docs/store.md docs/search.md docs/serve.md docs/library.md docs/speed.md [--check]
 
 A place for a table is a line `<!-- card: experiments/store-scale/100000.json -->` and one `<!-- end of card -->`;
 where there is no such card yet it stays as it is.
@@ -14,17 +14,26 @@ import re
 import sys
 from pathlib import Path
 
+import cascade
 import index_speed
+import model_ratios
+import score_memory
 import search_scale
 import serve_load
 import store_scale
+import train_waiting
 
 TABLES = {
     "store-scale": store_scale.table,
     "search-scale": search_scale.table,
     "serve-load": serve_load.table,
     "index-speed": index_speed.table,
+    "speed/cascade": cascade.table,
+    "speed/models": model_ratios.table,
+    "speed/memory": score_memory.table,
+    "speed-training/waiting": train_waiting.table,
 }
+"""By the card's folder, or where that holds cards of several kinds by folder and name."""
 PLACE = re.compile(r"(<!-- card: (\S+) -->\n).*?(<!-- end of card -->)", re.DOTALL)
 
 
@@ -35,7 +44,8 @@ def filled(text: str) -> str:
         card = Path(found[2])
         if not card.exists():
             return found[0]
-        return f"{found[1]}{TABLES[card.parent.name](json.loads(card.read_text()))}\n{found[3]}"
+        kind = card.parent.name if card.parent.name in TABLES else f"{card.parent.name}/{card.stem}"
+        return f"{found[1]}{TABLES[kind](json.loads(card.read_text()))}\n{found[3]}"
 
     return PLACE.sub(table, text)
 

@@ -1,8 +1,9 @@
 """What share of its time training waits for data, with features of 33 GB behind a memory map.
 
-The features are a sparse file of COCO's size, read as zeros, and the model is the one whose steps are fastest (the mean
-of the regions at full size), so that a loader has the least time. The share is the log's own column
-`waited_for_data`. A hole in a file is no disk: what is measured is the way from mapped pages to a batch.
+Without loader processes a thread reads the next batch. The features are a sparse file of COCO's size, read as zeros,
+and the model is the one whose steps are fastest (the mean of the regions at full size), so that a loader has the least
+time. The share is the log's own column `waited_for_data`. A hole in a file is no disk: what is measured is the way from
+pages to a batch.
 
 python benchmarks/train_waiting.py [--images 113287] [--steps 20] [--out FILE]
 """
@@ -47,6 +48,21 @@ def train(folder: Path, recipe: str, workers: int, steps: int) -> dict[str, Any]
         "waited": round(share, 4),
         "pairs_per_second": rate,
     }
+
+
+def table(card: dict[str, Any]) -> str:
+    """Write a card as Markdown."""
+    about = card["about"]
+    lines = [
+        f"{about['gigabytes']:g} GB of features, load {about['load_at_the_end']:.0f} at the end:",
+        "",
+        "| recipe | pairs/s | loader processes | waited for data |",
+        "|---|---:|---:|---:|",
+    ]
+    for row in card["runs"]:
+        rate, workers = f"{row['pairs_per_second']:,.0f}", row["workers"] or "none: a thread"
+        lines.append(f"| {row['recipe']} | {rate} | {workers} | {row['waited']:.1%} |")
+    return "\n".join(lines)
 
 
 def main() -> int:
