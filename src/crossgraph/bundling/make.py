@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import shutil
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -11,7 +13,7 @@ import numpy as np
 
 from crossgraph.bundle.bundle import Bundle
 from crossgraph.bundle.calibration import Calibration, calibrate
-from crossgraph.bundle.folder import save_bundle
+from crossgraph.bundle.folder import MANIFEST, load_bundle, save_bundle
 from crossgraph.bundle.short_list import LEAST, ShortList, choose
 from crossgraph.bundling.head_training import HeadRecipe, Report, head_scores, train_head
 from crossgraph.bundling.reliability import PLOT, draw
@@ -21,10 +23,13 @@ from crossgraph.data.split import Split
 from crossgraph.files import write_text
 from crossgraph.runs import Run, load_run
 from crossgraph.scoring.engine import choose_device, score_split
-from crossgraph.scoring.fit import check_fits
+from crossgraph.scoring.fit import check_run_fits
 from crossgraph.scoring.provenance import all_versions, git_revision, typed_command
 
 CHOOSING_SPLIT = "dev"
+NEW = ".new"
+"""Where a bundle is written until it is whole, in the folder that it will be in."""
+PARTS = ("reranker", "retriever", "head.safetensors", PLOT, MANIFEST)  # what says that it is whole comes last
 
 
 @dataclass(frozen=True)
@@ -82,7 +87,7 @@ def make_bundle(
         made["retriever"] = str(plan.retriever)
     elif run.model.kind == "interaction":
         train = data.split("train")
-        check_fits(run.model.inputs, run.vocabulary, train, str(run.path))
+        check_run_fits(run, train)
         head, chosen = train_head(run, train, dev, scores, plan.recipe, told("training the index head"))
         nearness = head_scores(head, run, dev)
         head = head.cpu()
@@ -92,8 +97,27 @@ def make_bundle(
     calibration = calibrate_on(scores, nearness, dev, short_list)
     made |= {"command": typed_command(), "versions": all_versions(), "git_revision": git_revision()}
     bundle = Bundle(plan.out, run, retriever, head, short_list, calibration)
-    write_text(plan.out / PLOT, draw(calibration, bundle.name))
-    return save_bundle(plan.out, bundle, made)
+    _keep(plan.out, bundle, draw(calibration, bundle.name), made)
+    return load_bundle(plan.out)
+
+
+def _keep(out: Path, bundle: Bundle, plot: str, made: dict[str, Any]) -> None:
+    """Write a bundle beside what stands in its folder, and put it there when it is whole."""
+    fresh = out / NEW
+    shutil.rmtree(fresh, ignore_errors=True)
+    try:
+        write_text(fresh / PLOT, plot)
+        save_bundle(fresh, bundle, made)
+        (out / MANIFEST).unlink(missing_ok=True)  # what stands is no bundle until the new one's parts are all there
+        for name in PARTS:
+            old, new = out / name, fresh / name
+            shutil.rmtree(old) if old.is_dir() else old.unlink(missing_ok=True)
+            if new.exists():
+                new.rename(old)
+    finally:
+        shutil.rmtree(fresh, ignore_errors=True)
+        with contextlib.suppress(OSError):  # holds something, or was never made
+            out.rmdir()
 
 
 def calibrate_on(scores: np.ndarray, nearness: np.ndarray, dev: Split, short_list: ShortList | None) -> Calibration:
@@ -118,7 +142,7 @@ def calibrate_on(scores: np.ndarray, nearness: np.ndarray, dev: Split, short_lis
 
 
 def _check(run: Run, retriever: Run | None, plan: Plan, dev: Split) -> None:
-    check_fits(run.model.inputs, run.vocabulary, dev, str(run.path))
+    check_run_fits(run, dev)
     if retriever is None:
         return
     if retriever.model.kind != "independent":
@@ -137,4 +161,4 @@ def _check(run: Run, retriever: Run | None, plan: Plan, dev: Split) -> None:
             f"{plan.reranker} those of {run.info.region_encoder}",
             "retriever and re-ranker must share their region features",
         )
-    check_fits(retriever.model.inputs, retriever.vocabulary, dev, str(retriever.path))
+    check_run_fits(retriever, dev)

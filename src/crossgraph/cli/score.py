@@ -40,7 +40,7 @@ def score(
     from crossgraph.runs import load_run
     from crossgraph.scoring.engine import choose_device, split_portions
     from crossgraph.scoring.finite import NonFiniteScore
-    from crossgraph.scoring.fit import check_fits
+    from crossgraph.scoring.fit import check_run_fits
     from crossgraph.scoring.kept import write_best
     from crossgraph.scoring.places import check_file
     from crossgraph.scoring.progress import ScoringProgress
@@ -54,7 +54,7 @@ def score(
     where = choose_device(device)
     loaded = load_run(run)
     opened = open_data(data, features, log=_say).split(split)
-    check_fits(loaded.model.inputs, loaded.vocabulary, opened, str(run))
+    check_run_fits(loaded, opened)
     shape = (len(opened.image_ids), len(opened.captions))
     with ScoringProgress() as progress:
         model, report = loaded.model.to(where), progress.about(f"scoring {split}")

@@ -28,7 +28,7 @@ from crossgraph.scoring.blocks import BlockSize
 from crossgraph.scoring.encode import Precision, Report
 from crossgraph.scoring.engine import choose_device
 from crossgraph.scoring.finite import NonFiniteScore
-from crossgraph.scoring.fit import check_fits
+from crossgraph.scoring.fit import check_run_fits
 from crossgraph.scoring.limit import first_images
 from crossgraph.scoring.places import check_folder
 from crossgraph.scoring.recall import Ties
@@ -168,7 +168,7 @@ def _how(job: Job, runs: Sequence[Run], split: Split, device: torch.device) -> t
     if not runs:
         return "float32", BlockSize(pairs=job.block)
     for run in runs:
-        check_fits(run.model.inputs, run.vocabulary, split, str(run.path))
+        check_run_fits(run, split)
     return settle(runs[0].model.to(device), runs[0].vocabulary, split, job.precision, job.block)
 
 

@@ -17,7 +17,7 @@ from crossgraph.scoring.blocks import BlockSize
 from crossgraph.scoring.encode import Precision, Report
 from crossgraph.scoring.engine import DEFAULT_SIZE, score_split
 from crossgraph.scoring.finite import NonFiniteScore
-from crossgraph.scoring.fit import check_fits
+from crossgraph.scoring.fit import check_run_fits
 from crossgraph.scoring.provenance import describe_run, pairs_fingerprint
 from crossgraph.scoring.recall import ScoreRows
 from crossgraph.scoring.store import ScoreFile, ScoreInfo
@@ -58,7 +58,7 @@ def score_runs(
         InputError: The split does not fit a run, or its features hold NaN.
     """
     for run in runs:
-        check_fits(run.model.inputs, run.vocabulary, split, str(run.path))
+        check_run_fits(run, split)
     sources: list[Source] = []
     for run in runs:
         begun = time.monotonic()

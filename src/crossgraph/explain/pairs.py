@@ -17,7 +17,7 @@ from crossgraph.pipeline import Alignment, alignment_of
 from crossgraph.runs import Run
 from crossgraph.scoring.encode import ImageBlocks, Report, SplitCodes, encode_captions
 from crossgraph.scoring.engine import score_matrix
-from crossgraph.scoring.fit import check_fits
+from crossgraph.scoring.fit import check_run_fits
 from crossgraph.scoring.topk import best_captions, best_images
 
 BEST = 5
@@ -131,7 +131,7 @@ def find_pairs(run: Run, split: Split, captions: Sequence[int], report: Report |
     Raises:
         InputError: The split does not fit the model or has one picture alone, or a caption has no known word.
     """
-    check_fits(run.model.inputs, run.vocabulary, split, str(run.path))
+    check_run_fits(run, split)
     if len(split.image_ids) < 2:
         raise InputError(f"{split.source or split.name}: one picture alone", "a wrong answer needs at least two")
     rows = [int(split.caption_image[caption]) for caption in captions]

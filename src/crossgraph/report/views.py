@@ -25,7 +25,7 @@ from crossgraph.runs import Run
 from crossgraph.scoring.encode import ImageBlocks, Report, SplitCodes, encode_captions
 from crossgraph.scoring.engine import score_matrix
 from crossgraph.scoring.finite import NonFiniteScore
-from crossgraph.scoring.fit import check_fits
+from crossgraph.scoring.fit import check_run_fits
 from crossgraph.scoring.provenance import describe_run
 from crossgraph.scoring.recall import ScoreRows
 from crossgraph.scoring.store import open_scores
@@ -83,7 +83,7 @@ def make_views(
         InputError: The split does not fit a run, a file is of another run or split, or a score is no number.
     """
     for run in runs:
-        check_fits(run.model.inputs, run.vocabulary, split, str(run.path))
+        check_run_fits(run, split)
     sources = _adopted(runs, files, split) if files else score_runs(runs, split, device, report=report)
     around = Circumstances(place.data, place.features, split, split, None, device, "float32", 0.0)
     views = [

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import warnings
+
 from crossgraph.core.errors import InputError
 from crossgraph.data.split import Split
 from crossgraph.models.base import Inputs
+from crossgraph.runs import Run
 from crossgraph.text.vocabulary import Vocabulary
 
 
@@ -41,3 +44,35 @@ def check_fits(inputs: Inputs, vocabulary: Vocabulary, split: Split, name: str) 
     if not split.image_ids or not split.captions:
         missing = "captions" if split.image_ids else "pictures"
         raise InputError(f"{where}: no {missing} in split '{split.name}'", "choose another split")
+
+
+def check_run_fits(run: Run, split: Split) -> None:
+    """Refuse a split that a run cannot take, or whose features another encoder made than it was trained with.
+
+    Two encoders may be equally wide, and scores of one's features by the other's model are noise. Published features
+    are of unknown origin and taken; so is another precision. Of encoders that load a model from a folder only the
+    folder's name is known, so these are warned of.
+
+    Args:
+        run: A trained model.
+        split: Pictures and captions.
+
+    Raises:
+        InputError: As `check_fits`, or the features are another encoder's.
+    """
+    check_fits(run.model.inputs, run.vocabulary, split, str(run.path))
+    trained, given = (_network(name) for name in (run.info.region_encoder, split.features.encoder))
+    if trained == given or _UNKNOWN in (trained, given):
+        return
+    problem = f"{split.source or split.name}: features are made by '{given}', {run.path} was trained on '{trained}'"
+    if ":" not in trained + given:
+        raise InputError(problem, f"make them with: crossgraph extract PICTURES --encoder {trained} --out FEATURES")
+    warnings.warn(f"{problem}; unless these are the same network, scores mean nothing", stacklevel=2)
+
+
+_UNKNOWN = "published"
+
+
+def _network(encoder: str) -> str:
+    """Return an encoder's name without the precision that it computed in."""
+    return encoder.removesuffix("+bfloat16") or _UNKNOWN
