@@ -108,6 +108,8 @@ def read_info(folder: Path) -> RunInfo:
     """
     if not folder.is_dir():
         raise InputError(f"{folder}: no such folder", "give a run that 'crossgraph train' or 'crossgraph import' made")
+    if (folder / "bundle.json").exists() and not (folder / "run.json").exists():
+        raise InputError(f"{folder}: is a bundle, and a run is wanted", f"give {folder / 'reranker'}")
     if not (folder / "run.json").exists():
         raise InputError(f"{folder}: has no run.json, so it is no finished run", "give the folder that --out named")
     values = read_json(folder / "run.json")

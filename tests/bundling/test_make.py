@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import shutil
 from pathlib import Path
@@ -118,17 +119,45 @@ def test_what_chose_it_is_written_down(made):
         ({"--data": "{tmp}"}, "is empty"),
         ({"--retriever": "{run}"}, "interaction model"),
         ({"--index-size": "1"}, "at least 2"),
+        ({"--index-size": "999999999999"}, "at most 65,536"),
+        ({"--seed": "-1"}, "seed is -1"),
         ({"--lr": "0"}, "above 0"),
+        ({"run": "{bundle}"}, "is a bundle, and a run is wanted"),
         ({"--out": "{data}"}, "holds other files"),
     ],
 )
 def test_what_cannot_be_made_is_one_line(made, data, tmp_path, capfd, changes, said):
     run = made.parent / "run"
     options = {"run": str(run), "--data": str(data), "--out": str(tmp_path / "out")}
-    options |= {key: value.format(tmp=tmp_path, run=run, data=data) for key, value in changes.items()}
+    options |= {key: value.format(tmp=tmp_path, run=run, data=data, bundle=made) for key, value in changes.items()}
     assert main(["bundle", options.pop("run"), *(word for pair in options.items() for word in pair)]) == 2
     assert said in capfd.readouterr().err.splitlines()[-1]
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("stop", [OSError(errno.ENOSPC, "full", "model.safetensors"), KeyboardInterrupt()])
+def test_a_bundle_that_cannot_be_finished_leaves_what_was_there(made, data, tmp_path, capfd, monkeypatch, stop):
+    def stopping(*_: object) -> None:
+        raise stop
+
+    copy = Path(shutil.copytree(made, tmp_path / "bundle"))
+    monkeypatch.setattr("crossgraph.bundle.folder.write_json", stopping)
+    for out in (copy, tmp_path / "new"):
+        words = ["bundle", made.parent / "run", "--data", data, "--out", out, "--index-size", "8", "--max-steps", "1"]
+        assert main([str(word) for word in words]) == (2 if isinstance(stop, OSError) else 130)
+        assert "Traceback" not in capfd.readouterr().err
+    assert not (tmp_path / "new").exists()
+    assert load_bundle(copy).fingerprint == load_bundle(made).fingerprint
+    assert sorted(path.name for path in copy.iterdir()) == sorted(path.name for path in made.iterdir())
+
+
+def test_a_bundle_made_over_another_leaves_nothing_of_it(made, data, tmp_path):
+    copy = Path(shutil.copytree(made, tmp_path / "bundle"))
+    shutil.copytree(copy / "reranker", copy / "retriever")
+    words = ["bundle", copy / "reranker", "--data", data, "--out", copy, "--index-size", "8", "--max-steps", "1"]
+    assert main([str(word) for word in words]) == 0
+    assert load_bundle(copy).index_size == 8
+    assert sorted(path.name for path in copy.iterdir()) == sorted(path.name for path in made.iterdir())
 
 
 def test_data_without_a_dev_split_is_refused(made, data, tmp_path, capfd):

@@ -27,6 +27,8 @@ from crossgraph.train.config import ModelChoice, Recipe
 from crossgraph.train.feed import Feed
 
 Report = Callable[[str, int, int], None]
+MOST_NUMBERS = 65_536
+"""Of an index vector: no store takes a longer one."""
 
 
 @dataclass(frozen=True)
@@ -64,9 +66,12 @@ class HeadRecipe:
         Raises:
             InputError: A value out of its range.
         """
-        for name, least in (("index_size", 2), ("epochs", 1), ("max_steps", 0), ("batch", 2), ("teacher", 0)):
-            if getattr(self, name) < least:
-                raise InputError(f"{name} is {getattr(self, name)}", f"give at least {least}")
+        least = {"index_size": 2, "epochs": 1, "max_steps": 0, "batch": 2, "teacher": 0, "seed": 0}
+        for name, bound in least.items():
+            if getattr(self, name) < bound:
+                raise InputError(f"{name} is {getattr(self, name)}", f"give at least {bound}")
+        if self.index_size > MOST_NUMBERS:
+            raise InputError(f"index_size is {self.index_size:,}", f"give at most {MOST_NUMBERS:,}")
         for name in ("lr", "temperature", "teacher_temperature"):
             if not getattr(self, name) > 0:
                 raise InputError(f"{name} is {getattr(self, name)}", "give a number above 0")
