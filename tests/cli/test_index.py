@@ -147,10 +147,13 @@ def test_kept_features_encode_anew_without_the_pictures(photos, model, tmp_path,
         (("--max-megapixels", "-1"), "--max-megapixels -1"),
         (("--codes", "int4"), "int4"),
         (("--store", "postgres"), "postgres"),
+        (("--store", "http://"), "no URL of a server"),
+        (("--store", "http://127.0.0.1:9"), "cannot be reached"),
     ],
 )
-def test_options_out_of_range_are_named(photos, model, capfd, words, said):
+def test_options_out_of_range_are_named_before_anything_is_made(photos, model, tmp_path, capfd, words, said):
     assert said in refused(capfd, photos, "--model", model, *words)
+    assert not (tmp_path / "library").exists() or words[0] != "--store"
 
 
 def test_nothing_to_index_says_how_to_begin(capfd):

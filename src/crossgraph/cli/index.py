@@ -77,7 +77,7 @@ def index(
         if _by_server(folder, pictures or [], [name for name, given in own.items() if given]):
             return
     keep_freed_memory()
-    with Library(folder, create=_is_new(folder, pictures, model)) as opened:
+    with Library(folder, create=_is_new(folder, pictures, model, store)) as opened:
         with TaskProgress() as progress:
             try:
                 _settle_model(opened, model, store, reencode, progress.report)
@@ -118,17 +118,20 @@ def _by_server(folder: Path, pictures: list[Path], own: list[str]) -> bool:
     return True
 
 
-def _is_new(folder: Path, pictures: list[Path] | None, model: Path | None) -> bool:
+def _is_new(folder: Path, pictures: list[Path] | None, model: Path | None, store: str | None) -> bool:
     """Tell whether a library is to be made; refuse what could not be made, before anything is."""
     from crossgraph.bundle.folder import load_bundle
     from crossgraph.core.errors import InputError
     from crossgraph.library.indexer import choose_model
+    from crossgraph.store import check_engine
 
     if (folder / "manifest.sqlite").exists():
         return False
     if not pictures:
         raise InputError(f"{folder}: is no picture library", "make one with: crossgraph index PICTURES")
     load_bundle(choose_model(model, folder, os.environ.get("CROSSGRAPH_MODEL")))
+    if store is not None:
+        check_engine(store)
     return True
 
 
@@ -139,9 +142,12 @@ def _settle_model(library: Library, model: Path | None, store: str | None, reenc
     from crossgraph.library.indexer import choose_model
     from crossgraph.library.lock import writing
     from crossgraph.library.reencoding import reencode as encode_anew
+    from crossgraph.store import check_engine
 
     if not library.has_model:
         chosen = choose_model(model, library.folder, os.environ.get("CROSSGRAPH_MODEL"))
+        if store is not None:
+            check_engine(store)
         with writing(library.folder):
             library.adopt(chosen, store)
         return

@@ -11,7 +11,17 @@ from crossgraph.core.errors import InputError, did_you_mean
 from crossgraph.store.base import Neighbour, Point, Store
 from crossgraph.store.filter import FilterError, matches, parse_filter
 
-__all__ = ["ENGINES", "FilterError", "Neighbour", "Point", "Store", "matches", "open_store", "parse_filter"]
+__all__ = [
+    "ENGINES",
+    "FilterError",
+    "Neighbour",
+    "Point",
+    "Store",
+    "check_engine",
+    "matches",
+    "open_store",
+    "parse_filter",
+]
 
 ENGINES = ("memory", "edge")
 """The engines that need no server."""
@@ -46,4 +56,25 @@ def open_store(kind: str, folder: Path | None, size: int) -> Store:
         from crossgraph.store.qdrant import connect
 
         return connect(kind, size, folder)
-    raise InputError(f"--store {kind}: no such engine", f"{did_you_mean(kind, ENGINES)}; or write http://host:6333")
+    raise _unknown(kind)
+
+
+def check_engine(kind: str) -> None:
+    """See that an engine can be opened, before anything is made for it.
+
+    Args:
+        kind: As `open_store` takes it.
+
+    Raises:
+        InputError: There is no such engine, or the server is down or refuses.
+    """
+    if "://" in kind:
+        from crossgraph.store.qdrant import check_server
+
+        check_server(kind)
+    elif kind not in ENGINES:
+        raise _unknown(kind)
+
+
+def _unknown(kind: str) -> InputError:
+    return InputError(f"--store {kind}: no such engine", f"{did_you_mean(kind, ENGINES)}; or write http://host:6333")

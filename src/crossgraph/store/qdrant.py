@@ -211,28 +211,7 @@ class QdrantStore:
         self.close()
 
     def _tried(self, request: Callable[[], Answer], unless: int | None = None) -> Answer:
-        """Make a request, up to three times where the fault may pass.
-
-        Args:
-            request: What to do.
-            unless: A refusal that is none, because another process did the same first.
-        """
-        from qdrant_client.common.client_exceptions import ResourceExhaustedResponse
-        from qdrant_client.http.exceptions import ResponseHandlingException, UnexpectedResponse
-
-        for wait in (*_WAITS, None):
-            try:
-                return request()
-            except (ResponseHandlingException, UnexpectedResponse, ResourceExhaustedResponse) as error:
-                if unless is not None and getattr(error, "status_code", None) == unless:
-                    return True  # pyright: ignore[reportReturnType]
-                problem, remedy, passing = _explained(error)
-                if wait is None or not passing:
-                    raise InputError(f"{self._place}: {problem}", remedy) from error
-                time.sleep(wait)
-            except (ValueError, AssertionError) as error:  # no JSON, or not the one that was expected
-                raise InputError(f"{self._place}: {_STRANGE[0]}", _STRANGE[1]) from error
-        raise AssertionError("unreachable")
+        return _tried(self._place, request, unless)
 
 
 def connect(url: str, size: int, folder: Path | None = None, timeout: int = _TIMEOUT) -> QdrantStore:
@@ -251,6 +230,33 @@ def connect(url: str, size: int, folder: Path | None = None, timeout: int = _TIM
     Raises:
         InputError: The URL is none, the client is not installed, or the server is down or refuses.
     """
+    client, place, named = _client(url, timeout)
+    try:
+        return QdrantStore(client, size, named or _collection(folder), place)
+    except BaseException:
+        client.close()
+        raise
+
+
+def check_server(url: str, timeout: int = _TIMEOUT) -> None:
+    """See that a server answers, and leave nothing there.
+
+    Args:
+        url: As `connect` takes it.
+        timeout: Seconds to wait for an answer.
+
+    Raises:
+        InputError: As by `connect`.
+    """
+    client, place, _ = _client(url, timeout)
+    try:
+        _tried(place, client.info)
+    finally:
+        client.close()
+
+
+def _client(url: str, timeout: int) -> tuple[QdrantClient, str, str]:
+    """Return a connection that nothing was asked yet, how messages name the server, and the collection named."""
     try:
         parts = urlsplit(url)
         host, port, named = parts.hostname, parts.port, parts.fragment
@@ -267,11 +273,33 @@ def connect(url: str, size: int, folder: Path | None = None, timeout: int = _TIM
     place = f"{parts.scheme}://{f'[{host}]' if ':' in host else host}:{port or 6333}{parts.path.rstrip('/')}"
     key = os.environ.get(KEY, "").strip() or None
     client = QdrantClient(url=place, api_key=key, timeout=timeout, check_compatibility=False)
-    try:
-        return QdrantStore(client, size, named or _collection(folder), place)
-    except BaseException:
-        client.close()
-        raise
+    return client, place, named
+
+
+def _tried(place: str, request: Callable[[], Answer], unless: int | None = None) -> Answer:
+    """Make a request, up to three times where the fault may pass.
+
+    Args:
+        place: How messages name the server.
+        request: What to do.
+        unless: A refusal that is none, because another process did the same first.
+    """
+    from qdrant_client.common.client_exceptions import ResourceExhaustedResponse
+    from qdrant_client.http.exceptions import ResponseHandlingException, UnexpectedResponse
+
+    for wait in (*_WAITS, None):
+        try:
+            return request()
+        except (ResponseHandlingException, UnexpectedResponse, ResourceExhaustedResponse) as error:
+            if unless is not None and getattr(error, "status_code", None) == unless:
+                return True  # pyright: ignore[reportReturnType]
+            problem, remedy, passing = _explained(error)
+            if wait is None or not passing:
+                raise InputError(f"{place}: {problem}", remedy) from error
+            time.sleep(wait)
+        except (ValueError, AssertionError) as error:  # no JSON, or not the one that was expected
+            raise InputError(f"{place}: {_STRANGE[0]}", _STRANGE[1]) from error
+    raise AssertionError("unreachable")
 
 
 def _collection(folder: Path | None) -> str:
