@@ -103,6 +103,8 @@ def test_text_is_taken_as_written():
         ("a --out o --imge-size 3", "no option --imge-size: did you mean '--image-size'?"),
         ("a --out o --image-size x", "--image-size: 'x' is not a whole number"),
         ("a --out o --image-size 1.5", "--image-size: '1.5' is not a whole number"),
+        (f"a --out o --image-size {2**63}", f"--image-size: '{2**63}' is too large a number"),
+        (f"a --out o --image-size {'9' * 5000}", f"'{'9' * 40}' is not a whole number"),
         ("a --out o --rate nan", "--rate: 'nan' is not a finite number"),
         ("a --out o --model sfa", "--model: unknown choice 'sfa' (did you mean 'saf'?)"),
         ("a --out=", "--out: '' is not a path"),
@@ -110,12 +112,22 @@ def test_text_is_taken_as_written():
         ("a", "--out is required"),
         ("", "RUN and --out are required"),
         ("a --out o --resume=3", "--resume"),
-        ("a --out o -q", "no option -q"),
+        ("a --out o -q", "no option -q: see --out --image-size"),
         ("a --out o --resum", "did you mean '--resume'?"),
     ],
 )
 def test_a_mistake_is_one_line(line: str, words: str):
     assert words in refusal(line)
+
+
+def test_a_text_that_begins_with_a_minus_stands_after_two_dashes():
+    def search(text: str | None = None, *, k: int = 3) -> None:
+        """Find."""
+        GIVEN.update(locals())
+
+    said = refusal("-people --k 4", search)
+    assert "no option -people: a text that begins with a minus stands last, after --: -- '-people'" in said
+    assert run("--k 4 -- -people", search)["text"] == "-people"
 
 
 def test_too_many_positionals_are_refused():

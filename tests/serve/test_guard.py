@@ -160,6 +160,8 @@ def test_loopback_needs_none(host: str) -> None:
         ("--max-megapixels", {"max_megapixels": 0}),
         ("--workers", {"workers": 0}),
         ("--queue", {"waiting": -1}),
+        ("--name", {"names": ("http://pictures.home/",)}),
+        ("--name", {"names": ("pictures.home", "")}),
         ("--token", {"token": "with space"}),
         ("--host", {"host": " "}),
     ],

@@ -59,6 +59,7 @@ class Parameter:
         return "--" + self.name.rstrip("_").replace("_", "-") if self.option else self.shown
 
 
+_WIDEST = 2**63
 _SHORT = re.compile(r"-[a-zA-Z]")
 
 
@@ -147,9 +148,12 @@ def _choice(text: str, choices: tuple[Any, ...]) -> Any:
 
 def _whole(text: str) -> int:
     try:
-        return int(text)
+        value = int(text)
     except ValueError:
-        raise argparse.ArgumentTypeError(f"'{text}' is not a whole number") from None
+        raise argparse.ArgumentTypeError(f"'{text[:40]}' is not a whole number") from None
+    if not -_WIDEST <= value < _WIDEST:  # beyond it, libraries fail each in its own way
+        raise argparse.ArgumentTypeError(f"'{text[:40]}' is too large a number")
+    return value
 
 
 def _number(text: str) -> float:
@@ -177,6 +181,7 @@ def _arrange(parameters: Sequence[Parameter], arguments: Sequence[str], collects
         InputError: An option is unknown; the message suggests the nearest.
     """
     options = {p.name: p for p in parameters if p.option}
+    texts = any(p.convert is str and not p.option for p in parameters)
     positionals: list[str] = []
     rest: list[str] = []
     overrides: list[str] = []
@@ -192,7 +197,11 @@ def _arrange(parameters: Sequence[Parameter], arguments: Sequence[str], collects
             word = f"-{word}"
         if not word.startswith("--"):
             if re.match(r"-[^\d.]\S*$", word):  # with a space in it, it is a text
-                raise InputError(f"no option {word}", f"see {' '.join(p.spelled for p in options.values())}")
+                known = f"see {' '.join(p.spelled for p in options.values())}"
+                text = (
+                    f"a text that begins with a minus stands last, after --: -- '{word}'; for options " if texts else ""
+                )
+                raise InputError(f"no option {word}", text + known)
             positionals.append(word)
             continue
         name, equals, value = word[2:].partition("=")

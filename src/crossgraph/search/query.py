@@ -54,7 +54,11 @@ class Query:
             InputError: Nothing is asked, there are too many words, or a number is out of its range.
         """
         if not self.text.strip() and self.picture is None and not self.like:
-            raise InputError("nothing is asked", "give a few words, such as 'two dogs in the snow', or a picture")
+            narrowed = bool(self.minus or self.unlike or self.where is not None)
+            raise InputError(
+                "a filter or a minus alone says nothing to rank by" if narrowed else "nothing is asked",
+                "give a few words, such as 'two dogs in the snow', or a picture",
+            )
         for text in (self.text, *self.minus):
             if len(text.split()) > MOST_WORDS or len(text) > 20 * MOST_WORDS:
                 raise InputError(f"a query of {len(text.split()):,} words", f"give at most {MOST_WORDS}")

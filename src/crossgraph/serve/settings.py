@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import os
+import re
 import socket
 from dataclasses import dataclass
 
@@ -11,6 +12,7 @@ from crossgraph.core.errors import InputError
 
 BODY_SLACK = 64 * 1024
 """Bytes that the form around an uploaded picture may take."""
+_NAME = re.compile(r"[\w-]+(\.[\w-]+)*\.?|\[?[\da-fA-F:.]+\]?")
 
 
 @dataclass(frozen=True)
@@ -59,6 +61,9 @@ class ServeSettings:
         for option, count, least in (("--workers", self.workers, 1), ("--queue", self.waiting, 0)):
             if not least <= count <= 1000:
                 raise InputError(f"{option} {count}", f"give a whole number from {least} to 1,000")
+        for name in self.names:
+            if not _NAME.fullmatch(name):
+                raise InputError(f"--name '{name}': is no name of a machine", "write it alone, like pictures.home")
         if self.token and not (self.token.isascii() and self.token.isprintable() and " " not in self.token):
             raise InputError("--token: holds spaces or unusual characters", "use letters, digits and -_.~ only")
         if not self.token and not is_loopback(self.host):
