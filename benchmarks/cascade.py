@@ -105,6 +105,7 @@ def trained(bundle: Path, data: Path) -> dict[str, Any]:
     differences = {name: round(short[name] - whole[name], 4) for name in whole}
     return {
         "model": json.loads((bundle / "bundle.json").read_text())["reranker"]["model"],
+        "data": data.resolve().name,
         "measured": found,
         "cascade_less_all_pairs": differences,
         "largest_recall_difference": max(abs(value) for name, value in differences.items() if name != "rsum"),
@@ -131,7 +132,7 @@ def table(card: dict[str, Any]) -> str:
     for part in (part for part in PARTS if part in card):
         for what, one in card[part]["measured"].items():
             goal = GOALS.get(f"{part} {what.split(' ')[0].replace('all', 'all pairs')}")
-            sizes = "trained, Flickr8k" if part == "trained" else "full size, drawn"
+            sizes = f"trained, {card[part]['data']}" if part == "trained" else "full size, drawn"
             aim = f" (goal {goal})" if goal else ""
             lines.append(
                 f"| {one['images']:,} × {one['captions']:,}, {sizes} | {what.replace('all ', 'all pairs, ')} "
