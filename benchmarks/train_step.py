@@ -1,8 +1,8 @@
 """One training step of SGR and SAF at full size: the published way beside ours, in one run; memory in processes alone.
 
 "Published" scores one caption against all pictures at a time and keeps the graph of all of them, as the authors' code
-does, on our layers with PyTorch's packed GRU. Ours is the step of `crossgraph train`. Both begin with the same weights and batch, and their
-losses and gradients are compared; a step is forward, backward and nothing else.
+does, on our layers with PyTorch's packed GRU. Ours is the step of `crossgraph train`. Both begin with the same weights
+and batch, and their losses and gradients are compared; a step is forward, backward and nothing else.
 
 python benchmarks/train_step.py [--model sgr saf] [--batch 128] [--repeat 2] [--out FOLDER]
 """

@@ -1,8 +1,8 @@
 """Similarity vectors of fragments and what they saw, with a backward pass that keeps next to nothing.
 
 s = l2norm(W (c − q)² + b) with c = l2norm(Σ_i α_i v_i), SGRAF's Eq. 1-4 behind the attention weights α. Composed of
-PyTorch's operations it keeps five tensors of the size pairs × fragments × d; here it keeps α and s. Contexts are
-computed again, a few rows at a time so that they stay in the cache, and four of the passes over them are saved:
+PyTorch's operations it keeps five tensors of the size pairs × fragments × d; here it keeps α, s, both lengths and G.
+Contexts are computed again, a few rows at a time so that they stay in the cache, and four of the passes over them go:
 
 - |Σ α_i v_i|² = αᵀ G α with the Gram matrix G = V Vᵀ, so that scaled weights α' = α / |·| give contexts of length 1.
 - What the norm takes from the gradient g of c is c (c·g), and c·g = α'·(V g), so that
@@ -72,9 +72,12 @@ class _Compare(torch.autograd.Function):
         g, a, b, n, _ = weights.shape
         flat, seen, looking = _flat(weights, contexts, queries)
         nodes = seen.new_empty(g * a, b * n, weight.shape[0])
-        inverse = flat.new_empty(g * a, b * n, 1)
+        inverse, energy = flat.new_empty(2, g * a, b * n, 1)
+        gram = flat.new_empty(g * a, flat.shape[-1], flat.shape[-1])
         for rows in _cut(g, a, b * n * seen.shape[-1] * seen.element_size()):
-            scaled, _, _ = _scaled(flat[rows.at], seen[rows.at])
+            gram[rows.at] = _gram(seen[rows.at], flat.dtype)
+            energy[rows.at] = _inverse_length(flat[rows.at], gram[rows.at])
+            scaled = flat[rows.at] * energy[rows.at]
             squares = F.mse_loss(
                 *torch.broadcast_tensors(_contexts(scaled, seen[rows.at]), looking[rows.looking]), reduction="none"
             )
@@ -83,13 +86,13 @@ class _Compare(torch.autograd.Function):
             inverse[rows.at] = scale
             torch.mul(found, scale.to(found.dtype), out=nodes[rows.at])
         result = nodes.view(g, a, b, n, -1)
-        ctx.save_for_backward(weights, contexts, queries, weight, result, inverse)
+        ctx.save_for_backward(weights, contexts, queries, weight, result, inverse, energy, gram)
         return result
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, ...]:
-        weights, contexts, queries, weight, nodes, inverse = ctx.saved_tensors
+        weights, contexts, queries, weight, nodes, inverse, energies, grams = ctx.saved_tensors
         g, a, b, n, _ = weights.shape
         flat, seen, looking = _flat(weights, contexts, queries)
         nodes, gradient = nodes.view(g * a, b * n, -1), grads[0].reshape(g * a, b * n, -1)
@@ -103,7 +106,8 @@ class _Compare(torch.autograd.Function):
             of_found = _through_norm(gradient[rows.at], nodes[rows.at], inverse[rows.at])
             of_bias += of_found.sum(dim=(0, 1))
             of_found = of_found.to(v.dtype).view(-1, weight.shape[0])
-            scaled, energy, gram = _scaled(flat[rows.at], v)
+            energy, gram = energies[rows.at], grams[rows.at]
+            scaled = flat[rows.at] * energy
             apart = _contexts(scaled, v).sub_(looking[rows.looking])
             of_weight += of_found.T @ apart.square().view(-1, v.shape[-1])
             of_context = (2 * of_found @ weight).view(apart.shape).mul_(apart)
@@ -144,13 +148,16 @@ def _cut(groups: int, seen: int, row: int) -> Iterator[_Rows]:
             yield _Rows(at, slice(group, group + 1))
 
 
-def _scaled(weights: Tensor, contexts: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Return α', 1 / (|Σ α_i v_i| + ε) and G, in the weights' precision."""
-    wide = contexts.to(weights.dtype)
-    gram = torch.bmm(wide, wide.transpose(1, 2))
+def _gram(contexts: Tensor, dtype: torch.dtype) -> Tensor:
+    """Return G = V Vᵀ."""
+    wide = contexts.to(dtype)
+    return torch.bmm(wide, wide.transpose(1, 2))
+
+
+def _inverse_length(weights: Tensor, gram: Tensor) -> Tensor:
+    """Return 1 / (|Σ α_i v_i| + ε)."""
     square = torch.bmm(weights, gram).mul_(weights).sum(dim=-1, keepdim=True)
-    energy = square.clamp_(min=0).sqrt_().add_(EPSILON).reciprocal_()
-    return weights * energy, energy, gram
+    return square.clamp_(min=0).sqrt_().add_(EPSILON).reciprocal_()
 
 
 def _contexts(scaled: Tensor, contexts: Tensor) -> Tensor:
