@@ -344,10 +344,26 @@ def test_a_thousand_hits_page_in_and_only_those_near_the_window_are_in_the_docum
             break
     assert tiles(page)[-1]["place"] == 1000
     assert most < 90
+    end = page.locator(".end")
+    end.wait_for()
+    assert end.inner_text() == "The nearest 1,000 of 1,204 pictures end here. Say more, or add a filter, to see others."
+    page.mouse.wheel(0, 30_000)
+    page.wait_for_timeout(100)
+    last = page.locator(".tile").last.bounding_box()
+    assert end.bounding_box()["y"] >= last["y"] + last["height"]  # below, not upon, the last pictures
     offsets = [int(search["offset"][0]) for search in searches(api)]
     assert offsets == sorted(set(offsets)) and offsets[-1] >= 900
     ids = {tile["id"] for tile in tiles(page)}
     assert len(ids) == len(tiles(page))
+
+
+def test_where_all_pictures_are_shown_nothing_is_said_of_others(visit, api):
+    api.world.pictures = 30
+    page = visit("?q=red+circle")
+    page.mouse.wheel(0, 30_000)
+    page.wait_for_timeout(100)
+    assert tiles(page)[-1]["place"] == 30
+    assert page.locator(".end").is_hidden()
 
 
 def test_less_likely_pictures_stand_below_a_line_and_near_duplicates_are_counted(visit):

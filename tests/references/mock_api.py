@@ -91,6 +91,7 @@ def search(world: World, fields: dict[str, list[str]], upload: bytes | None) -> 
         "unknown": unknown,
         "any_good": any(value >= 0.5 for value, _ in scored),
         "total": len(scored),
+        "cut": len(found) > 1000,
         "pictures": world.pictures,
         "picture": name,
         "timings": {"encode": 3.1, "nearest": 8.7, "rerank": 25.9, "total": 37.7},

@@ -35,6 +35,7 @@ export interface Answer {
   unknown: string[];
   any_good: boolean;
   total: number;
+  cut?: boolean | undefined; // more pictures than a search goes through
   pictures: number;
   timings: Timings;
   picture?: string | null; // what an uploaded picture is called from now on

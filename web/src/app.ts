@@ -9,7 +9,7 @@ import { Grid } from "./grid";
 import { Head } from "./head";
 import { Lens } from "./lens";
 import { LibraryWatch } from "./library";
-import { firstUse, problem, remarks, spoken, timing, token, welcome } from "./notices";
+import { ending, firstUse, problem, remarks, spoken, timing, token, welcome } from "./notices";
 import { Panel, placeOf } from "./panel";
 import { listenForPictures, prepare } from "./picture";
 import { EMPTY, type Query, filter, fromAddress, isEmpty, search, sentence, settle, toAddress } from "./query";
@@ -217,6 +217,7 @@ export class App {
     this.grid.element.hidden = false;
     const open = this.panel.id;
     this.grid.replace(answer.hits, answer.total);
+    this.grid.conclude(ending(answer, this.grid.length, PAGE));
     this.grid.skeleton(0);
     scrollTo(0, 0);
     if (open !== null) this.stay(open);
@@ -296,6 +297,7 @@ export class App {
     this.fetched = more.hits.length ? offset + PAGE : Infinity;
     answer.total = more.total;
     this.grid.append(more.hits, more.total);
+    this.grid.conclude(ending(answer, this.grid.length, this.fetched));
   }
 
   private failed(error: unknown): void {

@@ -5,6 +5,7 @@ import { count, h, percent, set } from "./dom";
 import { type Layout, type Place, BAR, aspectOf, justify, rowsBetween } from "./layout";
 
 const MARGIN = 700; // px above and below the window that are kept ready
+const END = 64; // px for what is said below the last picture
 const LIKELY = 0.5; // a calibrated match
 
 /** Draws on a picture's overlay; false when there is nothing to draw yet. */
@@ -28,6 +29,7 @@ export class Grid {
   readonly element = h("div", { class: "grid", id: "pictures", tabindex: -1 });
   private list = h("div", { role: "list", "aria-label": "Pictures" });
   private divider = h("p", { class: "divider", hidden: true }, h("span", {}, "less likely below"));
+  private end = h("p", { class: "divider end", role: "note", hidden: true });
   private waiting = h("div", { class: "waiting", hidden: true, "aria-hidden": "true" });
   private hits: Hit[] = [];
   private total = 0;
@@ -41,7 +43,7 @@ export class Grid {
   private due = 0;
 
   constructor(private readonly events: GridEvents) {
-    this.element.append(this.list, this.divider, this.waiting);
+    this.element.append(this.list, this.divider, this.end, this.waiting);
     this.element.addEventListener("keydown", (event) => this.key(event));
     addEventListener("scroll", () => this.soon(), { passive: true });
     addEventListener("resize", () => this.soon());
@@ -67,6 +69,7 @@ export class Grid {
     this.total = total;
     this.current = 0;
     this.selected = null;
+    this.end.hidden = true;
     this.arrange();
   }
 
@@ -75,6 +78,13 @@ export class Grid {
     const there = new Set(this.hits.map((hit) => hit.id));
     this.hits = [...this.hits, ...hits.filter((hit) => !there.has(hit.id))];
     this.total = total;
+    this.arrange();
+  }
+
+  /** Say below the last picture why there is no further one; "" says nothing. */
+  conclude(said: string): void {
+    this.end.hidden = !said;
+    this.end.replaceChildren(...(said ? [h("span", {}, said)] : []));
     this.arrange();
   }
 
@@ -170,7 +180,8 @@ export class Grid {
     this.bar = this.hits.some((hit) => hit.probability !== null) ? BAR : 0;
     this.layout = justify(aspects, this.width, this.aim(), lastGood >= 0 ? lastGood + 1 : null, this.bar);
     this.element.style.setProperty("--bar-space", `${this.bar}px`);
-    this.element.style.height = `${this.layout.height}px`;
+    this.element.style.height = `${this.layout.height + (this.end.hidden ? 0 : END)}px`;
+    this.end.style.top = `${this.layout.height}px`;
     this.divider.hidden = this.layout.dividerAt === null;
     this.divider.style.top = `${this.layout.dividerAt ?? 0}px`;
     for (const [index, tile] of this.tiles) this.place(tile.item, this.layout.places[index]);

@@ -94,6 +94,12 @@ export function timing({ pictures, timings }: Answer): string {
   return `${plural(pictures, "picture")} · ${ms(timings.total)} ms (${stages})`;
 }
 
+/** Once the last picture is there, where those behind it are; "" before, and where there are none. */
+export const ending = ({ cut, total, pictures }: Answer, shown: number, fetched: number): string =>
+  cut && shown && fetched >= total
+    ? `The nearest ${count(shown)} of ${plural(pictures, "picture")} end here. Say more, or add a filter, to see others.`
+    : "";
+
 /** The same for those who listen. */
 export function spoken({ hits, total }: Answer): string {
   const good = hits.filter((hit) => (hit.probability ?? 0) >= 0.5).length;

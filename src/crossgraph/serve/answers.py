@@ -77,6 +77,7 @@ class Answer(BaseModel):
     unknown: list[str] = Field(description="words that the model does not know")
     any_good: bool = Field(description="whether a hit is more likely a match than not")
     total: int = Field(description="hits available for paging; a bound until the last page")
+    cut: bool = Field(default=False, description="whether pictures are left out behind the last that paging reaches")
     pictures: int = Field(description="in the library")
     short_list: int = Field(description="pictures that were looked at closely")
     wanted: int = Field(description="pictures that the recall target asks to look at closely")

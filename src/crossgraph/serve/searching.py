@@ -74,6 +74,9 @@ def answer(service: Service, wish: Wish, picture: Regions | None = None, name: s
         "unknown": list(dict.fromkeys([*unknown, *results.unknown])),
         "any_good": results.any_good and bool(results.hits),
         "total": len(results.hits) if depth.whole else _bound(service, wish, results),
+        "cut": not given.min_probability
+        and results.pictures > MOST_HITS
+        and _matching(service, wish, results) > MOST_HITS,
         "pictures": results.pictures,
         "short_list": results.short_list,
         "wanted": results.wanted,
@@ -189,8 +192,12 @@ def _deep(service: Service, wish: Wish, picture: Regions | None, depth: int) -> 
 
 def _bound(service: Service, wish: Wish, results: Results) -> int:
     """Return how many hits there may be in all."""
-    count = results.pictures if wish.where is None else service.library.store.count(wish.where)
-    return max(len(results.hits), min(MOST_HITS, count))
+    return max(len(results.hits), min(MOST_HITS, _matching(service, wish, results)))
+
+
+def _matching(service: Service, wish: Wish, results: Results) -> int:
+    """Return how many pictures fulfil the filter."""
+    return results.pictures if wish.where is None else service.library.store.count(wish.where)
 
 
 def _key(wish: Wish, name: str | None, pictures: int) -> tuple[Any, ...]:
