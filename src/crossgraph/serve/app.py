@@ -11,6 +11,7 @@ from fastapi.openapi.utils import get_openapi
 
 from crossgraph import __version__
 from crossgraph.serve import routes_library, routes_page, routes_pictures, routes_search
+from crossgraph.serve.compression import Compression
 from crossgraph.serve.guard import Guard, Shield
 from crossgraph.serve.limits import Limits
 from crossgraph.serve.metrics import Watch
@@ -51,6 +52,7 @@ def create_app(service: Service) -> FastAPI:
     handle_problems(app)
     settings = service.settings
     app.add_middleware(Limits, most=settings.body_bytes, timeout=settings.timeout)
+    app.add_middleware(Compression)
     app.add_middleware(Guard, settings=settings, owner=service.owner_token)
     app.add_middleware(Watch, metrics=service.metrics)
     app.add_middleware(Shield)  # the last one added is the outermost
