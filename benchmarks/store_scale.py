@@ -80,12 +80,16 @@ def fill(store: EdgeStore, card: Card) -> None:
 
 
 def build(store: EdgeStore, card: Card, queries: np.ndarray) -> None:
-    """Build the index while another thread searches, as a server's clients would."""
+    """Build the index while another thread searches, as a server's clients would.
+
+    It rests three times as long as a search took, so that clients have no more than a quarter of a core: without an
+    index each looks at every vector, and a million of them would leave the build half of the machine.
+    """
     waited: list[float] = []
     done = threading.Event()
 
     def client() -> None:
-        while not done.wait(0.02):
+        while not done.wait(max(0.02, 3 * waited[-1] / 1000)):
             waited.append(timed(lambda: store.search(queries[len(waited) % len(queries)], WANTED)))
 
     waited.append(timed(lambda: store.search(queries[0], WANTED)))
