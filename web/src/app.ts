@@ -12,7 +12,7 @@ import { LibraryWatch } from "./library";
 import { ending, firstUse, problem, remarks, spoken, timing, token, welcome } from "./notices";
 import { Panel, placeOf } from "./panel";
 import { listenForPictures, prepare } from "./picture";
-import { EMPTY, type Query, filter, fromAddress, isEmpty, search, sentence, settle, toAddress } from "./query";
+import { EMPTY, type Query, filter, fromAddress, isEmpty, search, sentence, settle, toAddress, writeAddress } from "./query";
 import { group, guess } from "./words";
 
 const PAUSE = 200; // ms after the last key
@@ -95,7 +95,7 @@ export class App {
   async start(): Promise<void> {
     if (!PHONE.matches) this.head.input.focus(); // at once: nobody's first letters are lost
     await this.library.read();
-    if (this.query === EMPTY || this.view === "token") this.restore();
+    if (this.query === EMPTY && this.view !== "token") this.restore();
   }
 
   // ---- what is asked
@@ -123,7 +123,7 @@ export class App {
     this.showQuery();
     clearTimeout(this.delay);
     this.delay = window.setTimeout(() => {
-      this.remember("replace");
+      writeAddress(this.query, this.panel.id, "replace");
       void this.run();
     }, PAUSE);
   }
@@ -137,7 +137,7 @@ export class App {
     clearTimeout(this.delay);
     this.query = query;
     this.showQuery();
-    this.remember("push");
+    writeAddress(this.query, this.panel.id, "push");
     void this.run();
   }
 
@@ -146,7 +146,7 @@ export class App {
     this.query = { ...this.query, picture: { ...this.query.picture, weight } };
     clearTimeout(this.delay);
     this.delay = window.setTimeout(() => {
-      this.remember("replace");
+      writeAddress(this.query, this.panel.id, "replace");
       void this.run();
     }, PAUSE);
   }
@@ -172,12 +172,6 @@ export class App {
     if (this.answer === null || text !== this.asked) this.lens.showWords(guess(text));
     this.chips.showTerms(this.query);
     document.title = text ? `${text} · crossgraph` : "crossgraph";
-  }
-
-  private remember(how: "push" | "replace"): void {
-    const address = toAddress(this.query, this.panel.id);
-    if (how === "replace" || address === (location.search || location.pathname)) history.replaceState(null, "", address);
-    else history.pushState(null, "", address);
   }
 
   // ---- what comes back
@@ -318,10 +312,14 @@ export class App {
   private askForToken(): void {
     this.view = "token";
     this.grid.element.hidden = true;
+    if (this.notices.querySelector(".token")) return; // asked already: what is typed there stays
     this.notices.replaceChildren(
       token(async (given) => {
         const accepted = await unlock(given).catch((error: unknown) => void this.failed(error));
-        if (accepted) await this.start();
+        if (accepted) {
+          [this.view, this.answer, this.query] = ["", null, EMPTY]; // the address has the query
+          await this.start();
+        }
         return accepted ?? true; // nobody answered: the banner says so
       }),
     );
@@ -353,7 +351,7 @@ export class App {
     this.grid.select(index);
     if (this.asked) this.lens.explanations.want([hit.id]);
     this.cover();
-    if (remember) this.remember(was ? "replace" : "push");
+    if (remember) writeAddress(this.query, this.panel.id, was ? "replace" : "push");
     if (index + AHEAD >= this.grid.length) this.page(index);
     this.lens.glow();
   }
@@ -363,7 +361,7 @@ export class App {
     this.panel.close();
     this.grid.select(null);
     this.cover();
-    if (remember) this.remember("push");
+    if (remember) writeAddress(this.query, this.panel.id, "push");
     this.grid.focus(index >= 0 ? index : this.grid.atKeyboard);
   }
 

@@ -29,7 +29,7 @@ export class Grid {
   readonly element = h("div", { class: "grid", id: "pictures", tabindex: -1 });
   private list = h("div", { role: "list", "aria-label": "Pictures" });
   private divider = h("p", { class: "divider", hidden: true }, h("span", {}, "less likely below"));
-  private end = h("p", { class: "divider end", role: "note", hidden: true });
+  private end = h("p", { class: "end", role: "note", hidden: true });
   private waiting = h("div", { class: "waiting", hidden: true, "aria-hidden": "true" });
   private hits: Hit[] = [];
   private total = 0;

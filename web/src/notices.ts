@@ -62,7 +62,7 @@ export function token(enter: (token: string) => Promise<boolean>): HTMLElement {
   });
   return h(
     "section",
-    { class: "card" },
+    { class: "card token" },
     h("h1", {}, "This library asks for a token"),
     h("p", {}, "crossgraph serve printed it when it started. This browser keeps it for 30 days."),
     form,

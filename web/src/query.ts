@@ -69,6 +69,13 @@ export function toAddress(query: Query, open: number | null): string {
   return text ? `?${text}` : location.pathname;
 }
 
+/** Put a query into the page's address: as a new page to go back from, or in place of this one. */
+export function writeAddress(query: Query, open: number | null, how: "push" | "replace"): void {
+  const address = toAddress(query, open);
+  if (how === "replace" || address === (location.search || location.pathname)) history.replaceState(null, "", address);
+  else history.pushState(null, "", address);
+}
+
 /** Read the page's address. */
 export function fromAddress(search: string): { query: Query; open: number | null } {
   const address = new URLSearchParams(search);
