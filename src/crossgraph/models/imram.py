@@ -36,7 +36,8 @@ from crossgraph.graphs.attend import (
     importance,
 )
 from crossgraph.graphs.normalization import l2norm
-from crossgraph.models.base import MODELS, Inputs
+from crossgraph.models.base import MODELS, Inputs, Scorer
+from crossgraph.models.folded import Precision
 from crossgraph.models.fragments import (
     FragmentConfig,
     FragmentMatcher,
@@ -51,6 +52,7 @@ from crossgraph.models.fragments import (
     number,
     translated,
 )
+from crossgraph.models.imram_folded import FoldedIMRAM
 from crossgraph.models.published import IMPORTERS, PublishedModel
 from crossgraph.models.scan import NORMS
 
@@ -132,13 +134,26 @@ class IMRAM(FragmentMatcher):
 
     def __init__(self, config: IMRAMConfig, inputs: Inputs) -> None:
         super().__init__(config, inputs)
-        directions = DIRECTIONS_OF[config.form] if config.steps > 1 else ()
+        directions = self.directions if config.steps > 1 else ()
         self.memory = nn.ModuleDict({direction: Memory(config.embed_size) for direction in directions})
+
+    @property
+    def directions(self) -> tuple[str, ...]:
+        """Who looks at whom, in this form."""
+        return DIRECTIONS_OF[self.config.form]
+
+    def memories(self) -> dict[str, Memory]:
+        """Return the memory of each direction; none of one step alone."""
+        return {name: memory for name, memory in self.memory.items() if isinstance(memory, Memory)}
+
+    def fold(self, precision: Precision = "float32") -> Scorer:
+        """Return the form of `imram_folded.py`."""
+        return FoldedIMRAM(self, precision)
 
     def compare(self, images: ImageCode, texts: TextCode) -> dict[str, list[Step]]:
         """Return every step of each direction that this form has."""
         sides = {"t2i": (as_words(texts), as_regions(images)), "i2t": (as_regions(images), as_words(texts))}
-        return {direction: self._look(direction, *sides[direction]) for direction in DIRECTIONS_OF[self.config.form]}
+        return {direction: self._look(direction, *sides[direction]) for direction in self.directions}
 
     def _look(self, direction: str, original: Fragments, contexts: Fragments) -> list[Step]:
         queries, steps = original, list[Step]()

@@ -267,13 +267,14 @@ def _swiftly(work: _Work, folded: Scores) -> tuple[Tensor]:
     """Score by the faster form: captions of one length together, with as many pictures as fit."""
     images, texts, start = work.images, work.texts, 0
     if isinstance(folded, Prepares):
-        images, texts = folded.prepare_images(images), folded.prepare_texts(texts)
+        images = folded.prepare_images(images)
     found = torch.empty(len(images), len(texts), device=images.local.device)
     while start < len(texts):
         longest = work.lengths[start]
         stop = min(start + work.lengths.count(longest), start + work.pairs_of_block(longest))
         each = max(1, work.pairs_of_block(longest) // (stop - start))
-        some = work.cut(texts.select(slice(start, stop)), longest).map(lambda t: t[None])
+        some = work.cut(texts.select(slice(start, stop)), longest)
+        some = (folded.prepare_texts(some) if isinstance(folded, Prepares) else some).map(lambda t: t[None])
         for first in range(0, len(images), each):
             rows = slice(first, min(first + each, len(images)))
             found[rows, work.order[start:stop]] = folded.score(images.select(rows).map(lambda t: t[None]), some)[0]

@@ -24,7 +24,7 @@ from crossgraph.models.base import Scorer
 PAIR_BYTES = 1 << 24  # what one block's tensors may take together on a CPU core: 16 MB
 ACCELERATOR_PAIR_BYTES = 1 << 31  # the same on an accelerator: 2 GB
 CAPTIONS_A_PICTURE = 8  # a block has so many captions to a picture, where it can: products grow long in captions
-_SAMPLE = 4  # pictures and captions that are measured
+SAMPLE = 4  # pictures and captions that are measured
 
 _measured: weakref.WeakKeyDictionary[object, dict[tuple[Any, ...], int]] = weakref.WeakKeyDictionary()
 
@@ -93,8 +93,8 @@ def pair_bytes(scorer: Scorer, images: ImageCode, texts: TextCode) -> int:
     if key not in known:
         # of tensors made in inference mode, operations would arrive that consist of others: uncounted, and not cast
         with torch.inference_mode(False), torch.no_grad():
-            one = images.select(slice(0, _SAMPLE)).map(lambda t: t[None].clone())
-            other = texts.select(slice(0, _SAMPLE)).map(lambda t: t[None].clone())
+            one = images.select(slice(0, SAMPLE)).map(lambda t: t[None].clone())
+            other = texts.select(slice(0, SAMPLE)).map(lambda t: t[None].clone())
             with counting() as counted:
                 scorer.score(one, other)
         pairs = one.local.shape[1] * other.local.shape[1]

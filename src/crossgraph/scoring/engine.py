@@ -18,7 +18,7 @@ from crossgraph.core.types import ImageCode, TextCode
 from crossgraph.data.split import Split
 from crossgraph.models.base import Matcher, Scorer
 from crossgraph.models.folded import Precision, Prepares
-from crossgraph.scoring.blocks import BlockSize, block_shape
+from crossgraph.scoring.blocks import SAMPLE, BlockSize, block_shape
 from crossgraph.scoring.encode import (
     ImageBlocks,
     Report,
@@ -160,9 +160,7 @@ def score_rows(
 
     with inference(model, precision):
         scorer = model.fold(precision)
-        buckets = [TextBucket(b.captions, prepared_texts(scorer, b.code)) for b in codes.texts]
-        if model.kind == "independent":
-            buckets = [one_bucket(buckets)]
+        buckets = [one_bucket(codes.texts)] if model.kind == "independent" else codes.texts
     with workers(device_of(model)) as crew:
         for images in codes.images:
             rows = np.empty((len(images), captions), dtype=np.float32)
@@ -185,7 +183,7 @@ def score_bucket(
         size: Of a block of pairs.
     """
     scores = np.empty((len(images), len(bucket.captions)), dtype=np.float32)
-    some = TextBucket(np.arange(len(bucket.captions)), prepared_texts(scorer, bucket.code))
+    some = TextBucket(np.arange(len(bucket.captions)), bucket.code)
     Workers(None, 1).run(_jobs(scorer, prepared_images(scorer, images), [some], scores, None, size), tick)
     return scores
 
@@ -257,15 +255,15 @@ def _jobs(
 ) -> Iterator[Job]:
     """Cut pictures × captions into blocks; each job writes its part of `scores`, which is no other's.
 
+    Captions are prepared for as many pictures as there are here: what that adds to a code may be large.
     `precision` None: jobs run in the caller's thread, which has chosen one.
     """
     for bucket in buckets:
-        some_images, some_captions = block_shape(
-            size.of(scorer, images, bucket.code), len(images), len(bucket.captions)
-        )
+        sample = prepared_texts(scorer, bucket.code.select(slice(0, SAMPLE)))
+        some_images, some_captions = block_shape(size.of(scorer, images, sample), len(images), len(bucket.captions))
         for first in range(0, len(bucket.captions), some_captions):
             columns = slice(first, first + some_captions)
-            text = bucket.code.select(columns).map(lambda t: t[None])
+            text = prepared_texts(scorer, bucket.code.select(columns)).map(lambda t: t[None])
             for start in range(0, len(images), some_images):
                 yield _job(
                     scorer, images, slice(start, start + some_images), text, bucket.captions[columns], scores, precision
