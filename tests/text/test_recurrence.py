@@ -9,7 +9,7 @@ from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from crossgraph.core.types import Tokens
 from crossgraph.text.encoder import RecurrentTextEncoder
-from crossgraph.text.recurrence import recur
+from crossgraph.text.recurrence import read_both_ways, recur
 
 LENGTHS = torch.tensor([3, 6, 1, 6, 4])
 
@@ -67,3 +67,23 @@ def test_captions_are_encoded_alike_in_training_and_evaluation(direction):
     encoder = RecurrentTextEncoder(20, 5, 4, direction, dropout=0.0)
     tokens = Tokens(torch.randint(4, 20, (len(LENGTHS), 7)), LENGTHS)
     torch.testing.assert_close(encoder.train()(tokens), encoder.eval()(tokens))
+
+
+@pytest.mark.parametrize("directions", [1, 2])
+def test_a_gru_that_trains_reads_as_one_that_does_not(directions):
+    gru, embedded = make(directions)
+    training = read_both_ways(gru.train(), embedded, LENGTHS)
+    resting = read_both_ways(gru.eval(), embedded, LENGTHS)
+    torch.testing.assert_close(training, resting)
+    assert "Recurrence" in names_behind(training)
+    assert "Recurrence" not in names_behind(resting)
+
+
+def names_behind(tensor: Tensor) -> str:
+    """Return the names of all steps that made a tensor."""
+    waiting, names = [tensor.grad_fn], list[str]()
+    while waiting:
+        if (step := waiting.pop()) is not None:
+            names.append(step.name())
+            waiting += [one for one, _ in step.next_functions]
+    return " ".join(names)

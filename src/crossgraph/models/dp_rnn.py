@@ -24,7 +24,6 @@ from typing import Literal
 import torch
 from jaxtyping import Bool, Float, Int64
 from torch import Tensor, nn
-from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from crossgraph.core.types import Attention, ImageCode, TextCode
 from crossgraph.graphs.attend import (
@@ -38,6 +37,7 @@ from crossgraph.graphs.attend import (
 from crossgraph.graphs.normalization import at_least_float32, l2norm, masked_softmax
 from crossgraph.models.base import MODELS, Inputs
 from crossgraph.models.fragments import FragmentConfig, FragmentMatcher, Look, above_zero, explain
+from crossgraph.text.recurrence import read_both_ways
 
 Recurrent = Literal["sentence", "none"]
 
@@ -107,20 +107,14 @@ class DPRNN(FragmentMatcher):
         if self.read_regions is None:
             return regions
         affinity = affinities(words, regions)
-        pairs, count = affinity.shape[:3], affinity.shape[-1]
+        pairs = affinity.shape[:3]
         vectors = regions.vectors.expand(*pairs, -1, -1).flatten(0, 2)
         real = regions.mask.expand(*pairs, -1).flatten(0, 2)
         order = sentence_order(affinity.flatten(0, 2), words.mask.expand(*pairs, -1).flatten(0, 2), real)
-        packed = pack_padded_sequence(
-            vectors.gather(1, order[..., None].expand_as(vectors)),
-            real.sum(dim=1).clamp(min=1).cpu(),
-            batch_first=True,
-            enforce_sorted=False,
-        )
-        states, _ = pad_packed_sequence(self.read_regions(packed)[0], batch_first=True, total_length=count)
-        forward, backward = states.chunk(2, dim=-1)
+        ordered = vectors.gather(1, order[..., None].expand_as(vectors))
+        states = read_both_ways(self.read_regions, ordered, real.sum(dim=1).clamp(min=1))
         back = order.argsort(dim=1)[..., None].expand_as(vectors)
-        read = ((forward + backward) / 2).gather(1, back)
+        read = states.gather(1, back)
         return Fragments(l2norm(vectors + read).unflatten(0, pairs), real.unflatten(0, pairs))
 
     def compare(self, images: ImageCode, texts: TextCode) -> dict[str, Direction]:

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from typing import Literal
 
-import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
-from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from crossgraph.core.types import Tokens
-from crossgraph.text.recurrence import recur
+from crossgraph.text.recurrence import read_both_ways
 
 Direction = Literal["both", "forward"]
 
@@ -38,15 +36,7 @@ class RecurrentTextEncoder(nn.Module):
     def forward(self, tokens: Tokens) -> Float[Tensor, "txt word dim"]:
         """Return contextual word vectors; rows of padding are zero."""
         embedded = self.refine(self.dropout(self.embedding(tokens.ids)), tokens.mask)
-        if self.training and embedded.device.type == "cpu" and torch.is_grad_enabled():
-            directions = recur(self.gru, embedded, tokens.lengths)
-            return directions[0] if len(directions) == 1 else (directions[0] + directions[1]) / 2
-        packed = pack_padded_sequence(embedded, tokens.lengths.cpu(), batch_first=True, enforce_sorted=False)
-        states, _ = pad_packed_sequence(self.gru(packed)[0], batch_first=True, total_length=tokens.ids.shape[1])
-        if self.gru.bidirectional:
-            half = states.shape[-1] // 2
-            return (states[..., :half] + states[..., half:]) / 2
-        return states
+        return read_both_ways(self.gru, embedded, tokens.lengths)
 
     def refine(
         self, embedded: Float[Tensor, "txt word size"], mask: Bool[Tensor, "txt word"]
