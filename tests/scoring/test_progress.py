@@ -31,3 +31,34 @@ def test_nothing_done_yet_is_no_rate(clock: list[float], capsys: pytest.CaptureF
         clock[0] = 60.0
         report("pairs", 0, 400)
     assert capsys.readouterr().err == "scoring test: pairs: 0 of 400, just begun\n"
+
+
+def test_tasks_that_take_turns_keep_their_own_rates(clock: list[float], capsys: pytest.CaptureFixture[str]) -> None:
+    with ScoringProgress() as shown:
+        report = shown.about("scoring test")
+        for portion in range(2):
+            report("captions", 50 * portion, 100)
+            clock[0] += 5.0
+            report("captions", 50 * portion + 50, 100)
+            report("pairs", 200 * portion, 400)
+            clock[0] += 20.0
+            report("pairs", 200 * portion + 200, 400)
+    assert capsys.readouterr().err.splitlines() == [
+        "scoring test: captions: 50 of 100, 10/s, 5 s left",
+        "scoring test: pairs: 200 of 400, 10/s, 20 s left",
+        "scoring test: captions: 50 of 100, 10/s, 5 s left",  # as they begin again
+        "scoring test: pairs: 400 of 400, 10/s, 0 s left",
+    ]
+
+
+def test_a_task_done_anew_begins_anew(clock: list[float], capsys: pytest.CaptureFixture[str]) -> None:
+    with ScoringProgress() as shown:
+        report = shown.about("scoring dev")
+        for seconds in (10.0, 40.0):
+            report("pairs", 0, 400)
+            clock[0] += seconds
+            report("pairs", 200, 400)
+    assert capsys.readouterr().err.splitlines() == [
+        "scoring dev: pairs: 200 of 400, 20/s, 10 s left",
+        "scoring dev: pairs: 200 of 400, 5/s, 40 s left",
+    ]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from types import TracebackType
 from typing import TYPE_CHECKING
 
@@ -30,12 +31,33 @@ def counting_pairs(report: Report | None, total: int) -> Callable[[int], None]:
     return tick
 
 
+@dataclass
+class _Count:
+    """How far a task is.
+
+    Attributes:
+        before: What was done when it was first heard of.
+        done: What is done by now.
+        seconds: That it took since, without those in which others had their turn.
+    """
+
+    before: int
+    done: int
+    seconds: float = 0.0
+
+    @property
+    def rate(self) -> float:
+        """What is done in a second."""
+        return (self.done - self.before) / self.seconds if self.seconds else 0.0
+
+
 class ScoringProgress:
-    """Shows counts with rate and time left, one task after another."""
+    """Shows counts with rate and time left; tasks may take turns, as captions and pairs do, portion by portion."""
 
     def __init__(self) -> None:
-        self._shown = ""
-        self._begun = self._told = time.monotonic()
+        self._counts: dict[str, _Count] = {}
+        self._heard = time.monotonic()
+        self._told: dict[str, float] = {}
         self._bar: tuple[Progress, TaskID] | None = None
 
     def __enter__(self) -> ScoringProgress:
@@ -55,19 +77,23 @@ class ScoringProgress:
 
     def _tell(self, shown: str, done: int, total: int) -> None:
         now = time.monotonic()
-        if shown != self._shown:
-            self._shown, self._begun, self._told = shown, now, now
-        if now - self._begun < _SILENT_FOR:
+        count = self._counts.get(shown)
+        if count is None or done < count.done:  # a new task, or the same one anew
+            count = self._counts[shown] = _Count(done, done)
+            self._told.pop(shown, None)
+        else:
+            count.done, count.seconds = done, count.seconds + now - self._heard
+        self._heard = now
+        if count.seconds < _SILENT_FOR:
             return
-        rate = done / (now - self._begun)
         if sys.stderr.isatty():
-            self._draw(done, total, f"{rate:,.0f}/s")
-        elif now - self._told >= _PLAIN_EVERY or self._told == self._begun:
-            self._told = now
-            left = f"{rate:,.0f}/s, {(total - done) / rate:.0f} s left" if done > 0 else "just begun"
+            self._draw(shown, done, total, f"{count.rate:,.0f}/s")
+        elif now - self._told.get(shown, -_PLAIN_EVERY) >= _PLAIN_EVERY:
+            self._told[shown] = now
+            left = f"{count.rate:,.0f}/s, {(total - done) / count.rate:.0f} s left" if count.rate else "just begun"
             print(f"{shown}: {done:,} of {total:,}, {left}", file=sys.stderr, flush=True)
 
-    def _draw(self, done: int, total: int, rate: str) -> None:
+    def _draw(self, shown: str, done: int, total: int, rate: str) -> None:
         if self._bar is None:
             from rich.console import Console
             from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
@@ -82,6 +108,6 @@ class ScoringProgress:
                 transient=True,
             )
             bar.start()
-            self._bar = bar, bar.add_task(self._shown, total=total, rate=rate)
+            self._bar = bar, bar.add_task(shown, total=total, rate=rate)
         bar, task = self._bar
-        bar.update(task, description=self._shown, completed=done, total=total, rate=rate)
+        bar.update(task, description=shown, completed=done, total=total, rate=rate)
