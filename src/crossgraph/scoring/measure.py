@@ -124,7 +124,7 @@ def measure(
     limits: dict[str, Callable[[], int]] = {p: _product(p, device) for p in PRECISIONS}
     works = {**forms, **{f"limit {p}": work for p, work in limits.items()}}
     seconds, processor = _in_turn(works, setting.rounds, device, report)
-    operations = {p: _operations(model, images, texts, p) for p in PRECISIONS}
+    operations = {p: operations_of(model, images, texts, p) for p in PRECISIONS}
     share = {p: operations[p] * seconds[f"limit {p}"] / seconds[p] for p in PRECISIONS}
     exact, quick = (score_codes(model, images, buckets, p, sizes[p]) for p in PRECISIONS)
     kept = {key: value for key, value in seconds.items() if not key.startswith("limit")}
@@ -209,14 +209,15 @@ def _plainly(
     return len(images) * len(some)
 
 
-def _operations(model: Matcher, images: ImageCode, texts: TextCode, precision: Precision) -> float:
-    """Count the operations of a pair's matrix products."""
+def operations_of(model: Matcher, images: ImageCode, texts: TextCode, precision: Precision) -> float:
+    """Count the operations of a pair's matrix products; codes without a group axis."""
     some_images, some_texts = images.select(slice(0, 8)), texts.select(slice(0, 16))
     with inference(model, precision):
         scorer = model.fold(precision)
         one, other = prepared_images(scorer, some_images), prepared_texts(scorer, some_texts)
-        with FlopCounterMode(display=False) as counted:
-            scorer.score(one.map(lambda t: t[None]), other.map(lambda t: t[None]))
+        # of tensors made in inference mode, operations would arrive that consist of others
+        with torch.inference_mode(False), torch.no_grad(), FlopCounterMode(display=False) as counted:
+            scorer.score(one.map(lambda t: t[None].clone()), other.map(lambda t: t[None].clone()))
     return counted.get_total_flops() / (len(some_images) * len(some_texts))
 
 
