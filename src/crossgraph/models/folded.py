@@ -7,6 +7,7 @@ precision, and prepares codes once (casts, products of a code with itself) that 
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from typing import Literal, Protocol, runtime_checkable
 
@@ -31,6 +32,41 @@ class Prepares(Protocol):
     def prepare_texts(self, code: TextCode) -> TextCode:
         """Return the code with what every score of it needs; a prepared one comes back as it is."""
         ...
+
+
+class FoldedForm(ABC):
+    """What folded forms share: codes are prepared where they are not yet, and groups are scored one after another."""
+
+    @abstractmethod
+    def prepare_images(self, code: ImageCode) -> ImageCode:
+        """Return the code with what every score of it needs; a prepared one comes back as it is."""
+
+    @abstractmethod
+    def prepare_texts(self, code: TextCode) -> TextCode:
+        """Return the code with what every score of it needs; a prepared one comes back as it is."""
+
+    @abstractmethod
+    def score_group(self, images: ImageCode, texts: TextCode, into: Float[Tensor, "img txt"]) -> None:
+        """Write the scores of a group; prepared codes without a group axis."""
+
+    def score(self, images: ImageCode, texts: TextCode) -> Float[Tensor, "group img txt"]:
+        """Score every picture of a group with every caption of it; see `Matcher.score`.
+
+        Args:
+            images: `local` (g, a, R, d), prepared or not.
+            texts: `local` (g, b, L, d), prepared or not.
+
+        Returns:
+            Scores (g, a, b), float32.
+        """
+        with torch.autocast(images.local.device.type, enabled=False), torch.no_grad():
+            images, texts = self.prepare_images(images), self.prepare_texts(texts)
+            groups, a, b = images.local.shape[0], images.local.shape[1], texts.local.shape[1]
+            scores = torch.zeros(groups, a, b, device=images.local.device)
+            for group in range(groups):
+                one, other = images.map(lambda t, g=group: t[g]), texts.map(lambda t, g=group: t[g])
+                self.score_group(one, other, scores[group])
+        return scores
 
 
 def by_length(mask: Bool[Tensor, "row item"]) -> Iterator[tuple[Int[Tensor, " some"] | None, int]]:

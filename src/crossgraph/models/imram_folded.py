@@ -23,7 +23,7 @@ from torch import Tensor
 from crossgraph.core.types import ImageCode, TextCode
 from crossgraph.graphs.attend import Fragments, attend
 from crossgraph.graphs.normalization import EPSILON, l2norm
-from crossgraph.models.folded import DTYPES, Precision, by_length, real_items
+from crossgraph.models.folded import DTYPES, FoldedForm, Precision, by_length, real_items
 
 if TYPE_CHECKING:
     from crossgraph.models.imram import IMRAM, Memory
@@ -85,7 +85,7 @@ class _Queries:
     asked: Tensor | None
 
 
-class FoldedIMRAM:
+class FoldedIMRAM(FoldedForm):
     """A `Scorer` equal to `IMRAM.score`; copies the weights as they are now.
 
     Args:
@@ -107,28 +107,13 @@ class FoldedIMRAM:
         """Return the code in the form's precision, with its words' shares of the memories."""
         return self._prepare(code, "t2i", "i2t")
 
-    def score(self, images: ImageCode, texts: TextCode) -> Float[Tensor, "group img txt"]:
-        """Score every picture of a group with every caption of it; see `Matcher.score`.
-
-        Args:
-            images: `local` (g, a, R, d), prepared or not.
-            texts: `local` (g, b, L, d), prepared or not.
-
-        Returns:
-            Scores (g, a, b), float32.
-        """
-        with torch.autocast(images.local.device.type, enabled=False), torch.no_grad():
-            images, texts = self.prepare_images(images), self.prepare_texts(texts)
-            groups, a, b = images.local.shape[0], images.local.shape[1], texts.local.shape[1]
-            scores = torch.zeros(groups, a, b, device=images.local.device)
-            for group in range(groups):
-                one, other = images.map(lambda t, g=group: t[g]), texts.map(lambda t, g=group: t[g])
-                for direction in self._directions:
-                    if direction == "t2i":
-                        self._look(direction, one, other, scores[group])
-                    else:
-                        self._look(direction, other, one, scores[group].T)
-        return scores
+    def score_group(self, images: ImageCode, texts: TextCode, into: Float[Tensor, "img txt"]) -> None:
+        """Add the scores of all directions to a group's, which are zero."""
+        for direction in self._directions:
+            if direction == "t2i":
+                self._look(direction, images, texts, into)
+            else:
+                self._look(direction, texts, images, into.T)
 
     def _prepare(self, code: Code, looks: str, looked_at: str) -> Code:
         """Add a side's own parts: `looks` is the direction in which it asks, `looked_at` that in which it is seen."""

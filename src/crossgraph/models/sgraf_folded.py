@@ -29,7 +29,7 @@ from torch import Tensor, nn
 from crossgraph.core.types import ImageCode, TextCode
 from crossgraph.graphs.normalization import EPSILON, l1norm, l2norm
 from crossgraph.graphs.similarity_graph import AttentionFiltration, GraphReasoning, ReasoningStep
-from crossgraph.models.folded import DTYPES, Precision, by_length, real_items
+from crossgraph.models.folded import DTYPES, FoldedForm, Precision, by_length, real_items
 
 if TYPE_CHECKING:
     from crossgraph.models.sgraf import SGRAF
@@ -176,7 +176,7 @@ class _Side:
     gram: Tensor | None
 
 
-class FoldedSGRAF:
+class FoldedSGRAF(FoldedForm):
     """A `Scorer` equal to `SGRAF.score` in evaluation mode; copies the weights as they are now.
 
     Args:
@@ -203,27 +203,12 @@ class FoldedSGRAF:
         """Return the code in the form's precision, with its Gram matrices where it is looked at."""
         return self._prepare(code, not self._words_look)
 
-    def score(self, images: ImageCode, texts: TextCode) -> Float[Tensor, "group img txt"]:
-        """Score every picture of a group with every caption of it; see `Matcher.score`.
-
-        Args:
-            images: `local` (g, a, R, d), prepared or not.
-            texts: `local` (g, b, L, d), prepared or not.
-
-        Returns:
-            Scores (g, a, b), float32.
-        """
-        with torch.autocast(images.local.device.type, enabled=False), torch.no_grad():
-            images, texts = self.prepare_images(images), self.prepare_texts(texts)
-            groups, a, b = images.local.shape[0], images.local.shape[1], texts.local.shape[1]
-            scores = torch.empty(groups, a, b, device=images.local.device)
-            for group in range(groups):
-                one, other = images.map(lambda t, g=group: t[g]), texts.map(lambda t, g=group: t[g])
-                if self._words_look:
-                    self._score_group(one, other, scores[group])
-                else:
-                    self._score_group(other, one, scores[group].T)
-        return scores
+    def score_group(self, images: ImageCode, texts: TextCode, into: Float[Tensor, "img txt"]) -> None:
+        """Write the scores of a group."""
+        if self._words_look:
+            self._score_rows(images, texts, into)
+        else:
+            self._score_rows(texts, images, into.T)
 
     def _project(self, similarity: nn.Module) -> _Linear:
         project = similarity.project
@@ -241,7 +226,7 @@ class FoldedSGRAF:
             parts[_GRAM] = wide @ wide.transpose(-1, -2) if looked_at else wide[..., :0, 0]
         return type(code)(local, code.mask, parts=parts)
 
-    def _score_group(
+    def _score_rows(
         self, contexts: ImageCode | TextCode, queries: ImageCode | TextCode, into: Float[Tensor, "context query"]
     ) -> None:
         """Score all rows of the side that is looked at with all rows of the side that looks."""
