@@ -49,6 +49,11 @@ def atomic_write(path: Path | str) -> Iterator[IO[bytes]]:
             temporary.unlink(missing_ok=True)
 
 
+def is_leftover(name: str) -> bool:
+    """Tell whether a file's name is that of a temporary file; with its writer killed, it is nobody's."""
+    return name.startswith(".") and name.endswith(".tmp")
+
+
 def unwritable(path: Path, error: OSError) -> InputError:
     """Turn the operating system's refusal to write `path` into a line for people."""
     if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):

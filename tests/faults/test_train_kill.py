@@ -109,6 +109,7 @@ def test_kills_at_many_moments(data: Path, straight: Path, tmp_path: Path) -> No
     out = tmp_path / "run"
     checkpoint = out / "checkpoint"
     kill_when(data, out, out.exists)  # before there is anything to go on from
+    (out / ".recipe.yaml.k1ll3d.tmp").write_bytes(b"model: sg")  # as one leaves it whose recipe was being written
     kill_when(data, out, lambda: steps(out) >= 5 and any(checkpoint.glob(".step-*.tmp")))  # while one is written
     kill_when(data, out, lambda: steps(out) >= 13 and any(out.glob(".model.safetensors.*")))  # while the best is
     before = steps(out)
@@ -117,6 +118,7 @@ def test_kills_at_many_moments(data: Path, straight: Path, tmp_path: Path) -> No
     assert "all 60 steps are done" in finish(data, out)
     assert_same(straight, out)
     assert not list(checkpoint.glob(".*"))
+    assert not list(out.glob(".*.tmp"))
 
 
 def test_a_full_disk_is_one_line_and_the_last_checkpoint_stays(data: Path, tmp_path: Path) -> None:

@@ -42,12 +42,13 @@ def bundle(
     from crossgraph.bundling.head_training import HeadRecipe
     from crossgraph.bundling.make import NEW, Plan, make_bundle
     from crossgraph.core.errors import InputError
+    from crossgraph.files import is_leftover
     from crossgraph.scoring.places import check_folder
     from crossgraph.scoring.progress import ScoringProgress
 
     check_folder(out)
     ours = any((out / name).exists() for name in (MANIFEST, "reranker", NEW))
-    if out.exists() and any(out.iterdir()) and not ours:
+    if out.exists() and any(not is_leftover(path.name) for path in out.iterdir()) and not ours:
         raise InputError(f"{out}: holds other files and no bundle", "give a new folder for --out")
     recipe = HeadRecipe(index_size=index_size, epochs=epochs, max_steps=max_steps, lr=lr, seed=seed)
     plan = Plan(run, data, out, retriever, features, recipe)

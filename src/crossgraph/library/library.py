@@ -26,7 +26,7 @@ from crossgraph.bundle.bundle import Bundle
 from crossgraph.bundle.folder import MANIFEST, RUN_FILES, load_bundle, save_bundle
 from crossgraph.core.errors import InputError
 from crossgraph.core.types import ImageCode
-from crossgraph.files import unwritable
+from crossgraph.files import is_leftover, unwritable
 from crossgraph.library.manifest import Manifest, Picture
 from crossgraph.library.records import Layout, Shards, unpack
 from crossgraph.scoring.engine import choose_device
@@ -380,7 +380,7 @@ def _claim(folder: Path) -> None:
     if (
         names
         and "manifest.sqlite" not in names
-        and any(not name.startswith(("library.lock", "model")) for name in names)
+        and any(not name.startswith(("library.lock", "model")) and not is_leftover(name) for name in names)
     ):
         raise InputError(
             f"{folder}: holds other files ({min(names)}) and no library", "name a new folder with --library"

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from crossgraph.core.errors import InputError
-from crossgraph.files import unwritable
+from crossgraph.files import is_leftover, unwritable
 
 CHECKPOINTS = "checkpoint"
 _LOCK = ".lock"
@@ -35,7 +35,7 @@ def refuse_other(out: Path, resume: bool) -> None:
     if holds_run and not resume:
         raise InputError(f"{out}: already holds a run", "add --resume to go on with it, or give another --out")
     try:
-        strangers = [path.name for path in out.iterdir() if path.name != _LOCK]
+        strangers = [path.name for path in out.iterdir() if path.name != _LOCK and not is_leftover(path.name)]
     except OSError as error:
         raise unwritable(out, error) from error
     if strangers and not holds_run:
@@ -48,8 +48,9 @@ def refuse_other(out: Path, resume: bool) -> None:
 def locked(out: Path) -> Iterator[None]:
     """Make the folder and keep other trainings out of it while the block runs.
 
-    The lock is the operating system's and this process's own, so a kill releases it at once. A folder made
-    here in which nothing was finished goes away again when the block raises.
+    The lock is the operating system's and this process's own, so a kill releases it at once. What a killed
+    training left half-written goes away here, and so does a folder made here in which nothing was finished
+    when the block raises.
 
     Raises:
         InputError: Another process trains there, or the folder cannot be written.
@@ -74,6 +75,9 @@ def locked(out: Path) -> Iterator[None]:
         file.truncate(0)
         file.write(str(os.getpid()))
         file.flush()
+        for path in out.iterdir():
+            if is_leftover(path.name):
+                path.unlink(missing_ok=True)
         try:
             yield
         except BaseException:
