@@ -1,6 +1,6 @@
 """Write the tables of cards into the documentation, between marks that name the card; or say which are out of date.
 
-    python benchmarks/tables.py docs/store.md docs/search.md docs/serve.md docs/library.md docs/speed.md [--check]
+    python benchmarks/tables.py docs/*.md [--check]
 
 A place for a table is a line `<!-- card: experiments/store-scale/100000.json -->` and one `<!-- end of card -->`;
 where there is no such card yet it stays as it is.
@@ -17,6 +17,7 @@ from pathlib import Path
 import cascade
 import index_speed
 import model_ratios
+import page_scroll
 import score_memory
 import search_scale
 import serve_load
@@ -28,6 +29,7 @@ TABLES = {
     "search-scale": search_scale.table,
     "serve-load": serve_load.table,
     "index-speed": index_speed.table,
+    "page/scroll": page_scroll.table,
     "speed/cascade": cascade.table,
     "speed/models": model_ratios.table,
     "speed/memory": score_memory.table,

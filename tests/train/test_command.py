@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -84,6 +85,17 @@ def test_a_fine_tuned_run_remembers_where_it_came_from(data, run, tmp_path):
     (entry,) = load_run(out).info.history
     assert entry["chosen_by"] == load_run(run).info.chosen_by
     assert entry["run"] == str(run)
+
+
+def test_beginning_from_a_run_on_other_features_says_so(data, run, tmp_path, capsys):
+    words = ["train", "sgraf-saf-scenes", "--data", str(data), "--init"]
+    assert main([*words, str(run), "--out", str(tmp_path / "same"), *SMALL]) == 0
+    assert "learned from features" not in capsys.readouterr().err
+    other = Path(shutil.copytree(run, tmp_path / "other"))
+    about = json.loads((other / "run.json").read_text()) | {"region_encoder": "resnet-50"}
+    (other / "run.json").write_text(json.dumps(about))
+    assert main([*words, str(other), "--out", str(tmp_path / "tuned"), *SMALL]) == 0
+    assert f"{other}: learned from features of 'resnet-50', these are '" in capsys.readouterr().err
 
 
 def test_without_fabric_the_line_says_what_to_install(data, tmp_path, capsys, monkeypatch):

@@ -118,6 +118,9 @@ def _settle_folder(job: Job, request: Request, out: Path) -> TrainingState | Non
     if checkpoint is None:
         if request.resume:
             _say(f"{out}: no checkpoint yet, training starts from the beginning")
+        for earlier in job.info.history[-1:]:
+            if job.info.region_encoder != (other := earlier["region_encoder"]):
+                _say(f"{earlier['run']}: learned from features of '{other}', these are '{job.info.region_encoder}'")
         write_text(out / "recipe.yaml", recipes.dump(job.recipe))
         return None
     if difference := first_difference(checkpoint.values["must_agree"], job.about["must_agree"], ignore_new=True):

@@ -63,6 +63,7 @@ class WarmStart:
             "run": str(self.run.path),
             "weights": self.fingerprint,
             "data": info.data,
+            "region_encoder": info.region_encoder,
             "chosen_by": info.chosen_by,
             "origin": info.origin,
         }
