@@ -8,7 +8,7 @@ are those of `store_scale.py`, of 512 values from 1,000 clusters. The model is a
 named; a query's sentence of ten words goes through its text encoder, and then its index vector is replaced by one from
 the clusters, since an untrained head knows none. Region codes are drawn for `--coded` pictures, and pictures share
 them: which ones are re-ranked does not change how long it takes, as long as the codes lie in memory, as they do here.
-"codes from disk" drops them from memory before every query.
+"codes from disk" drops them from memory before every query; where --folder is itself memory (tmpfs) it is left out.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
-from synthetic import COLUMNS, SIZE, blocks, drawn, fields, percentiles, resident, timed
+from synthetic import COLUMNS, SIZE, blocks, drawn, fields, filesystem, percentiles, resident, timed
 
 from crossgraph.bundle.bundle import Bundle, EncodedText
 from crossgraph.bundle.calibration import Calibration
@@ -278,7 +278,8 @@ def measure(library: Library, card: Card) -> None:
     library.__dict__["bundle"] = dataclasses.replace(both, alone=True)
     ask(searcher, card, texts, "without re-rank")
     library.__dict__["bundle"] = both
-    from_disk(searcher, card, texts[:50])
+    if card.machine["files"] != "tmpfs":
+        from_disk(searcher, card, texts[:50])
     crowd(searcher, card, texts)
     card.memory_mb = {"engine": resident(library.store.pid), "caller": resident(os.getpid())}  # pyright: ignore
 
@@ -347,6 +348,7 @@ def main() -> None:
     sizes = {name: getattr(given, name) for name in ("regions", "embed", "sim", "feature")}
     card = Card(given.count, given.queries, sizes, given.coded, SHORT, machine)
     with tempfile.TemporaryDirectory(dir=given.folder) as folder:
+        card.machine["files"] = filesystem(Path(folder))
         library = prepare(Path(folder), card, given.store)
         try:
             measure(library, card)

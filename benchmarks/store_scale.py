@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from synthetic import COLUMNS, SIZE, blocks, drawn, fields, percentiles, resident, timed
+from synthetic import COLUMNS, SIZE, blocks, drawn, fields, filesystem, percentiles, resident, timed
 
 from crossgraph.files import write_json
 from crossgraph.store import Point, matches, parse_filter
@@ -213,6 +213,7 @@ def main() -> None:
     }
     card = Card(given.count, given.queries, given.clusters, asdict(settings), machine)
     with tempfile.TemporaryDirectory(dir=given.folder) as folder:
+        card.machine["files"] = filesystem(Path(folder))
         measure(card, Path(folder), drawn(given.queries, given.clusters, 0), settings, given.again)
         if given.keep:
             shutil.move(Path(folder) / "store", given.keep)

@@ -6,6 +6,7 @@ that two of one cluster have a cosine of about 0.5. Every picture has the fields
 
 from __future__ import annotations
 
+import subprocess
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -61,6 +62,12 @@ def timed(ask: Callable[[], object]) -> float:
 def percentiles(waited: list[float]) -> dict[str, float]:
     found = {f"p{part}": round(float(np.percentile(waited, part)), 2) for part in (50, 95, 99)}
     return {**found, "worst": round(max(waited), 2), "queries": len(waited)}
+
+
+def filesystem(folder: Path) -> str:
+    """Return the kind of file system that a folder is on, as the system calls it: ext2/ext3, tmpfs for memory."""
+    found = subprocess.run(["stat", "-f", "-c", "%T", str(folder)], stdout=subprocess.PIPE, text=True, check=True)
+    return found.stdout.strip()
 
 
 def resident(pid: int) -> float:
