@@ -59,11 +59,14 @@ def measure(page: Any, address: str) -> dict[str, Any]:
     page.goto(address)
     page.wait_for_function("window.shown")
     first = page.evaluate("window.shown") - page.evaluate(_ANSWERED)
-    page.locator(".end").wait_for(state="attached")
-    while not page.locator(".end").is_visible():
+    last = page.locator(".tile").last
+    for _ in range(600):
         page.evaluate("scrollTo(0, document.documentElement.scrollHeight)")
         page.wait_for_timeout(100)
-    hits = page.locator(".tile").last.get_attribute("aria-setsize")
+        if last.get_attribute("aria-posinset") == (hits := last.get_attribute("aria-setsize")):
+            break
+    else:
+        raise TimeoutError(f"the last of {hits} hits did not come within a minute")
     wire = page.context.new_cdp_session(page)
     wire.send("Performance.enable")
     before = {one["name"]: one["value"] for one in wire.send("Performance.getMetrics")["metrics"]}
@@ -120,12 +123,13 @@ def main() -> int:
         found = re.search(r"at (http://\S+?)/", server.stdout.readline())
         if not found:
             return 1
-        browser = playwright.chromium.launch(executable_path=program, args=["--no-sandbox"])
-        page = browser.new_page(viewport={"width": given.width, "height": given.height})
-        page.set_default_timeout(120_000)
-        card |= measure(page, f"{found[1]}/?q={quote(given.query)}")
-        browser.close()
-        server.send_signal(signal.SIGTERM)
+        try:
+            browser = playwright.chromium.launch(executable_path=program, args=["--no-sandbox"])
+            page = browser.new_page(viewport={"width": given.width, "height": given.height})
+            card |= measure(page, f"{found[1]}/?q={quote(given.query)}")
+            browser.close()
+        finally:
+            server.send_signal(signal.SIGTERM)
     write_json(given.out, card)
     print(table(card))
     return 0
