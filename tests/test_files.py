@@ -8,7 +8,7 @@ import os
 import pytest
 
 from crossgraph.core.errors import InputError
-from crossgraph.files import atomic_write, read_json, read_text, sha256, write_json, write_text
+from crossgraph.files import atomic_write, is_leftover, read_json, read_text, sha256, write_json, write_text
 
 
 def test_a_failed_write_leaves_the_old_file_and_no_temporary(tmp_path):
@@ -19,6 +19,13 @@ def test_a_failed_write_leaves_the_old_file_and_no_temporary(tmp_path):
         raise RuntimeError
     assert path.read_text() == "old"
     assert [p.name for p in tmp_path.iterdir()] == ["card.json"]
+
+
+def test_what_a_killed_write_leaves_is_known_by_its_name(tmp_path):
+    with atomic_write(tmp_path / "card.json"):
+        (name,) = [path.name for path in tmp_path.iterdir()]  # all there would be, were this the end
+    assert is_leftover(name)
+    assert not any(map(is_leftover, ("card.json", ".card.json", "card.json.tmp")))
 
 
 def test_a_full_disk_is_one_line_that_says_what_to_do(tmp_path, monkeypatch):

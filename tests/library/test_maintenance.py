@@ -285,6 +285,15 @@ def test_a_folder_with_other_files_is_not_taken(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["letter.txt"]
 
 
+def test_a_folder_in_which_a_killed_write_began_is_taken(tmp_path):
+    (tmp_path / ".bundle.json.k1ll3d.tmp").write_text("{")
+    Library(tmp_path, create=True).close()
+    with pytest.raises(InputError, match=r"holds other files \(notes.tmp\)"):
+        (tmp_path / "other").mkdir()
+        (tmp_path / "other" / "notes.tmp").write_text("dear")
+        Library(tmp_path / "other", create=True)
+
+
 def test_a_missing_library_is_named(tmp_path):
     with pytest.raises(InputError, match="is no picture library"):
         Library(tmp_path / "none")

@@ -377,13 +377,10 @@ def _claim(folder: Path) -> None:
         names = [entry.name for entry in folder.iterdir()]
     except OSError as error:
         raise unwritable(folder, error) from error
-    if (
-        names
-        and "manifest.sqlite" not in names
-        and any(not name.startswith(("library.lock", "model")) and not is_leftover(name) for name in names)
-    ):
+    strangers = [name for name in names if not name.startswith(("library.lock", "model")) and not is_leftover(name)]
+    if strangers and "manifest.sqlite" not in names:
         raise InputError(
-            f"{folder}: holds other files ({min(names)}) and no library", "name a new folder with --library"
+            f"{folder}: holds other files ({min(strangers)}) and no library", "name a new folder with --library"
         )
 
 
