@@ -25,7 +25,7 @@ def test_what_a_killed_write_leaves_is_known_by_its_name(tmp_path):
     with atomic_write(tmp_path / "card.json"):
         (name,) = [path.name for path in tmp_path.iterdir()]  # all there would be, were this the end
     assert is_leftover(name)
-    assert not any(map(is_leftover, ("card.json", ".card.json", "card.json.tmp")))
+    assert not any(map(is_leftover, ("card.json", ".card.json", "card.json.tmp", ".my-notes.tmp", ".notes.2026.tmp")))
 
 
 def test_a_full_disk_is_one_line_that_says_what_to_do(tmp_path, monkeypatch):

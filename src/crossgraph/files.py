@@ -7,12 +7,15 @@ import errno
 import hashlib
 import json
 import os
+import re
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
 
 from crossgraph.core.errors import InputError
+
+_TEMPORARY = re.compile(r"\..+\.[a-z0-9_]{8}\.tmp")  # as mkstemp draws them
 
 
 @contextlib.contextmanager
@@ -50,8 +53,8 @@ def atomic_write(path: Path | str) -> Iterator[IO[bytes]]:
 
 
 def is_leftover(name: str) -> bool:
-    """Tell whether a file's name is that of a temporary file; with its writer killed, it is nobody's."""
-    return name.startswith(".") and name.endswith(".tmp")
+    """Tell whether a file's name is one that `atomic_write` makes up; with its writer killed, it is nobody's."""
+    return _TEMPORARY.fullmatch(name) is not None
 
 
 def unwritable(path: Path, error: OSError) -> InputError:

@@ -109,7 +109,7 @@ def test_kills_at_many_moments(data: Path, straight: Path, tmp_path: Path) -> No
     out = tmp_path / "run"
     checkpoint = out / "checkpoint"
     kill_when(data, out, out.exists)  # before there is anything to go on from
-    (out / ".recipe.yaml.k1ll3d.tmp").write_bytes(b"model: sg")  # as one leaves it whose recipe was being written
+    (out / ".recipe.yaml.k1ll3d_1.tmp").write_bytes(b"model: sg")  # as one leaves it whose recipe was being written
     kill_when(data, out, lambda: steps(out) >= 5 and any(checkpoint.glob(".step-*.tmp")))  # while one is written
     kill_when(data, out, lambda: steps(out) >= 13 and any(out.glob(".model.safetensors.*")))  # while the best is
     before = steps(out)

@@ -286,7 +286,7 @@ def test_a_folder_with_other_files_is_not_taken(tmp_path):
 
 
 def test_a_folder_in_which_a_killed_write_began_is_taken(tmp_path):
-    (tmp_path / ".bundle.json.k1ll3d.tmp").write_text("{")
+    (tmp_path / ".bundle.json.k1ll3d_1.tmp").write_text("{")
     Library(tmp_path, create=True).close()
     with pytest.raises(InputError, match=r"holds other files \(notes.tmp\)"):
         (tmp_path / "other").mkdir()

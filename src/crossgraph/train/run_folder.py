@@ -76,7 +76,7 @@ def locked(out: Path) -> Iterator[None]:
         file.write(str(os.getpid()))
         file.flush()
         for path in out.iterdir():
-            if is_leftover(path.name):
+            if is_leftover(path.name) and path.is_file():
                 path.unlink(missing_ok=True)
         try:
             yield
