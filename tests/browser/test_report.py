@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import os
 import re
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from playwright.sync_api import expect
 from references.tiny_world import SIDE, write_run, write_world
 
 from crossgraph.report.job import ReportJob, write_report
 
 pytestmark = pytest.mark.browser
-ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
 PHONE = {"width": 375, "height": 800}
 
 _CELLS = """canvas => {
@@ -35,27 +33,6 @@ _HEATS = """canvas => {
 }"""
 
 
-def unavailable(reason: str) -> None:
-    if os.environ.get("CROSSGRAPH_REQUIRE_BROWSER") == "1":
-        pytest.fail(reason)
-    pytest.skip(reason)
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    try:
-        from playwright.sync_api import sync_playwright
-    except ImportError:
-        unavailable("the package playwright is not installed")
-    program = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-    if program is None:
-        unavailable("no chromium is installed")
-    with sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=program, args=ARGUMENTS)
-        yield chromium
-        chromium.close()
-
-
 @pytest.fixture(scope="module", params=["grid", "detector"])
 def report(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("report")
@@ -66,9 +43,9 @@ def report(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
 
 
 @pytest.fixture
-def opened(browser: Any, report: Path) -> Iterator[Any]:
+def opened(chromium: Any, report: Path) -> Iterator[Any]:
     """Open the page; nothing may be asked of the network and nothing may go wrong while a test uses it."""
-    page = browser.new_page(viewport={"width": 1100, "height": 900})
+    page = chromium.new_page(viewport={"width": 1100, "height": 900})
     asked: list[str] = []
     wrong: list[str] = []
     page.on("request", lambda request: asked.append(request.url))
@@ -168,17 +145,17 @@ def test_a_click_keeps_a_word_shown_and_a_second_lets_it_go(opened):
 
 def test_tabs_show_one_model_at_a_time_by_mouse_and_keys(opened):
     tabs = opened.get_by_role("tab")
-    assert tabs.count() == 3
+    expect(tabs).to_have_count(3)
     tabs.nth(1).click()
-    assert opened.locator(".panel:visible").get_attribute("id") == "panel-2"
+    expect(opened.locator(".panel:visible")).to_have_attribute("id", "panel-2")
     opened.keyboard.press("ArrowRight")
-    assert opened.locator(".panel:visible").get_attribute("id") == "panel-3"
+    expect(opened.locator(".panel:visible")).to_have_attribute("id", "panel-3")
     assert first(opened, "t2i").locator("canvas[data-pair]").count() >= 5
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_text_stands_out_in_both_themes_and_the_button_changes_them(browser, report, scheme):
-    page = browser.new_page(color_scheme=scheme)
+def test_text_stands_out_in_both_themes_and_the_button_changes_them(chromium, report, scheme):
+    page = chromium.new_page(color_scheme=scheme)
     page.goto(report.as_uri())
     for _ in range(2):
         for chosen in ("body", ".note", ".verdict", ".word.small", ".mark", ".score", ".bounds", "a", ".chart text"):
@@ -202,8 +179,8 @@ _CONTRAST = """chosen => {
 }"""
 
 
-def test_a_phone_shows_it_without_scrolling_sideways(browser, report):
-    page = browser.new_page(viewport=PHONE, has_touch=True, is_mobile=True)
+def test_a_phone_shows_it_without_scrolling_sideways(chromium, report):
+    page = chromium.new_page(viewport=PHONE, has_touch=True, is_mobile=True)
     page.goto(report.as_uri())
     assert page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"]
     article = first(page, "t2i")
@@ -214,6 +191,6 @@ def test_a_phone_shows_it_without_scrolling_sideways(browser, report):
 
 def test_on_paper_every_model_is_there_and_the_buttons_are_not(opened):
     opened.emulate_media(media="print")
-    assert opened.locator(".panel:visible").count() == 3
-    assert not opened.locator("#theme").is_visible()
-    assert not opened.get_by_role("tablist").is_visible()
+    expect(opened.locator(".panel:visible")).to_have_count(3)
+    expect(opened.locator("#theme")).to_be_hidden()
+    expect(opened.get_by_role("tablist")).to_be_hidden()

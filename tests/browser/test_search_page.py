@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from PIL import Image
+from playwright.sync_api import expect
 from references.mock_api import MockApi
 from references.mock_world import GRID, drawn
 
@@ -84,7 +85,7 @@ def test_typing_finds_pictures_after_a_pause(visit, api):
     assert [search["q"] for search in searches(api)] == [["a red circle on snow"]], "one search, when the typing rests"
     best = drawn(tiles(page)[0]["id"])
     assert {"red", "circle", "snow"} <= best.words
-    assert page.locator(".status").inner_text() == "1,204 pictures · 38 ms (nearest 9, re-rank 26)"
+    expect(page.locator(".status")).to_have_text("1,204 pictures · 38 ms (nearest 9, re-rank 26)")
     assert page.evaluate("new URLSearchParams(location.search).get('q')") == "a red circle on snow"
     assert page.title() == "a red circle on snow · crossgraph"
 
@@ -173,9 +174,9 @@ def test_words_say_what_the_model_used(visit):
     page = visit("?q=a+red+zorp+circle")
     until(page, "() => document.querySelector('.word').style.getPropertyValue('--strength')")
     zorp = chip(page, "zorp")
-    assert zorp.get_attribute("aria-label") == "zorp: the model does not know this word"
+    expect(zorp).to_have_attribute("aria-label", "zorp: the model does not know this word")
     assert "line-through" in zorp.evaluate("word => getComputedStyle(word).textDecorationLine")
-    assert page.get_by_text("The model does not know “zorp”. The rest was searched for.").is_visible()
+    expect(page.get_by_text("The model does not know “zorp”. The rest was searched for.")).to_be_visible()
     strength = "word => parseInt(word.style.getPropertyValue('--strength'))"
     assert chip(page, "circle").evaluate(strength) == 100 > chip(page, "a").evaluate(strength)
 
@@ -185,7 +186,7 @@ def test_a_click_holds_a_word_and_escape_lets_go(visit):
     chip(page, "red").click()
     page.mouse.move(600, 500)
     page.locator(".glow.on").first.wait_for()
-    assert chip(page, "red").get_attribute("aria-pressed") == "true"
+    expect(chip(page, "red")).to_have_attribute("aria-pressed", "true")
     page.keyboard.press("Escape")
     until(page, "() => !document.querySelector('.glow.on')")
 
@@ -208,7 +209,7 @@ def test_the_panel_shows_why_and_a_region_the_words_it_met(visit):
     page.mouse.click(stage["x"] + x * stage["width"], stage["y"] + y * stage["height"])
     page.mouse.move(300, 500)
     assert set(met.all_inner_texts()) == {"red", "circle"}, "a click holds the region"
-    assert page.locator(".panel dd", has_text="<img src=x onerror=alert(1)> two shapes").is_visible()
+    expect(page.locator(".panel dd", has_text="<img src=x onerror=alert(1)> two shapes")).to_be_visible()
     page.locator(".why-word", has_text="circle").hover()
     until(page, "() => document.querySelector('.panel .glow.on') && document.querySelector('.grid .glow.on')")
 
@@ -231,23 +232,23 @@ def test_everything_goes_by_keyboard(visit):
     focused = "document.activeElement.getAttribute('aria-label')"
     assert page.evaluate(focused).startswith("Picture 2 of 1,000: IMG_")
     page.keyboard.press("Enter")
-    assert page.locator(".panel .place").inner_text() == "2 of 1,000"
+    expect(page.locator(".panel .place")).to_have_text("2 of 1,000")
     page.keyboard.press("ArrowRight")
-    assert page.locator(".panel .place").inner_text() == "3 of 1,000"
+    expect(page.locator(".panel .place")).to_have_text("3 of 1,000")
     page.locator(".why-word").first.wait_for()
     page.locator(".why-word").nth(2).focus()
     page.keyboard.press("ArrowRight")
-    assert page.locator(".panel .place").inner_text() == "4 of 1,000"
+    expect(page.locator(".panel .place")).to_have_text("4 of 1,000")
     page.wait_for_function("() => document.activeElement === document.querySelectorAll('.why-word')[2]")
     page.keyboard.press("ArrowLeft")
     page.wait_for_function("() => document.activeElement === document.querySelectorAll('.why-word')[2]")
     page.locator(".stage").focus()
     page.keyboard.press("ArrowLeft")
     page.keyboard.press("ArrowLeft")
-    assert page.locator(".panel .place").inner_text() == "3 of 1,000", "on the picture, arrows move between regions"
-    assert page.locator(".why.meeting").count() == 1
+    expect(page.locator(".panel .place"), "on the picture, arrows move between regions").to_have_text("3 of 1,000")
+    expect(page.locator(".why.meeting")).to_have_count(1)
     page.keyboard.press("Escape")
-    assert page.locator(".panel").is_hidden()
+    expect(page.locator(".panel")).to_be_hidden()
     assert page.evaluate(focused).startswith("Picture 3 of")
     page.keyboard.press("ArrowDown")
     page.keyboard.press("ArrowUp")
@@ -294,7 +295,7 @@ def test_a_filter_that_cannot_be_read_is_pointed_at(visit):
     page.expected.append("422")
     page.goto(page.url + "?q=red+circle&where=date+%3E+nope")
     page.get_by_role("alert").wait_for()
-    assert page.locator(".notice mark").inner_text() == "nope"
+    expect(page.locator(".notice mark")).to_have_text("nope")
 
 
 def test_a_dropped_picture_is_searched_with_and_weighed(visit, api):
@@ -346,7 +347,7 @@ def test_a_thousand_hits_page_in_and_only_those_near_the_window_are_in_the_docum
     assert most < 90
     end = page.locator(".end")
     end.wait_for()
-    assert end.inner_text() == "The nearest 1,000 of 1,204 pictures end here. Say more, or add a filter, to see others."
+    expect(end).to_have_text("The nearest 1,000 of 1,204 pictures end here. Say more, or add a filter, to see others.")
     page.mouse.wheel(0, 30_000)
     page.wait_for_timeout(100)
     last = page.locator(".tile").last.bounding_box()
@@ -363,7 +364,7 @@ def test_where_all_pictures_are_shown_nothing_is_said_of_others(visit, api):
     page.mouse.wheel(0, 30_000)
     page.wait_for_timeout(100)
     assert tiles(page)[-1]["place"] == 30
-    assert page.locator(".end").is_hidden()
+    expect(page.locator(".end")).to_be_hidden()
 
 
 def test_less_likely_pictures_stand_below_a_line_and_near_duplicates_are_counted(visit):
@@ -377,4 +378,4 @@ def test_less_likely_pictures_stand_below_a_line_and_near_duplicates_are_counted
         "all => all.map(tile => tile.getBoundingClientRect().top)"
     )
     assert max(likely) <= line["y"] + 1 < line["y"] + line["height"] - 1 <= min(unlikely)
-    assert page.locator(".copies").first.inner_text() == "+3"
+    expect(page.locator(".copies").first).to_have_text("+3")

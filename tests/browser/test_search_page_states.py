@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from playwright.sync_api import expect
 
 pytestmark = pytest.mark.browser
 SEARCH = "?q=a+red+circle+on+snow"
@@ -21,7 +22,7 @@ def test_an_empty_library_names_the_command_and_fills_by_itself(visit, api):
     api.world.pictures = 0
     page = visit()
     page.get_by_role("heading", name="No pictures yet").wait_for()
-    assert page.locator("code").inner_text() == "crossgraph index ~/Pictures"
+    expect(page.locator("code")).to_have_text("crossgraph index ~/Pictures")
     api.world.pictures = 7
     page.get_by_role("heading", name="7 pictures").wait_for()
 
@@ -32,7 +33,7 @@ def test_indexing_shows_how_much_is_left_while_searching_goes_on(visit, api):
     page.locator(".indexing", has_text="a second").wait_for()
     text = page.locator(".indexing").inner_text()
     assert text.startswith("indexing ") and " of 16,000 · 61 a second · " in text and text.endswith(" left")
-    assert page.get_by_role("progressbar").is_visible()
+    expect(page.get_by_role("progressbar")).to_be_visible()
     assert len(shown(page)) > 5
     api.world.job = ""
     page.wait_for_function("() => document.querySelector('.progress').hidden")
@@ -45,7 +46,7 @@ def test_grey_places_only_for_who_waits(visit, api):
     page.locator(".waiting .row").first.wait_for()
     api.world.held = False
     page.locator(".picture img.loaded").first.wait_for()
-    assert page.locator(".waiting").is_hidden()
+    expect(page.locator(".waiting")).to_be_hidden()
     before = shown(page)
     api.world.held = True
     with page.expect_request("**/api/search?q=blue*"):
@@ -56,15 +57,15 @@ def test_grey_places_only_for_who_waits(visit, api):
 
 def test_no_good_match_is_said_and_the_nearest_are_shown(visit):
     page = visit("?q=yellow+triangle+night&where=name+%7E+%27IMG_000%27")
-    assert page.get_by_text("No good match among 1,204 pictures. These are the nearest.").is_visible()
+    expect(page.get_by_text("No good match among 1,204 pictures. These are the nearest.")).to_be_visible()
     assert len(shown(page)) == 10
-    assert page.locator(".divider").is_hidden()
+    expect(page.locator(".divider")).to_be_hidden()
 
 
 def test_only_unknown_words(visit):
     page = visit("?q=zorp+blarg")
-    assert page.get_by_text("The model does not know “zorp”, “blarg”. Say it in other words.").is_visible()
-    assert page.locator(".chip.word.unknown").count() == 2
+    expect(page.get_by_text("The model does not know “zorp”, “blarg”. Say it in other words.")).to_be_visible()
+    expect(page.locator(".chip.word.unknown")).to_have_count(2)
 
 
 def test_a_server_that_is_killed_and_comes_back(visit, api):
@@ -75,7 +76,7 @@ def test_a_server_that_is_killed_and_comes_back(visit, api):
     page.locator(".query").fill("blue square")
     page.get_by_text("The server does not answer.").wait_for()
     assert shown(page) == before, "what is shown is kept"
-    assert page.get_by_role("button", name="Try now").is_visible()
+    expect(page.get_by_role("button", name="Try now")).to_be_visible()
     api.start()
     page.wait_for_function("() => document.querySelector('.banner').hidden")
     page.wait_for_function(
@@ -92,7 +93,7 @@ def test_what_did_not_come_while_the_server_was_away_comes_later(visit, api):
     page.evaluate("scrollTo(0, 1600)")  # nothing is typed: thumbnails alone tell
     page.get_by_text("The server does not answer.").wait_for()
     page.locator(".picture.lost").first.wait_for(state="attached")
-    assert not page.locator(".missing", has_text="no longer there").first.is_visible(), "nobody knows that"
+    expect(page.locator(".missing", has_text="no longer there").first, "nobody knows that").to_be_hidden()
     page.locator(".picture.lost").first.click()
     api.start()
     page.wait_for_function("() => !document.querySelector('.picture.lost') && document.querySelector('.banner').hidden")
@@ -106,20 +107,20 @@ def test_an_address_with_a_picture_that_is_not_in_the_library(visit):
     page = visit(SEARCH + "&open=999999")
     page.expected.append("404")
     page.get_by_role("alert").wait_for()
-    assert page.get_by_role("button", name="more like this").is_hidden(), "nothing is like what is not there"
+    expect(page.get_by_role("button", name="more like this"), "nothing is like what is not there").to_be_hidden()
     page.locator(".picture").first.click()
-    assert page.get_by_role("button", name="more like this").is_visible()
+    expect(page.get_by_role("button", name="more like this")).to_be_visible()
 
 
 def test_what_finds_nothing_says_what_would(visit):
     page = visit("?minus=red&where=width+%3E+10")
-    assert page.get_by_text("A minus or a filter alone finds nothing.").is_visible()
-    assert page.get_by_text("Say what is in the one you look for").is_visible()
+    expect(page.get_by_text("A minus or a filter alone finds nothing.")).to_be_visible()
+    expect(page.get_by_text("Say what is in the one you look for")).to_be_visible()
 
 
 def test_a_very_long_query_leaves_room_for_the_pictures(visit):
     page = visit("?q=" + "+".join(["red circle"] * 90).replace(" ", "+"))
-    assert page.locator(".chip.word").count() == 180
+    expect(page.locator(".chip.word")).to_have_count(180)
     assert page.locator(".head").bounding_box()["height"] < 240
 
 
@@ -130,10 +131,10 @@ def test_a_picture_removed_since_indexing(visit, api):
     page.expected.append("410")
     page.locator(".picture").first.click()
     page.get_by_role("alert").wait_for()
-    assert "was moved, changed or removed since it was indexed" in page.get_by_role("alert").inner_text()
+    expect(page.get_by_role("alert")).to_contain_text("was moved, changed or removed since it was indexed")
     page.get_by_role("button", name="Next picture").click()
-    assert page.locator(".panel .place").inner_text() == "2 of 1,000"
-    assert page.locator(".panel .problem").is_hidden()
+    expect(page.locator(".panel .place")).to_have_text("2 of 1,000")
+    expect(page.locator(".panel .problem")).to_be_hidden()
 
 
 def test_a_token_is_asked_for_once_and_never_in_the_address(visit, api):
@@ -189,7 +190,7 @@ def test_a_phone_shows_it_all_without_scrolling_sideways(visit):
     page.locator(".why-word").first.wait_for()
     assert page.evaluate(width) <= 375
     page.get_by_role("button", name="Close").tap()
-    assert page.locator(".panel").is_hidden()
+    expect(page.locator(".panel")).to_be_hidden()
 
 
 def test_nothing_moves_for_those_who_asked_for_that(visit):
