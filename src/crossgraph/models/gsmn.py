@@ -39,8 +39,10 @@ from crossgraph.graphs.attend import (
 )
 from crossgraph.graphs.normalization import l1norm, masked_softmax
 from crossgraph.graphs.word_graph import neighbours
-from crossgraph.models.base import MODELS, Inputs
+from crossgraph.models.base import MODELS, Inputs, Scorer
+from crossgraph.models.folded import Precision
 from crossgraph.models.fragments import FragmentConfig, FragmentMatcher, Look, above_zero, at_least, explain, xavier
+from crossgraph.models.gsmn_folded import FoldedGSMN
 
 KERNELS = 8
 _SMALLEST = 1e-14  # added to a kernel's variance, as published
@@ -239,6 +241,10 @@ class GSMN(FragmentMatcher):
         """Score every pair of a group: the sum of both sides' means."""
         sides = self.compare(images, texts)
         return sides["t2i"].score + sides["i2t"].score
+
+    def fold(self, precision: Precision = "float32") -> Scorer:
+        """Return the form of `gsmn_folded.py`."""
+        return FoldedGSMN(self, precision)
 
     def align(self, image: ImageCode, text: TextCode) -> Attention:
         """Explain one pair by both directions' attention: their mean, see `explain`."""
