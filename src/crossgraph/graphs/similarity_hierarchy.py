@@ -89,8 +89,8 @@ class HierarchicalReasoning(nn.Module):
         A level's context is the mean of its context nodes. The last level updates the global node alone.
         """
         found: list[Tensor] = []
-        for level in self._levels:
-            last = level is self._levels[-1]
+        for level in self.stages:
+            last = level is self.stages[-1]
             nodes = level.take(nodes, mask)
             contexts = level.shares(nodes, mask) @ nodes
             nodes = level.co_exploit(nodes[..., :1, :] if last else nodes, contexts)
@@ -107,7 +107,7 @@ class HierarchicalReasoning(nn.Module):
         nodes too, and gates and signs are left out: a measure of who was looked at, not of what it changed.
         """
         found: list[Tensor] = []
-        for level in self._levels:
+        for level in self.stages:
             edges = level.interact.edges(nodes[..., :1, :], nodes, mask)[..., 0, :]
             nodes = level.take(nodes, mask)
             shares = level.shares(nodes, mask)
@@ -118,7 +118,7 @@ class HierarchicalReasoning(nn.Module):
     def dead_parameters(self) -> dict[str, str]:
         """Return the key biases, which shift all edges of a node alike, and questions with one answer."""
         dead: dict[str, str] = {}
-        for i, level in enumerate(self._levels):
+        for i, level in enumerate(self.stages):
             dead[f"levels.{i}.interact.key.bias"] = "the same for all nodes under a softmax"
             if len(level.queries) == 1:
                 alone = "a single context node is seen whole, whoever asks"
@@ -126,5 +126,6 @@ class HierarchicalReasoning(nn.Module):
         return dead
 
     @property
-    def _levels(self) -> list[ContextLevel]:
+    def stages(self) -> list[ContextLevel]:
+        """The levels in their order."""
         return cast("list[ContextLevel]", list(self.levels))

@@ -38,9 +38,11 @@ from crossgraph.graphs.normalization import l2norm
 from crossgraph.graphs.pooling import TextualSelfAttention, VisualSelfAttention
 from crossgraph.graphs.similarity_graph import SimilarityVector
 from crossgraph.graphs.similarity_hierarchy import HierarchicalReasoning, Interaction
-from crossgraph.models.base import MODELS, Batch, Inputs, Matcher, Progress, RankingTerm
+from crossgraph.models.base import MODELS, Batch, Inputs, Matcher, Progress, RankingTerm, Scorer
+from crossgraph.models.folded import Precision
 from crossgraph.models.fragments import at_least, xavier
 from crossgraph.models.sgraf import PairNodes, probability
+from crossgraph.models.tshsr_folded import FoldedTSHSR
 from crossgraph.text.choice import TextChoice, build_text_encoder
 from crossgraph.text.encoder import Direction
 
@@ -169,7 +171,7 @@ class TSHSR(Matcher):
             "visual_global.common.bias": "the same for all regions under a softmax",
             "textual_global.common.bias": "the same for all words under a softmax",
         }
-        for name, stream in self._streams.items():
+        for name, stream in self.named_streams.items():
             dead |= {f"streams.{name}.reasoning.{key}": why for key, why in stream.reasoning.dead_parameters().items()}
         return dead
 
@@ -185,7 +187,7 @@ class TSHSR(Matcher):
 
     def stream_scores(self, images: ImageCode, texts: TextCode) -> dict[str, Float[Tensor, "group img txt"]]:
         """Return each stream's scores of grouped codes, by its name."""
-        return {name: stream.read(stream.compare(images, texts)) for name, stream in self._streams.items()}
+        return {name: stream.read(stream.compare(images, texts)) for name, stream in self.named_streams.items()}
 
     def score_maps(self, images: ImageCode, texts: TextCode) -> dict[str, Float[Tensor, "group img txt"]]:
         """Return each stream's scores: each has a loss of its own."""
@@ -195,6 +197,10 @@ class TSHSR(Matcher):
         """Score every pair of a group: the mean of the streams."""
         return self._fuse(self.stream_scores(images, texts))
 
+    def fold(self, precision: Precision = "float32") -> Scorer:
+        """Return the form of `tshsr_folded.py`."""
+        return FoldedTSHSR(self, precision)
+
     def align(self, image: ImageCode, text: TextCode) -> Attention:
         """Explain one pair by the mean of what the two streams say of it, weighed as their scores are.
 
@@ -203,7 +209,7 @@ class TSHSR(Matcher):
         by a sum: reasoning lies between.
         """
         grouped = image.map(lambda t: t[None]), text.map(lambda t: t[None])
-        explained = {name: stream.explain(*grouped) for name, stream in self._streams.items()}
+        explained = {name: stream.explain(*grouped) for name, stream in self.named_streams.items()}
         weights = {name: weights for name, (weights, _) in explained.items()}
         significance = {name: shares for name, (_, shares) in explained.items()}
         score = self.pair_scores(*grouped).reshape(())
@@ -228,5 +234,6 @@ class TSHSR(Matcher):
         return share * of_streams["t2i"] + (1 - share) * of_streams["i2t"]
 
     @property
-    def _streams(self) -> dict[str, Stream]:
+    def named_streams(self) -> dict[str, Stream]:
+        """The streams by their names."""
         return cast("dict[str, Stream]", dict(self.streams.items()))
