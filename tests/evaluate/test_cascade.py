@@ -17,17 +17,15 @@ from references.tiny_run import WORDS, write_tiny_run
 from crossgraph.bundle.folder import load_bundle
 from crossgraph.cli.main import main
 from crossgraph.data import open_data
-from crossgraph.evaluate import cascade
+from crossgraph.evaluate import nearness as choosing
 from crossgraph.evaluate.cascade import (
     SIZES,
     TOLERANCE,
-    Indexed,
     Lists,
     cascade_scores,
-    index_split,
-    short_lists,
     shortest,
 )
+from crossgraph.evaluate.nearness import nearness, short_lists
 from crossgraph.scoring.blocks import BlockSize
 from crossgraph.scoring.chosen import score_chosen
 from crossgraph.scoring.encode import ImageBlocks, encode_captions
@@ -83,17 +81,14 @@ def test_blocks_of_chosen_pairs_change_nothing():
 @given(st.integers(1, 12), st.integers(1, 30), st.integers(0, 99))
 def test_a_list_holds_the_nearest_of_both_sides(images, texts, seed):
     random = np.random.default_rng(seed)
-    indexed = Indexed(
-        random.standard_normal((images, 3), np.float32), random.standard_normal((texts, 3), np.float32), []
-    )
+    near = random.standard_normal((images, texts), np.float32)
     pictures, captions = random.integers(1, images + 1), random.integers(1, texts + 1)
-    lists = short_lists(indexed, int(pictures), int(captions))
-    nearness = indexed.images @ indexed.texts.T
-    wanted = np.zeros(nearness.shape, bool)
+    lists = short_lists(near, int(pictures), int(captions))
+    wanted = np.zeros(near.shape, bool)
     for row in range(images):
-        wanted[row, np.argsort(-nearness[row])[:captions]] = True
+        wanted[row, np.argsort(-near[row])[:captions]] = True
     for column in range(texts):
-        wanted[np.argsort(-nearness[:, column])[:pictures], column] = True
+        wanted[np.argsort(-near[:, column])[:pictures], column] = True
     assert [list(one) for one in lists] == [list(np.flatnonzero(row)) for row in wanted]
 
 
@@ -129,11 +124,13 @@ def evaluate(*words: object) -> int:
     return main(["evaluate", *(str(word) for word in words)])
 
 
-def test_a_bundle_is_evaluated_by_cascade_and_its_card_says_so(data, tmp_path, capfd):
-    bundle = write_tiny_bundle(tmp_path / "bundle")
+@pytest.mark.parametrize("sieve", [False, True])
+def test_a_bundle_is_evaluated_by_cascade_and_its_card_says_so(data, tmp_path, capfd, sieve):
+    bundle = write_tiny_bundle(tmp_path / "bundle", sieve=sieve)
     assert evaluate(bundle, "--cascade", "--data", data, "--out", tmp_path / "card") == 0
     card = json.loads((tmp_path / "card" / "card.json").read_text())
     cascade = card["models"]["entries"][0]["cascade"]
+    assert ("a sieve" in cascade["index"]) == sieve
     assert cascade["chosen_on_dev"]["dev_pictures"] == 16
     assert 0 < cascade["pairs"] <= 30 * 150
     assert any("lengths chosen on dev" in note for note in card["notes"])
@@ -144,31 +141,35 @@ def test_a_bundle_is_evaluated_by_cascade_and_its_card_says_so(data, tmp_path, c
     assert again["models"]["entries"][0]["cascade"] == cascade
 
 
-def test_captions_in_parts_give_the_same_scores_and_the_rest_stays_behind(data, tmp_path, monkeypatch):
+@pytest.mark.parametrize("sieve", [False, True])
+def test_captions_in_parts_give_the_same_scores_and_the_rest_stays_behind(data, tmp_path, monkeypatch, sieve):
     bundle, split = (
-        load_bundle(write_tiny_bundle(tmp_path / "bundle")),
+        load_bundle(write_tiny_bundle(tmp_path / "bundle", sieve=sieve)),
         open_data(data, log=lambda _: None).split("test"),
     )
     lists = Lists(3, 7, 16, 80, "", "", 0.0)
     whole, about = cascade_scores(bundle, split, lists, "float32", lambda _: lambda *_: None)
     heard = []
-    monkeypatch.setattr(cascade, "CAPTIONS_AT_A_TIME", 47)
+    monkeypatch.setattr(choosing, "CAPTIONS_AT_A_TIME", 47)
     parts, again = cascade_scores(
         bundle, split, lists, "float32", lambda task: lambda *told: heard.append((task, told))
     )
     assert again == about
     np.testing.assert_allclose(parts, whole, atol=1e-5)
     counts = {task: [told[1] for name, told in heard if name == task] for task, _ in heard}
-    assert counts["index vectors"][-1] == 150
+    assert counts["encoding captions"][-1] == 150
     assert counts["scoring short lists"][-1] == about["pairs"]
     assert all(row == sorted(row) for row in counts.values())
 
     scored = np.zeros(whole.shape, bool)
-    for row, columns in enumerate(short_lists(index_split(bundle, split), about["pictures"], about["captions"])):
+    near = nearness(bundle, split, lambda _: lambda *_: None).matrix
+    for row, columns in enumerate(short_lists(near, about["pictures"], about["captions"])):
         scored[row, columns] = True
     model = bundle.reranker
     np.testing.assert_allclose(whole[scored], score_split(model.model, model.vocabulary, split)[scored], atol=1e-5)
     assert whole[~scored].max() < whole[scored].min()
+    for row, left in enumerate(~scored):  # in the order of what brought the others up
+        np.testing.assert_allclose(np.diff(whole[row, left]), np.diff(near[row, left]), atol=1e-4)
 
 
 def test_a_broken_choice_is_made_again(data, tmp_path, capfd):

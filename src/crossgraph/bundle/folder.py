@@ -4,6 +4,7 @@ bundle.json         what it is: format version, region encoder, short-list sizes
 reranker/           a run
 retriever/          a run, or
 head.safetensors    an index head on the re-ranker's codes
+sieve.safetensors   where one was asked for: a sieve on the same codes, for scoring large matrices by cascade
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from __future__ import annotations
 import dataclasses
 import shutil
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save
@@ -20,11 +21,13 @@ from crossgraph.bundle.bundle import Bundle
 from crossgraph.bundle.calibration import Calibration
 from crossgraph.bundle.head import HeadConfig, IndexHead
 from crossgraph.bundle.short_list import ShortList
+from crossgraph.bundle.sieve import Sieve, SieveConfig
 from crossgraph.core import config as configs
 from crossgraph.core.errors import InputError
 from crossgraph.files import atomic_write, read_json, sha256, write_json
 from crossgraph.runs import Run, load_run
 
+Part = TypeVar("Part", IndexHead, Sieve)
 FORMAT_VERSION = 1
 MANIFEST = "bundle.json"
 RUN_FILES = ("run.json", "model.safetensors", "vocabulary.json")
@@ -84,7 +87,8 @@ def save_bundle(folder: Path, bundle: Bundle, made: dict[str, Any]) -> Bundle:
         "region_encoder": bundle.region_encoder,
         "reranker": {"model": bundle.reranker.info.model, "sha256": sha256(folder / "reranker" / "model.safetensors")},
         "retriever": None,
-        "head": None,
+        "head": _save_part(bundle.head, folder / "head.safetensors"),
+        "sieve": _save_part(bundle.sieve, folder / "sieve.safetensors"),
         "short_list": bundle.short_list.as_json() if bundle.short_list else None,
         "calibration": bundle.calibration.as_json() if bundle.calibration else None,
         "made": made,
@@ -92,14 +96,6 @@ def save_bundle(folder: Path, bundle: Bundle, made: dict[str, Any]) -> Bundle:
     if bundle.retriever is not None:
         weights = folder / "retriever" / "model.safetensors"
         about["retriever"] = {"model": bundle.retriever.info.model, "sha256": sha256(weights)}
-    if bundle.head is not None:
-        tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in bundle.head.state_dict().items()}
-        with atomic_write(folder / "head.safetensors") as file:
-            file.write(save(tensors))
-        about["head"] = {
-            **dataclasses.asdict(bundle.head.config),
-            "sha256": sha256(folder / "head.safetensors"),
-        }
     write_json(folder / MANIFEST, about)
     return load_bundle(folder)
 
@@ -115,21 +111,43 @@ def _read(path: Path, about: dict[str, Any]) -> Bundle:
         head,
         ShortList.from_json(about["short_list"]) if about["short_list"] else None,
         Calibration.from_json(about["calibration"]) if about["calibration"] else None,
+        _read_sieve(path / "sieve.safetensors", dict(about["sieve"])) if about.get("sieve") else None,
     )
+
+
+def _save_part(part: IndexHead | Sieve | None, path: Path) -> dict[str, Any] | None:
+    """Write a part's weights, and return what bundle.json says of it."""
+    if part is None:
+        return None
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in part.state_dict().items()}
+    with atomic_write(path) as file:
+        file.write(save(tensors))
+    return {**dataclasses.asdict(part.config), "sha256": sha256(path)}
 
 
 def _read_head(path: Path, about: dict[str, Any]) -> IndexHead:
     expected = about.pop("sha256")
     head = IndexHead(configs.build(HeadConfig, about, f"{path.parent / MANIFEST}: head"))
+    return _filled(head, path, expected)
+
+
+def _read_sieve(path: Path, about: dict[str, Any]) -> Sieve:
+    expected = about.pop("sha256")
+    sieve = Sieve(configs.build(SieveConfig, about, f"{path.parent / MANIFEST}: sieve"))
+    return _filled(sieve, path, expected)
+
+
+def _filled(part: Part, path: Path, expected: str) -> Part:
+    """Read a part's weights from the file of that digest."""
     try:
         if sha256(path) != expected:
             raise InputError(f"{path}: is not the file that bundle.json names", _AGAIN)
-        head.load_state_dict(load_file(path))
+        part.load_state_dict(load_file(path))
     except FileNotFoundError as error:
         raise InputError(f"{path}: no such file", _AGAIN) from error
     except (SafetensorError, OSError, RuntimeError) as error:
         raise InputError(f"{path}: cannot be read ({' '.join(str(error).split())[:120]})", _AGAIN) from error
-    return head.eval()
+    return part.eval()
 
 
 def _checked_run(folder: Path, expected: str) -> Run:

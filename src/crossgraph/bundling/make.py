@@ -17,6 +17,7 @@ from crossgraph.bundle.folder import MANIFEST, load_bundle, save_bundle
 from crossgraph.bundle.short_list import LEAST, ShortList, choose
 from crossgraph.bundling.head_training import HeadRecipe, Report, head_scores, train_head
 from crossgraph.bundling.reliability import PLOT, draw
+from crossgraph.bundling.sieve_training import SieveRecipe, train_sieve
 from crossgraph.core.errors import InputError
 from crossgraph.data import open_data
 from crossgraph.data.split import Split
@@ -29,7 +30,8 @@ from crossgraph.scoring.provenance import all_versions, git_revision, typed_comm
 CHOOSING_SPLIT = "dev"
 NEW = ".new"
 """Where a bundle is written until it is whole, in the folder that it will be in."""
-PARTS = ("reranker", "retriever", "head.safetensors", PLOT, MANIFEST)  # what says that it is whole comes last
+PARTS = ("reranker", "retriever", "head.safetensors", "sieve.safetensors", PLOT, MANIFEST)
+"""Of a bundle; what says that it is whole comes last."""
 
 
 @dataclass(frozen=True)
@@ -43,6 +45,7 @@ class Plan:
         retriever: An independent run over the same features; without it a head is trained.
         features: Region features, where they lie elsewhere.
         recipe: Of the head.
+        sieve: Recipe of a sieve for cascades, or None.
     """
 
     reranker: Path
@@ -51,6 +54,7 @@ class Plan:
     retriever: Path | None = None
     features: Path | None = None
     recipe: HeadRecipe = field(default_factory=HeadRecipe)
+    sieve: SieveRecipe | None = None
 
 
 def make_bundle(
@@ -93,10 +97,17 @@ def make_bundle(
         head = head.cpu()
         made |= {"head": asdict(plan.recipe), "chosen": chosen}
         made["data"]["train"] = train.fingerprint()
+    sieve = None
+    if plan.sieve is not None:
+        train = data.split("train")
+        check_run_fits(run, train)
+        sieve, found = train_sieve(run, train, plan.sieve, told("training the sieve"))
+        made |= {"sieve": {**asdict(plan.sieve), **found}}
+        made["data"]["train"] = train.fingerprint()
     short_list = choose(nearness, scores, dev.caption_image) if nearness is not scores else None
     calibration = calibrate_on(scores, nearness, dev, short_list)
     made |= {"command": typed_command(), "versions": all_versions(), "git_revision": git_revision()}
-    bundle = Bundle(plan.out, run, retriever, head, short_list, calibration)
+    bundle = Bundle(plan.out, run, retriever, head, short_list, calibration, sieve)
     _keep(plan.out, bundle, draw(calibration, bundle.name), made)
     return load_bundle(plan.out)
 
@@ -143,6 +154,10 @@ def calibrate_on(scores: np.ndarray, nearness: np.ndarray, dev: Split, short_lis
 
 def _check(run: Run, retriever: Run | None, plan: Plan, dev: Split) -> None:
     check_run_fits(run, dev)
+    if plan.sieve is not None and run.model.kind == "independent":
+        raise InputError(
+            f"{plan.reranker}: '{run.info.model}' is independent; its own vectors score all pairs", "leave --sieve out"
+        )
     if retriever is None:
         return
     if retriever.model.kind != "independent":

@@ -16,6 +16,7 @@ def bundle(
     epochs: int = 4,
     max_steps: int = 3000,
     lr: float = 2e-3,
+    sieve: bool = False,
     seed: int = 0,
 ) -> None:
     """Make a run ready for search: a fast retriever, short-list sizes, and probabilities.
@@ -34,13 +35,16 @@ def bundle(
         epochs: Passes over the captions of train for the head.
         max_steps: At most so many steps for the head; 0 is no limit.
         lr: The head's learning rate.
-        seed: Of the head.
+        sieve: Also train what chooses pairs for `crossgraph evaluate --cascade`: it looks at all of them, as the
+            re-ranker does but coarsely, and leaves it far fewer than an index alone. Takes some minutes.
+        seed: Of the head and the sieve.
     """
     import sys
 
     from crossgraph.bundle.folder import MANIFEST
     from crossgraph.bundling.head_training import HeadRecipe
     from crossgraph.bundling.make import NEW, Plan, make_bundle
+    from crossgraph.bundling.sieve_training import SieveRecipe
     from crossgraph.core.errors import InputError
     from crossgraph.files import is_leftover
     from crossgraph.scoring.places import check_folder
@@ -51,7 +55,7 @@ def bundle(
     if out.exists() and any(not is_leftover(path.name) for path in out.iterdir()) and not ours:
         raise InputError(f"{out}: holds other files and no bundle", "give a new folder for --out")
     recipe = HeadRecipe(index_size=index_size, epochs=epochs, max_steps=max_steps, lr=lr, seed=seed)
-    plan = Plan(run, data, out, retriever, features, recipe)
+    plan = Plan(run, data, out, retriever, features, recipe, SieveRecipe(seed=seed) if sieve else None)
     with ScoringProgress() as progress:
         made = make_bundle(plan, log=lambda line: print(line, file=sys.stderr), report=progress.about)
     print(f"{out}: {made.reranker.info.model}, retrieved by {made.index_by}")

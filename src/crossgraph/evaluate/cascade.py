@@ -1,13 +1,14 @@
-"""Evaluation by cascade: index vectors bring up a short list for every query, the re-ranker scores these pairs alone.
+"""Evaluation by cascade: an index or a sieve brings up a short list for every query, which alone the re-ranker scores.
 
 How long the lists are is chosen on dev, once: the shortest by which no recall there differs by more than
-`TOLERANCE` from that of all pairs. What is left out keeps its place behind what was scored, in the index's order.
+`TOLERANCE` from that of all pairs. What is left out stays behind what was scored, in the order of what brings it up.
 """
 
 from __future__ import annotations
 
 import contextlib
 import dataclasses
+import hashlib
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -16,31 +17,26 @@ from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
-import torch
-from jaxtyping import Bool, Float32, Int64
-from torch import Tensor
+from jaxtyping import Bool, Float32
 
 from crossgraph.bundle.bundle import Bundle
 from crossgraph.core.errors import InputError
 from crossgraph.data.split import Split
+from crossgraph.evaluate.nearness import encoded, nearness, of_whole, parts_of, short_lists
 from crossgraph.evaluate.sources import Source
 from crossgraph.files import read_json, write_json
 from crossgraph.models.folded import Precision
-from crossgraph.runs import Run
 from crossgraph.scoring.blocks import BlockSize
 from crossgraph.scoring.chosen import Chosen, score_chosen
-from crossgraph.scoring.encode import ImageBlocks, Report, TextBucket, device_of, encode_captions
-from crossgraph.scoring.engine import DEFAULT_SIZE, empty_matrix, score_split
+from crossgraph.scoring.encode import ImageBlocks, Report
+from crossgraph.scoring.engine import DEFAULT_SIZE, score_split
 from crossgraph.scoring.provenance import describe_run
 from crossgraph.scoring.recall import CUTOFFS
 
 FORMAT_VERSION = 1
 FILE = "cascade.json"
 TOLERANCE = 0.05  # percentage points of any recall on dev: half of what is promised
-SIZES = (10, 15, 20, 30, 50, 75, 100, 150, 200, 300, 500, 750, 1000, 1500, 2500, 5000)
-CAPTIONS_AT_A_TIME = 8192  # 440 MB of codes at 13 words × 1,024 in float32
-_UNSCORED = np.float32(-np.finfo(np.float32).max)
-_ROWS = 256  # of a nearness matrix looked at in one go
+SIZES = (10, 15, 20, 25, 30, 40, 50, 60, 75, 100, 125, 150, 200, 300, 400, 500, 750, 1000, 1500, 2500, 5000)
 
 
 @dataclass(frozen=True)
@@ -69,21 +65,6 @@ class Lists:
         """Return the lengths for a gallery of another size: the same share of it, and no less than on dev."""
         longer = max(1.0, pictures / self.dev_pictures), max(1.0, captions / self.dev_captions)
         return min(pictures, math.ceil(self.pictures * longer[0])), min(captions, math.ceil(self.captions * longer[1]))
-
-
-@dataclass(frozen=True)
-class Indexed:
-    """A split's index vectors, and its captions' codes.
-
-    Attributes:
-        images: A unit vector a picture.
-        texts: A unit vector a caption.
-        codes: The re-ranker's codes of the captions; None where they are many, and encoded again when scored.
-    """
-
-    images: Float32[np.ndarray, "img code"]
-    texts: Float32[np.ndarray, "txt code"]
-    codes: list[TextBucket] | None
 
 
 def cascade_source(
@@ -129,7 +110,7 @@ def lists_of(
     """Return the lengths that were chosen on dev; chosen now, and kept in the bundle's folder, where they were not.
 
     Args:
-        bundle: With a head or a retriever.
+        bundle: With a sieve, a head or a retriever.
         dev: Opens the split to choose on.
         precision: Of the re-ranker.
         report: Makes what hears how far a task is.
@@ -138,26 +119,24 @@ def lists_of(
     Raises:
         InputError: The bundle has no index of its own.
     """
-    if bundle.head is None and bundle.retriever is None:
+    if bundle.head is None and bundle.retriever is None and bundle.sieve is None:
         raise InputError(
             f"{bundle.path}: has no index of its own, so no short list can be made",
             "make a bundle of the run with 'crossgraph bundle', and give that",
         )
     split = dev()
     known = _read(bundle.path / FILE)
-    if known is not None and (known.dev, known.bundle) == (split.fingerprint(), bundle.fingerprint):
+    if known is not None and (known.dev, known.bundle) == (split.fingerprint(), _weights(bundle)):
         return known
     run = bundle.reranker
     told = report("all pairs of dev")
     scores = score_split(run.model, run.vocabulary, split, precision=precision, size=size, report=told)
-    indexed = index_split(bundle, split, report("index vectors of dev"))
-    nearness = indexed.images @ indexed.texts.T
-    captions_of = np.ascontiguousarray(scores.T), np.ascontiguousarray(nearness.T)
-    of_captions = shortest(captions_of[1], captions_of[0], _right(split).T)
-    of_pictures = shortest(nearness, scores, _right(split))
+    near = nearness(bundle, split, lambda task: report(f"{task} of dev")).matrix
+    of_captions = shortest(np.ascontiguousarray(near.T), np.ascontiguousarray(scores.T), _right(split).T)
+    of_pictures = shortest(near, scores, _right(split))
     worst = max(of_captions[1], of_pictures[1])
     images, captions = scores.shape
-    found = Lists(of_captions[0], of_pictures[0], images, captions, split.fingerprint(), bundle.fingerprint, worst)
+    found = Lists(of_captions[0], of_pictures[0], images, captions, split.fingerprint(), _weights(bundle), worst)
     with contextlib.suppress(InputError):  # a bundle that cannot be written can still be evaluated
         write_json(bundle.path / FILE, {"format_version": FORMAT_VERSION, **dataclasses.asdict(found)})
     return found
@@ -192,60 +171,6 @@ def shortest(
     return sizes[chosen], float(worst[chosen])
 
 
-def index_split(bundle: Bundle, split: Split, report: Report | None = None) -> Indexed:
-    """Return the index vectors of both sides, and the captions' codes where they are few."""
-    run, own = bundle.reranker, bundle.retriever
-    parts = _parts(len(split.captions))
-    texts: Float32[np.ndarray, "txt code"] | None = None
-    codes: list[TextBucket] = []
-    for part in parts:
-        codes = []  # those of the part before need no memory any more
-        codes = _encoded(own or run, split, part, _of_whole(report, part.start, len(split.captions)))
-        for captions, vectors in _index_texts(bundle, codes):
-            texts = np.empty((len(split.captions), vectors.shape[1]), np.float32) if texts is None else texts
-            texts[captions + part.start] = vectors.float().cpu().numpy()
-    assert texts is not None
-    few = None if len(parts) > 1 else codes if own is None else _encoded(run, split, parts[0])
-    if own is None:
-        head = bundle.head
-        assert head is not None
-        with torch.inference_mode():
-            images = [head.index_images(code) for code in ImageBlocks(run.model, split)]
-    else:
-        images = [code.index for code in ImageBlocks(own.model, split) if code.index is not None]
-    return Indexed(torch.cat(images).float().cpu().numpy(), texts, few)
-
-
-def _index_texts(bundle: Bundle, buckets: list[TextBucket]) -> Iterator[tuple[Int64[np.ndarray, " txt"], Tensor]]:
-    """Give rows of captions with their index vectors; codes are the retriever's, or those that the head reads."""
-    if bundle.retriever is not None:
-        yield from ((bucket.captions, bucket.code.index) for bucket in buckets if bucket.code.index is not None)
-        return
-    head = bundle.head
-    assert head is not None
-    head.to(device_of(bundle.reranker.model)).eval()
-    with torch.inference_mode():
-        yield from ((bucket.captions, head.index_texts(bucket.code)) for bucket in buckets)
-
-
-def short_lists(indexed: Indexed, pictures: int, captions: int) -> list[Int64[np.ndarray, " _"]]:
-    """Return for each picture the captions it is scored with: its nearest, and those whose nearest it is.
-
-    Args:
-        indexed: Vectors of both sides.
-        pictures: Length of a caption's list.
-        captions: Length of a picture's list.
-    """
-    found: list[list[Int64[np.ndarray, " _"]]] = [[one] for one in _nearest(indexed.images, indexed.texts, captions)]
-    rows = np.concatenate(_nearest(indexed.texts, indexed.images, pictures))
-    columns = np.repeat(np.arange(len(indexed.texts)), pictures)
-    order = np.argsort(rows, kind="stable")
-    ends = np.searchsorted(rows[order], np.arange(len(indexed.images) + 1))
-    for picture, lists in enumerate(found):
-        lists.append(columns[order[ends[picture] : ends[picture + 1]]])
-    return [np.unique(np.concatenate(lists)) for lists in found]
-
-
 def cascade_scores(
     bundle: Bundle,
     split: Split,
@@ -267,46 +192,28 @@ def cascade_scores(
     Returns:
         The matrix, mapped from a file where it is large; and what a card says of the cascade.
     """
-    indexed = index_split(bundle, split, report("index vectors"))
-    sizes = lists.of(len(split.image_ids), len(split.captions))
-    chosen = short_lists(indexed, *sizes)
+    near = nearness(bundle, split, report)
+    scores = near.matrix
+    highest = max(float(one.max()) for one in scores)
+    sizes = lists.of(*scores.shape)
+    chosen = short_lists(scores, *sizes)
     pairs = sum(map(len, chosen))
-    scores = empty_matrix((len(split.image_ids), len(split.captions)))
-    for one in scores:
-        one[:] = _UNSCORED
     lowest, done, told = np.inf, 0, report("scoring short lists")
-    for part in _parts(len(split.captions)):
+    for part in parts_of(len(split.captions)):
         some = [one[(one >= part.start) & (one < part.stop)] - part.start for one in chosen]
-        heard = _of_whole(told, done, pairs)
-        codes = _encoded(bundle.reranker, split, part) if indexed.codes is None else indexed.codes
+        heard = of_whole(told, done, pairs)
+        codes = encoded(bundle.reranker, split, part) if near.codes is None else near.codes
         images = ImageBlocks(bundle.reranker.model, split)
         found = score_chosen(bundle.reranker.model, images, codes, some, precision=precision, size=size, report=heard)
         lowest = min(lowest, _fill(scores[:, part.start : part.stop], found))
         done += sum(map(len, some))
         codes = []
-    for image, one in enumerate(scores):
-        nearness = indexed.texts @ indexed.images[image] + np.float32(lowest - 2)
-        one[:] = np.where(one == _UNSCORED, nearness, one)
+    for one, scored in zip(scores, chosen, strict=True):
+        rest = np.ones(len(one), dtype=bool)
+        rest[scored] = False
+        one[rest] += np.float32(lowest - highest - 1)
     about = {"pictures": sizes[0], "captions": sizes[1], "pairs": pairs, "share": pairs / scores.size}
-    return scores, {**about, "chosen_on_dev": dataclasses.asdict(lists), "index": bundle.index_by}
-
-
-def _parts(captions: int) -> list[range]:
-    """Cut captions into runs whose codes are in memory together."""
-    step = CAPTIONS_AT_A_TIME
-    return [range(first, min(first + step, captions)) for first in range(0, captions, step)]
-
-
-def _encoded(run: Run, split: Split, part: range, report: Report | None = None) -> list[TextBucket]:
-    """Encode consecutive captions; rows of buckets count from the first of them."""
-    some = slice(part.start, part.stop)
-    edges = None if split.edges is None else split.edges[some]
-    return encode_captions(run.model, run.vocabulary, split.captions[some], report=report, edges=edges)
-
-
-def _of_whole(report: Report | None, before: int, total: int) -> Report | None:
-    """Return what hears of a part's progress and tells it as the whole's."""
-    return None if report is None else lambda what, done, _: report(what, before + done, total)
+    return scores, {**about, "chosen_on_dev": dataclasses.asdict(lists), "index": near.by}
 
 
 def _fill(scores: Float32[np.ndarray, "img txt"], found: Iterator[Chosen]) -> float:
@@ -318,15 +225,12 @@ def _fill(scores: Float32[np.ndarray, "img txt"], found: Iterator[Chosen]) -> fl
     return lowest
 
 
-def _nearest(
-    asking: Float32[np.ndarray, "query code"], answers: Float32[np.ndarray, "answer code"], count: int
-) -> list[Int64[np.ndarray, " _"]]:
-    """Return the nearest answers of each query, in any order."""
-    rows: list[Int64[np.ndarray, " _"]] = []
-    for first in range(0, len(asking), _ROWS):
-        nearness = torch.from_numpy(asking[first : first + _ROWS] @ answers.T)  # pyright: ignore[reportUnknownMemberType]
-        rows.extend(nearness.topk(count, dim=1, sorted=False).indices.numpy())
-    return rows
+def _weights(bundle: Bundle) -> str:
+    """Return a digest of all that the lists' lengths depend on."""
+    digest = hashlib.sha256(bundle.fingerprint.encode())
+    for name, tensor in sorted(bundle.sieve.state_dict().items() if bundle.sieve else ()):
+        digest.update(name.encode() + tensor.cpu().numpy().tobytes())
+    return digest.hexdigest()
 
 
 def _right(split: Split) -> Bool[np.ndarray, "img txt"]:

@@ -105,8 +105,12 @@ class FoldedNodes:
         self._global = None if overall is None else _project(overall, precision)
 
     def __call__(self, contexts: Side, queries: Side) -> Float[Tensor, "pair node sim"]:
-        """Return the nodes of all rows of `contexts` with all rows of `queries`, whose items are all real."""
-        (a, _, _), (b, items, _) = contexts.local.shape, queries.local.shape
+        """Return the nodes of all rows of `contexts` with all rows of `queries`, whose items are all real.
+
+        Queries with a leading axis more are those of each context alone: (context, query, item, dim).
+        """
+        own = queries.local.dim() == 4
+        a, (b, items, _) = len(contexts.local), queries.local.shape[-3:]
         first = 0 if self._global is None else 1
         last = first + (0 if self._local is None else items)
         layer = self._local or self._global
@@ -116,30 +120,41 @@ class FoldedNodes:
             assert contexts.overall is not None
             assert queries.overall is not None
             whole = contexts.overall[:, None].repeat(1, b, 1)
-            _similarities(whole, queries.overall[None], self._global, nodes[:, :, 0])
+            _similarities(whole, queries.overall if own else queries.overall[None], self._global, nodes[:, :, 0])
         if self._local is not None and nodes[:, :, first:].numel():
             weights = self._weights(contexts, queries)
-            pieces = list(_pieces(a, b, fitting(queries.local)))
+            compared = queries.local if own else queries.local[None]
+            pieces = list(_pieces(a, b, fitting(compared[0])))
             room = contexts.local.new_empty(pieces[0][0].stop, pieces[0][1].stop * items, contexts.local.shape[-1])
             for rows, others in pieces:
                 some = weights[rows, others.start * items : others.stop * items]
                 seen = torch.bmm(some, contexts.local[rows], out=room[: some.shape[0], : some.shape[1]])
                 seen = seen.view(len(some), -1, items, seen.shape[-1])
-                _similarities(seen, queries.local[None, others], self._local, nodes[rows, others, first:])
+                looking = compared[rows if own else slice(None), others]
+                _similarities(seen, looking, self._local, nodes[rows, others, first:])
         return nodes.view(a * b, last, -1)
 
     def _weights(self, contexts: Side, queries: Side) -> Float[Tensor, "context query_item seen"]:
         """Return every query's weights of what it sees, so scaled that their sum of it has length 1."""
-        (a, regions, d), (b, items, _) = contexts.local.shape, queries.local.shape
-        flat = queries.local.reshape(b * items, d)
-        affinity = F.leaky_relu_((flat @ contexts.local.reshape(a * regions, d).T).float(), 0.1)
-        affinity = affinity.view(b, items, a * regions)
-        # of the strided norms that PyTorch has, the sum of squares is by far the fastest
-        scale = affinity.square().sum(dim=1, keepdim=True).sqrt_().add_(EPSILON).reciprocal_().mul_(self._smooth)
-        weights = _shares(affinity.mul_(scale).view(b * items, a, regions), contexts.mask).transpose(0, 1)
+        (a, regions, d), (b, items, _) = contexts.local.shape, queries.local.shape[-3:]
+        if queries.local.dim() == 4:
+            products = torch.bmm(queries.local.view(a, b * items, d), contexts.local.transpose(1, 2))
+            affinity = F.leaky_relu_(products.float(), 0.1).view(a, b, items, regions)
+            logits = affinity.mul_(self._scale(affinity)).view(a, b * items, regions)
+            weights = _shares(logits, None if contexts.mask is None else contexts.mask[:, None])
+        else:
+            products = queries.local.reshape(b * items, d) @ contexts.local.reshape(a * regions, d).T
+            affinity = F.leaky_relu_(products.float(), 0.1).view(b, items, a * regions)
+            logits = affinity.mul_(self._scale(affinity)).view(b * items, a, regions)
+            weights = _shares(logits, contexts.mask).transpose(0, 1)
         assert contexts.gram is not None
         energy = torch.bmm(weights, contexts.gram).mul_(weights).sum(dim=-1, keepdim=True).clamp_(min=0)
         return weights.mul(energy.sqrt_().add_(EPSILON).reciprocal_()).to(contexts.local.dtype)
+
+    def _scale(self, affinity: Float[Tensor, "*row item seen"]) -> Float[Tensor, "*row 1 seen"]:
+        """Return λ / ‖·‖ over those that look."""
+        # of the strided norms that PyTorch has, the sum of squares is by far the fastest
+        return affinity.square().sum(dim=-2, keepdim=True).sqrt_().add_(EPSILON).reciprocal_().mul_(self._smooth)
 
 
 def fitting(rows: Float[Tensor, "row item dim"]) -> int:
@@ -164,8 +179,8 @@ def _project(similarity: nn.Module, precision: Precision) -> FoldedLinear:
     return FoldedLinear(project.weight * scale, project.bias, DTYPES[precision])
 
 
-def _shares(logits: Float[Tensor, "query row item"], mask: Bool[Tensor, "row item"] | None) -> Tensor:
-    """Return the softmax over real items."""
+def _shares(logits: Float[Tensor, "..."], mask: Bool[Tensor, "..."] | None) -> Tensor:
+    """Return the softmax over real items; `mask` broadcasts against the logits."""
     if mask is not None:
         logits = logits.masked_fill(~mask, torch.finfo(logits.dtype).min)
     return logits.softmax(dim=-1)

@@ -170,6 +170,26 @@ class FoldedSGRAF(FoldedForm):
         else:
             self._score_rows(texts, images, into.T)
 
+    def score_lists(self, images: ImageCode, texts: TextCode) -> Float[Tensor, "list txt"]:
+        """Score each picture with captions of its own; see `ScoresLists`."""
+        lists, captions = texts.local.shape[:2]
+        if self._words_look:
+            mask = None if bool(images.mask.all()) else images.mask
+            contexts = Side(images.local, mask, images.parts.get("global"), images.parts[GRAM])
+            return self._score_block(contexts, Side(texts.local, None, texts.parts.get("global"), None))
+        contexts = texts.map(lambda t: t.flatten(0, 1))
+        queries = images.map(lambda t: t[:, None].expand(-1, captions, *t.shape[1:]).flatten(0, 1))
+        scores = contexts.local.new_zeros(lists * captions, 1, dtype=torch.float32)
+        for rows, length in by_length(queries.mask):
+            some = slice(None) if rows is None else rows
+            local = real_items(queries.local, queries.mask, rows, length) if rows is not None else queries.local
+            looked_at, looking = contexts.select(some), queries.select(some)
+            overall = looking.parts.get("global")
+            side = Side(local[:, None], None, None if overall is None else overall[:, None], None)
+            context = Side(looked_at.local, None, looked_at.parts.get("global"), looked_at.parts[GRAM])
+            scores[some] = self._score_block(context, side)
+        return scores.view(lists, captions)
+
     def _score_rows(
         self, contexts: ImageCode | TextCode, queries: ImageCode | TextCode, into: Float[Tensor, "context query"]
     ) -> None:
@@ -190,4 +210,4 @@ class FoldedSGRAF(FoldedForm):
         nodes = self._nodes(contexts, queries)
         scores = [reading(nodes) for reading in self._readings]
         found = scores[0] if len(scores) == 1 else torch.stack(scores).mean(dim=0)
-        return found.view(len(contexts.local), len(queries.local))
+        return found.view(len(contexts.local), queries.local.shape[-3])

@@ -8,15 +8,18 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from jaxtyping import Float32, Int64
+from torch import Tensor
 
 from crossgraph.core.types import ImageCode, TextCode
 from crossgraph.models.base import Matcher, Scorer
-from crossgraph.models.folded import Precision
-from crossgraph.scoring.blocks import BlockSize
+from crossgraph.models.folded import Precision, ScoresLists
+from crossgraph.scoring.blocks import SAMPLE, BlockSize
 from crossgraph.scoring.encode import CodeBlocks, Report, TextBucket, compute_in, device_of, inference
 from crossgraph.scoring.engine import DEFAULT_SIZE, prepared_images, prepared_texts
 from crossgraph.scoring.progress import counting_pairs
 from crossgraph.scoring.workers import Job, workers
+
+LIST = 4  # captions of a list, where many lists are scored in one call
 
 
 @dataclass(frozen=True)
@@ -35,33 +38,44 @@ class Chosen:
 
 
 class Shelf:
-    """Captions' codes, found by the caption's number; those of one length can be put together.
+    """Captions' codes by their length, found by the caption's number.
 
     Args:
         buckets: Together every caption once.
     """
 
     def __init__(self, buckets: Sequence[TextBucket]) -> None:
-        self._codes = [bucket.code for bucket in buckets]
         count = sum(len(bucket.captions) for bucket in buckets)
-        self._bucket, self._place = np.empty(count, np.int64), np.empty(count, np.int64)
-        for number, bucket in enumerate(buckets):
-            self._bucket[bucket.captions] = number
-            self._place[bucket.captions] = np.arange(len(bucket.captions))
-        self._words = np.array([code.local.shape[1] for code in self._codes], np.int64)
+        self.words, self.place = np.empty(count, np.int64), np.empty(count, np.int64)
+        of_length: dict[int, list[TextBucket]] = {}
+        for bucket in buckets:
+            of_length.setdefault(bucket.code.local.shape[1], []).append(bucket)
+        self.codes: dict[int, TextCode] = {}
+        for words, some in of_length.items():
+            captions = np.concatenate([bucket.captions for bucket in some])
+            self.words[captions], self.place[captions] = words, np.arange(len(captions))
+            self.codes[words] = _together([bucket.code for bucket in some])
 
-    def by_length(self, captions: Int64[np.ndarray, " chosen"]) -> Iterator[tuple[np.ndarray, TextCode]]:
-        """Give places in `captions` of equally long ones, with their codes in that order."""
-        buckets = self._bucket[captions]
-        lengths = self._words[buckets]
-        for length in np.unique(lengths):
-            some = np.flatnonzero(lengths == length)
-            some = some[np.argsort(buckets[some], kind="stable")]
-            parts: list[TextCode] = []
-            for number in np.unique(buckets[some]):
-                rows = self._place[captions[some[buckets[some] == number]]]
-                parts.append(self._codes[int(number)].select(torch.from_numpy(rows)))  # pyright: ignore[reportUnknownMemberType]
-            yield some, parts[0] if len(parts) == 1 else _together(parts)
+
+@dataclass(frozen=True)
+class Lists:
+    """Short lists of equally many captions of one length, each with its picture: what one call scores.
+
+    Attributes:
+        words: Length of the captions.
+        pictures: Rows of a block.
+        captions: Places on the shelf of that length; a list may end in repetitions.
+        slots: Where their scores go.
+    """
+
+    words: int
+    pictures: Int64[np.ndarray, " group"]
+    captions: Int64[np.ndarray, "group txt"]
+    slots: Int64[np.ndarray, "group txt"]
+
+    def __getitem__(self, groups: slice) -> Lists:
+        """Return consecutive ones."""
+        return Lists(self.words, self.pictures[groups], self.captions[groups], self.slots[groups])
 
 
 def score_chosen(
@@ -86,58 +100,89 @@ def score_chosen(
         report: Hears how many pairs are done.
     """
     tick, first = counting_pairs(report, sum(len(columns) for columns in chosen)), 0
+    device = device_of(model)
+    rounded = precision == "bfloat16" and device.type == "cpu"
 
     with inference(model, precision):
         scorer = model.fold(precision)
-        buckets = [TextBucket(b.captions, prepared_texts(scorer, b.code)) for b in texts]
-    shelf, most = Shelf(buckets), dict[int, int]()
-    with workers(device_of(model)) as crew:
+        shelf = Shelf([TextBucket(b.captions, prepared_texts(scorer, b.code)) for b in texts])
+    with workers(device) as crew:
         for block in images:
+            wanted = chosen[first : first + len(block)]
+            scores = np.empty(sum(map(len, wanted)), np.float32)
             with inference(model, precision):
                 code = prepared_images(scorer, block)
-                wanted = chosen[first : first + len(block)]
-                found = [Chosen(first + row, w, np.empty(len(w), np.float32)) for row, w in enumerate(wanted)]
-                for bucket in buckets:
-                    words = bucket.code.local.shape[1]
-                    most[words] = most.get(words) or size.of(scorer, code, bucket.code)
-                jobs = (_job(scorer, code, row, shelf, one, most, precision) for row, one in enumerate(found))
+                most = {
+                    words: size.of(scorer, code, some.select(slice(0, SAMPLE))) for words, some in shelf.codes.items()
+                }
+                jobs = (
+                    _job(scorer, code, shelf, lists, scores, precision)
+                    for lists in _cut(wanted, shelf, most, isinstance(scorer, ScoresLists), rounded)
+                )
                 crew.run(jobs, tick)
+            ends = np.cumsum([0, *map(len, wanted)])
+            for row, captions in enumerate(wanted):
+                yield Chosen(first + row, captions, scores[ends[row] : ends[row + 1]])
             first += len(block)
-            yield from found
 
 
 def _job(
     scorer: Scorer,
     images: ImageCode,
-    row: int,
     shelf: Shelf,
-    into: Chosen,
-    most: Mapping[int, int],
+    lists: Lists,
+    into: Float32[np.ndarray, " pair"],
     precision: Precision,
 ) -> Job:
-    """Score one picture with its captions, those of a length `most` at a time.
-
-    For every shape of a product in bfloat16 PyTorch's library on a CPU generates code, which takes longer than a small
-    product and a megabyte each. So there a block is filled up, by its last caption, to one of few sizes.
-    """
-    rounded = precision == "bfloat16" and images.local.device.type == "cpu"
+    """Score some lists in one call; returns how many pairs were asked for."""
 
     def job() -> int:
         with compute_in(images.local.device, precision):
-            image = images.select(slice(row, row + 1)).map(lambda t: t[None])
-            for places, code in shelf.by_length(into.captions):
-                step = most[code.local.shape[1]]
-                for first in range(0, len(places), step):
-                    some = places[first : first + step]
-                    size = _round_size(len(some), step) if rounded else len(some)
-                    rows = slice(first, first + size)
-                    if rows.stop > len(places):
-                        rows = torch.arange(first, rows.stop).clamp_(max=len(places) - 1)
-                    scores = scorer.score(image, code.select(rows).map(lambda t: t[None]))[0, 0, : len(some)]
-                    into.scores[some] = scores.float().cpu().numpy()
-        return len(into.captions)
+            pictures = images.select(_rows(lists.pictures)).map(lambda t: t[:, None])
+            groups, captions = lists.captions.shape
+            texts = shelf.codes[lists.words].select(_rows(lists.captions.ravel()))
+            found = scorer.score(pictures, texts.map(lambda t: t.view(groups, captions, *t.shape[1:])))
+            into[lists.slots] = found[:, 0].float().cpu().numpy()
+        return len(np.unique(lists.slots))
 
     return job
+
+
+def _cut(
+    wanted: Sequence[Int64[np.ndarray, " _"]], shelf: Shelf, most: Mapping[int, int], many: bool, rounded: bool
+) -> Iterator[Lists]:
+    """Cut the pairs of a block of pictures into calls.
+
+    A scorer of many lists gets short ones of many pictures at a time, filled up to `LIST` captions by repetitions;
+    another gets one list at a time. For every shape of a product in bfloat16 PyTorch's library on a CPU generates
+    code, which takes longer than a small product and a megabyte each: there calls are filled up to one of few sizes.
+
+    Args:
+        wanted: Captions for each picture.
+        shelf: Of the captions.
+        most: Pairs of a call, by the captions' length.
+        many: Many lists at a time.
+        rounded: Fill up.
+    """
+    pictures = np.repeat(np.arange(len(wanted)), [len(one) for one in wanted])
+    captions = np.concatenate([*wanted, np.empty(0, np.int64)])
+    lengths = shelf.words[captions]
+    for words in np.unique(lengths).tolist():
+        slots = np.flatnonzero(lengths == words)
+        ends = np.flatnonzero(np.diff(pictures[slots])) + 1
+        lists: list[Int64[np.ndarray, " _"]] = []
+        for one in np.split(slots, ends):
+            step = LIST if many else most[words]
+            for first in range(0, len(one), step):
+                some = one[first : first + step]
+                size = step if many else _round_size(len(some), step) if rounded else len(some)
+                lists.append(np.pad(some, (0, size - len(some)), mode="edge"))
+        at_once = max(1, most[words] // LIST) if many else 1
+        for first in range(0, len(lists), at_once):
+            some = lists[first : first + at_once]
+            size = _round_size(len(some), at_once) if rounded else len(some)
+            found = np.stack(some + some[-1:] * (size - len(some)))
+            yield Lists(words, pictures[found[:, 0]], shelf.place[captions[found]], found)
 
 
 def _round_size(count: int, most: int) -> int:
@@ -146,9 +191,15 @@ def _round_size(count: int, most: int) -> int:
     return min(most, power if 4 * count > 3 * power or power < 4 else 3 * power // 4)
 
 
+def _rows(numbers: Int64[np.ndarray, " row"]) -> Tensor:
+    return torch.from_numpy(numbers)  # pyright: ignore[reportUnknownMemberType]
+
+
 def _together(codes: Sequence[TextCode]) -> TextCode:
     """Put codes of one length together."""
     first = codes[0]
+    if len(codes) == 1:
+        return first
     parts = {name: torch.cat([code.parts[name] for code in codes]) for name in first.parts}
     index = None if first.index is None else torch.cat([code.index for code in codes if code.index is not None])
     return TextCode(torch.cat([c.local for c in codes]), torch.cat([c.mask for c in codes]), index, parts)

@@ -14,6 +14,7 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 import torch
 from jaxtyping import Int64
+from torch import nn
 
 from crossgraph.core.errors import InputError
 from crossgraph.core.types import ImageCode, TextCode
@@ -90,23 +91,23 @@ class CodeBlocks(Protocol):
         ...
 
 
-class OneBlock:
-    """Codes that are in memory already, as the only block.
+class InMemory:
+    """Codes that are in memory already.
 
     Args:
-        code: Without a group axis.
+        blocks: Without a group axis, in the pictures' order.
     """
 
-    def __init__(self, code: ImageCode) -> None:
-        self._code = code
+    def __init__(self, blocks: Sequence[ImageCode]) -> None:
+        self._blocks = blocks
 
     def __len__(self) -> int:
         """Return the number of pictures."""
-        return len(self._code)
+        return sum(map(len, self._blocks))
 
     def __iter__(self) -> Iterator[ImageCode]:
-        """Give the block."""
-        yield self._code
+        """Give the blocks."""
+        return iter(self._blocks)
 
 
 @dataclass(frozen=True)
@@ -197,13 +198,13 @@ def images_per_block(features: FeatureSource) -> int:
     return max(1, min(IMAGES_PER_BLOCK, IMAGE_BLOCK_BYTES // max(1, 4 * regions * width)))
 
 
-def device_of(model: Matcher) -> torch.device:
+def device_of(model: nn.Module) -> torch.device:
     """Return where a model's weights lie."""
     return next((parameter.device for parameter in model.parameters()), torch.device("cpu"))
 
 
 @contextlib.contextmanager
-def inference(model: Matcher, precision: Precision = "float32") -> Generator[None]:
+def inference(model: nn.Module, precision: Precision = "float32") -> Generator[None]:
     """Run a block without gradients and in evaluation mode; every layer's mode is put back after it."""
     modes = [(module, module.training) for module in model.modules()]
     model.eval()

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 import numpy as np
 import torch
 from jaxtyping import Float32
+from torch import nn
 
 from crossgraph.core.errors import InputError
 from crossgraph.core.types import ImageCode, TextCode
@@ -155,18 +156,39 @@ def score_rows(
         size: Of a block of pairs.
         report: Hears how many pairs are done.
     """
-    captions = sum(len(bucket.captions) for bucket in codes.texts)
-    tick = counting_pairs(report, len(codes.images) * captions)
-
     with inference(model, precision):
         scorer = model.fold(precision)
         buckets = [one_bucket(codes.texts)] if model.kind == "independent" else codes.texts
-    with workers(device_of(model)) as crew:
+    yield from rows_by(model, scorer, SplitCodes(codes.images, buckets), precision, size, report)
+
+
+def rows_by(
+    owner: nn.Module,
+    scorer: Scorer,
+    codes: SplitCodes,
+    precision: Precision = "float32",
+    size: BlockSize = DEFAULT_SIZE,
+    report: Report | None = None,
+) -> Iterator[Float32[np.ndarray, "img txt"]]:
+    """Score codes as `score_rows` does, by a scorer of which only the owner of its weights is known.
+
+    Args:
+        owner: In evaluation mode while it is computed.
+        scorer: The owner itself, or its folded form.
+        codes: Both sides.
+        precision: bfloat16 computes the matrix products in it.
+        size: Of a block of pairs.
+        report: Hears how many pairs are done.
+    """
+    captions = sum(len(bucket.captions) for bucket in codes.texts)
+    tick = counting_pairs(report, len(codes.images) * captions)
+
+    with workers(device_of(owner)) as crew:
         for images in codes.images:
             rows = np.empty((len(images), captions), dtype=np.float32)
-            with inference(model, precision):
+            with inference(owner, precision):
                 code = prepared_images(scorer, images)
-                crew.run(_jobs(scorer, code, buckets, rows, precision, size), tick)
+                crew.run(_jobs(scorer, code, codes.texts, rows, precision, size), tick)
             yield rows
 
 

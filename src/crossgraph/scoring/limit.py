@@ -1,4 +1,4 @@
-"""The first pictures of a split, as published loaders cut their dev sets."""
+"""A part of a split: its first pictures, as published loaders cut their dev sets, or any."""
 
 from __future__ import annotations
 
@@ -13,25 +13,25 @@ from crossgraph.core.types import Regions
 from crossgraph.data.split import CocoIds, FeatureSource, Split
 
 
-class FirstRows:
-    """The first rows of a feature source.
+class ChosenRows:
+    """Some rows of a feature source.
 
     Args:
         features: The whole.
-        rows: How many of it.
+        rows: Which of it, in the order that they are to have.
     """
 
-    def __init__(self, features: FeatureSource, rows: int) -> None:
+    def __init__(self, features: FeatureSource, rows: Int64[np.ndarray, " row"]) -> None:
         self._features, self._rows = features, rows
 
     @property
     def shape(self) -> tuple[int, int, int]:
         """Pictures, most regions of a picture, feature width D."""
-        return self._rows, *self._features.shape[1:]
+        return len(self._rows), *self._features.shape[1:]
 
     def read(self, rows: Sequence[int] | Int64[np.ndarray, " row"]) -> Regions:
         """Read pictures by row, in the given order."""
-        return self._features.read(rows)
+        return self._features.read(self._rows[np.asarray(rows, dtype=np.int64)])
 
     def fingerprint(self) -> str:
         """Return the whole source's digest: the file is the same, the split's ids say what was taken."""
@@ -57,14 +57,27 @@ def first_images(split: Split, images: int) -> Split:
         raise InputError(f"a limit of {images} images leaves nothing", "give at least 1")
     if images >= len(split.image_ids):
         return split
-    kept: list[int] = np.flatnonzero(split.caption_image < images).tolist()
+    return part_of(split, np.arange(images), np.flatnonzero(split.caption_image < images))
+
+
+def part_of(split: Split, images: Int64[np.ndarray, " img"], captions: Int64[np.ndarray, " caption"]) -> Split:
+    """Return some pictures of a split with some of their captions.
+
+    Args:
+        split: The whole.
+        images: Rows of pictures, each once.
+        captions: Rows of captions; their pictures are among `images`.
+    """
+    place = np.full(len(split.image_ids), -1)
+    place[images] = np.arange(len(images))
+    rows, columns = images.tolist(), captions.tolist()
     return dataclasses.replace(
         split,
-        image_ids=split.image_ids[:images],
-        captions=[split.captions[row] for row in kept],
-        caption_image=split.caption_image[kept],
-        features=FirstRows(split.features, images),
-        picture_paths=split.picture_paths[:images],
-        edges=None if split.edges is None else [split.edges[row] for row in kept],
-        coco=None if split.coco is None else CocoIds(split.coco.images[:images], split.coco.captions[kept]),
+        image_ids=[split.image_ids[row] for row in rows],
+        captions=[split.captions[column] for column in columns],
+        caption_image=place[split.caption_image[captions]],
+        features=ChosenRows(split.features, images),
+        picture_paths=[split.picture_paths[row] for row in rows] if split.picture_paths else (),
+        edges=None if split.edges is None else [split.edges[column] for column in columns],
+        coco=None if split.coco is None else CocoIds(split.coco.images[images], split.coco.captions[captions]),
     )

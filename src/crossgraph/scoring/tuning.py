@@ -29,7 +29,7 @@ from crossgraph.files import read_json, write_json
 from crossgraph.models.base import Matcher
 from crossgraph.models.folded import Precision
 from crossgraph.scoring.blocks import BlockSize
-from crossgraph.scoring.encode import ImageBlocks, OneBlock, SplitCodes, TextBucket, device_of, encode_captions
+from crossgraph.scoring.encode import ImageBlocks, InMemory, SplitCodes, TextBucket, device_of, encode_captions
 from crossgraph.scoring.engine import score_matrix
 from crossgraph.scoring.fit import check_fits
 from crossgraph.scoring.limit import first_images
@@ -141,7 +141,7 @@ def score_codes(
     model: Matcher, images: ImageCode, texts: Sequence[TextBucket], precision: Precision, size: BlockSize
 ) -> Float32[np.ndarray, "img txt"]:
     """Score codes that are there as the engine scores those of a split."""
-    return score_matrix(model, SplitCodes(OneBlock(images), texts), precision=precision, size=size)
+    return score_matrix(model, SplitCodes(InMemory([images]), texts), precision=precision, size=size)
 
 
 def remembered(model: Matcher) -> Tuned | None:

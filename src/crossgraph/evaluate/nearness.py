@@ -1,0 +1,165 @@
+"""What a cascade chooses pairs by: how near every picture is to every caption, cheaply.
+
+A bundle's index vectors tell it by their cosines; a sieve, where the bundle has one, by looking at every pair coarsely.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Float32, Int64
+from torch import Tensor
+
+from crossgraph.bundle.bundle import Bundle
+from crossgraph.bundle.sieve import Sieve
+from crossgraph.data.split import Split
+from crossgraph.runs import Run
+from crossgraph.scoring.encode import (
+    ImageBlocks,
+    InMemory,
+    Report,
+    SplitCodes,
+    TextBucket,
+    device_of,
+    encode_captions,
+    inference,
+)
+from crossgraph.scoring.engine import empty_matrix, rows_by
+
+CAPTIONS_AT_A_TIME = 8192  # 440 MB of codes at 13 words × 1,024 in float32
+_ENCODING = "encoding captions"
+_LOOKED_AT = 256  # rows or columns of a matrix in one go
+
+
+@dataclass(frozen=True)
+class Nearness:
+    """How near pictures and captions are, and the captions' codes.
+
+    Attributes:
+        matrix: Higher is nearer; says nothing else. Mapped from a file where it is large.
+        codes: The re-ranker's codes of the captions; None where they are many, and encoded again when scored.
+        by: What tells it, in words.
+    """
+
+    matrix: Float32[np.ndarray, "img txt"]
+    codes: list[TextBucket] | None
+    by: str
+
+
+def nearness(bundle: Bundle, split: Split, told: Callable[[str], Report]) -> Nearness:
+    """Compare every picture of a split with every caption, by the bundle's sieve or its index vectors.
+
+    Args:
+        bundle: With a sieve, a head or a retriever.
+        split: Pictures and captions.
+        told: Makes what hears how far a task is.
+    """
+    if bundle.sieve is not None:
+        return _by_sieve(bundle.reranker, bundle.sieve, split, told)
+    return _by_index(bundle, split, told(_ENCODING))
+
+
+def short_lists(near: Float32[np.ndarray, "img txt"], pictures: int, captions: int) -> list[Int64[np.ndarray, " _"]]:
+    """Return for each picture the captions it is scored with: its nearest, and those whose nearest it is.
+
+    Args:
+        near: How near they are.
+        pictures: Length of a caption's list.
+        captions: Length of a picture's list.
+    """
+    found: list[list[Int64[np.ndarray, " _"]]] = [[one] for one in _nearest(near, captions)]
+    rows = np.concatenate(_nearest(near.T, pictures))
+    columns = np.repeat(np.arange(len(near.T)), pictures)
+    order = np.argsort(rows, kind="stable")
+    ends = np.searchsorted(rows[order], np.arange(len(near) + 1))
+    for picture, lists in enumerate(found):
+        lists.append(columns[order[ends[picture] : ends[picture + 1]]])
+    return [np.unique(np.concatenate(lists)) for lists in found]
+
+
+def parts_of(captions: int) -> list[range]:
+    """Cut captions into runs whose codes are in memory together."""
+    step = CAPTIONS_AT_A_TIME
+    return [range(first, min(first + step, captions)) for first in range(0, captions, step)]
+
+
+def encoded(run: Run, split: Split, part: range, report: Report | None = None) -> list[TextBucket]:
+    """Encode consecutive captions; rows of buckets count from the first of them."""
+    some = slice(part.start, part.stop)
+    edges = None if split.edges is None else split.edges[some]
+    return encode_captions(run.model, run.vocabulary, split.captions[some], report=report, edges=edges)
+
+
+def of_whole(report: Report | None, before: int, total: int) -> Report | None:
+    """Return what hears of a part's progress and tells it as the whole's."""
+    return None if report is None else lambda what, done, _: report(what, before + done, total)
+
+
+def _by_sieve(run: Run, sieve: Sieve, split: Split, told: Callable[[str], Report]) -> Nearness:
+    sieve.to(device_of(run.model))
+    parts = parts_of(len(split.captions))
+    matrix = empty_matrix((len(split.image_ids), len(split.captions)))
+    encoding, sifting = told(_ENCODING), told("sifting pairs")
+    with inference(sieve):
+        pictures = [sieve.prepare_images(code) for code in ImageBlocks(run.model, split)]
+    codes: list[TextBucket] = []
+    for part in parts:
+        codes = []  # those of the part before need no memory any more
+        codes = encoded(run, split, part, of_whole(encoding, part.start, len(split.captions)))
+        with inference(sieve):
+            texts = [TextBucket(bucket.captions, sieve.prepare_texts(bucket.code)) for bucket in codes]
+        row, heard = 0, of_whole(sifting, part.start * len(matrix), matrix.size)
+        for rows in rows_by(sieve, sieve, SplitCodes(InMemory(pictures), texts), report=heard):
+            matrix[row : row + len(rows), part.start : part.stop] = rows
+            row += len(rows)
+    return Nearness(matrix, None if len(parts) > 1 else codes, "a sieve trained on the re-ranker's scores")
+
+
+def _by_index(bundle: Bundle, split: Split, report: Report) -> Nearness:
+    run, own = bundle.reranker, bundle.retriever
+    parts = parts_of(len(split.captions))
+    matrix = empty_matrix((len(split.image_ids), len(split.captions)))
+    images = _index_images(bundle, split)
+    codes: list[TextBucket] = []
+    for part in parts:
+        codes = []  # those of the part before need no memory any more
+        codes = encoded(own or run, split, part, of_whole(report, part.start, len(split.captions)))
+        for captions, vectors in _index_texts(bundle, codes):
+            matrix[:, captions + part.start] = images @ vectors.float().cpu().numpy().T
+    few = None if len(parts) > 1 else codes if own is None else encoded(run, split, parts[0])
+    return Nearness(matrix, few, bundle.index_by)
+
+
+def _index_images(bundle: Bundle, split: Split) -> Float32[np.ndarray, "img code"]:
+    own, head = bundle.retriever, bundle.head
+    if own is not None:
+        images = [code.index for code in ImageBlocks(own.model, split) if code.index is not None]
+    else:
+        assert head is not None
+        head.to(device_of(bundle.reranker.model))
+        with inference(head):
+            images = [head.index_images(code) for code in ImageBlocks(bundle.reranker.model, split)]
+    return torch.cat(images).float().cpu().numpy()
+
+
+def _index_texts(bundle: Bundle, buckets: list[TextBucket]) -> Iterator[tuple[Int64[np.ndarray, " txt"], Tensor]]:
+    """Give rows of captions with their index vectors; codes are the retriever's, or those that the head reads."""
+    if bundle.retriever is not None:
+        yield from ((bucket.captions, bucket.code.index) for bucket in buckets if bucket.code.index is not None)
+        return
+    head = bundle.head
+    assert head is not None
+    with inference(head):
+        yield from ((bucket.captions, head.index_texts(bucket.code)) for bucket in buckets)
+
+
+def _nearest(near: Float32[np.ndarray, "query answer"], count: int) -> list[Int64[np.ndarray, " _"]]:
+    """Return the nearest answers of each query, in any order."""
+    rows: list[Int64[np.ndarray, " _"]] = []
+    for first in range(0, len(near), _LOOKED_AT):
+        some = torch.from_numpy(np.ascontiguousarray(near[first : first + _LOOKED_AT]))  # pyright: ignore[reportUnknownMemberType]
+        rows.extend(some.topk(count, dim=1, sorted=False).indices.numpy())
+    return rows

@@ -1,0 +1,106 @@
+"""A sieve in training: it comes to order pairs as the re-ranker does, from galleries of train alone."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from references.tiny_matcher import FEATURE_SIZE, TinyConfig, TinyMatcher, tiny_model, tiny_split
+from references.tiny_run import WORDS, write_tiny_run
+
+from crossgraph.bundle import load_bundle
+from crossgraph.bundling.make import Plan, make_bundle
+from crossgraph.bundling.sieve_training import Gallery, SieveRecipe, disagreement, standardised, train_sieve
+from crossgraph.cli.main import main
+from crossgraph.core.errors import InputError
+from crossgraph.models.base import MODELS, Inputs
+from crossgraph.runs import Run, RunInfo, describe_model, save_run
+from crossgraph.scoring.encode import SplitCodes, encode_split
+from crossgraph.scoring.engine import rows_by, score_split
+from crossgraph.text.vocabulary import Vocabulary
+
+SMALL = SieveRecipe(size=4, galleries=2, pictures=8, steps=3, batch=6)
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder, random = tmp_path_factory.mktemp("data"), np.random.default_rng(0)
+    for split, count in (("train", 24), ("dev", 16)):
+        np.save(folder / f"{split}_ims.npy", random.standard_normal((count, 4, 6)).astype(np.float32))
+        captions = [" ".join(random.choice(WORDS, 5)) for _ in range(5 * count)]
+        (folder / f"{split}_caps.txt").write_text("\n".join(captions) + "\n")
+    return folder
+
+
+def test_it_learns_what_the_reranker_says_of_pictures_it_never_saw():
+    _, vocabulary = tiny_model()
+    model = TinyMatcher(TinyConfig(16), Inputs(FEATURE_SIZE, len(vocabulary)))
+    run = Run(model, vocabulary, RunInfo("tiny", {}, {}), Path("tiny"))
+    train, other = tiny_split(60, seed=1), tiny_split(12, seed=2)
+    heard = []
+    recipe = SieveRecipe(size=8, galleries=3, pictures=40, steps=200, batch=32)
+    sieve, found = train_sieve(run, train, recipe, lambda *told: heard.append(told))
+    codes = encode_split(model, vocabulary, other)
+    rows = np.concatenate(list(rows_by(sieve, sieve, SplitCodes(codes.images, codes.texts))))
+    correlation = np.corrcoef(rows.ravel(), score_split(model, vocabulary, other).ravel())[0, 1]
+    assert correlation > 0.5, "of six hundred random pairs; a sieve that learned nothing has about 0"
+    assert found["correlation"] > 0.6
+    assert heard[-1] == ("steps", 200, 200)
+    pairs = [done for what, done, _ in heard if what == "pairs"]
+    assert pairs == sorted(pairs) and pairs[-1] == 3 * 40 * 40
+
+
+def test_perfect_agreement_costs_nothing_and_anything_else_something():
+    torch.manual_seed(0)
+    wanted = torch.randn(5, 7)
+    assert float(disagreement(wanted, wanted, SMALL)) == pytest.approx(0, abs=1e-6)
+    assert float(disagreement(wanted.flip(0), wanted, SMALL)) > 0.1
+
+
+def test_probabilities_are_learned_as_logits_and_other_scores_as_they_are():
+    def gallery(scores: torch.Tensor) -> Gallery:
+        return Gallery(None, [], scores)  # pyright: ignore[reportArgumentType]
+
+    logits = torch.randn(2, 20, 20)
+    as_logits = [one.scores for one in standardised([gallery(torch.sigmoid(part)) for part in logits])]
+    expected = (logits - logits.mean()) / logits.std()
+    torch.testing.assert_close(torch.stack(as_logits), expected, atol=1e-4, rtol=1e-4)
+    plain = [one.scores for one in standardised([gallery(part) for part in logits])]
+    torch.testing.assert_close(torch.stack(plain), expected, atol=1e-5, rtol=1e-5)
+
+
+def test_a_bundle_keeps_its_sieve_and_refuses_another_ones_file(data, tmp_path):
+    run = write_tiny_run(tmp_path / "run")
+    plan = Plan(run, data, tmp_path / "bundle", sieve=SMALL)
+    plan = dataclasses.replace(plan, recipe=dataclasses.replace(plan.recipe, index_size=8, max_steps=2))
+    made = make_bundle(plan, log=lambda _: None)
+    assert made.sieve is not None and made.sieve.config.size == 4
+    about = json.loads((tmp_path / "bundle" / "bundle.json").read_text())["made"]
+    assert about["sieve"]["steps"] == 3 and -1 <= about["sieve"]["correlation"] <= 1
+    again = load_bundle(tmp_path / "bundle")
+    for name, tensor in made.sieve.state_dict().items():
+        torch.testing.assert_close(again.sieve.state_dict()[name], tensor)
+    spoilt = Path(shutil.copytree(tmp_path / "bundle", tmp_path / "spoilt"))
+    (spoilt / "sieve.safetensors").write_bytes(b"x")
+    with pytest.raises(InputError, match="not the file"):
+        load_bundle(spoilt)
+
+
+@pytest.mark.parametrize("values", [{"size": 1}, {"steps": 0}, {"batch": 1}, {"pictures": 1}, {"galleries": 0}])
+def test_a_recipe_that_trains_nothing_is_refused(values):
+    with pytest.raises(InputError, match=next(iter(values))):
+        SieveRecipe(**values)
+
+
+def test_an_independent_model_needs_none(data, tmp_path, capfd):
+    model = MODELS["vsepp"](MODELS["vsepp"].Config(embed_size=8, word_size=6), Inputs(6, 15))
+    vocabulary = Vocabulary(["<pad>", "<start>", "<end>", "<unk>", *WORDS])
+    info = RunInfo("vsepp", **describe_model(model), region_encoder="tiny")
+    save_run(tmp_path / "run", model, vocabulary, info)
+    assert main(["bundle", str(tmp_path / "run"), "--data", str(data), "--out", str(tmp_path / "out"), "--sieve"]) == 2
+    assert "leave --sieve out" in capfd.readouterr().err.splitlines()[-1]
