@@ -25,6 +25,7 @@ from crossgraph.graphs.normalization import l2norm, masked_mean
 
 Code = TypeVar("Code", ImageCode, TextCode)
 _VALUES, _OVERALL = "values", "overall"  # parts of a projected code
+_SHARPEST = 50.0  # e^50, a hundred times, is far from the end of float32
 
 
 @dataclass(frozen=True)
@@ -92,7 +93,8 @@ class Sieve(nn.Module):
         found = self.texts(code)
         words = code.mask.sum(dim=-1)[..., None, None].clamp(min=1)
         values = found.parts[_VALUES] * (self.config.size * words).rsqrt()
-        return TextCode(found.local * self.sharpness, found.mask, parts={**found.parts, _VALUES: values})
+        sharpness = self.sharpness.clamp(max=_SHARPEST)
+        return TextCode(found.local * sharpness, found.mask, parts={**found.parts, _VALUES: values})
 
     def score(self, images: ImageCode, texts: TextCode) -> Float[Tensor, "group img txt"]:
         """Score every picture of a group with every caption of it; see `Matcher.score`.
@@ -102,16 +104,25 @@ class Sieve(nn.Module):
             texts: `local` (g, b, L, d), projected or not.
         """
         images, texts = self.prepare_images(images), self.prepare_texts(texts)
-        (g, a, regions, _), (_, b, words, _) = images.local.shape, texts.local.shape
-        shape = (g, b * words, a, regions)
-        shares = (texts.local.flatten(1, 2) @ images.local.flatten(1, 2).mT).view(shape)
+        # regions lead, so that what is summed over them is summed whole rows at a time
+        near = _products(images.local, texts.local).exp_()  # of unit keys: it cannot overflow
         if not bool(images.mask.all()):
-            shares = shares.masked_fill(~images.mask[:, None], torch.finfo(shares.dtype).min)
-        said = (texts.parts[_VALUES].flatten(1, 2) @ images.parts[_VALUES].flatten(1, 2).mT).view(shape)
-        local = (shares.softmax(dim=-1) * said).sum(dim=-1).view(g, b, words, a).sum(dim=2)
+            near = near * images.mask.transpose(1, 2)[..., None, None]
+        said = _products(images.parts[_VALUES], texts.parts[_VALUES])
+        weighed = said * near if torch.is_grad_enabled() else said.mul_(near)
+        local = (weighed.sum(dim=1) / near.sum(dim=1)).sum(dim=-1)
         image, text = images.parts[_OVERALL], texts.parts[_OVERALL]
         overall = image[..., :-1] @ text[..., :-1].mT * self.config.overall_size**-0.5
-        return local.mT + overall + image[..., -1:] + text[..., -1:].mT
+        return local + overall + image[..., -1:] + text[..., -1:].mT
+
+
+def _products(
+    regions: Float[Tensor, "group img region k"], words: Float[Tensor, "group txt word k"]
+) -> Float[Tensor, "group region img txt word"]:
+    """Return the products of all regions with all words."""
+    (g, a, count, _), (b, length) = regions.shape, words.shape[1:3]
+    found = regions.transpose(1, 2).reshape(g, count * a, -1) @ words.flatten(1, 2).mT
+    return found.view(g, count, a, b, length)
 
 
 def sieve_for(image: ImageCode, size: int) -> Sieve:

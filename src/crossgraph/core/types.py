@@ -36,7 +36,9 @@ class _Tensors:
 
     def select(self: S, rows: Tensor | slice) -> S:
         """Return the given rows of the first axis, in the given order."""
-        return self.map(lambda tensor: tensor[rows])
+        if isinstance(rows, slice):
+            return self.map(lambda tensor: tensor[rows])
+        return self.map(lambda tensor: tensor.index_select(0, rows))  # many times faster than an index of large rows
 
     def to(self: S, device: torch.device | str) -> S:
         """Return a copy on `device`."""

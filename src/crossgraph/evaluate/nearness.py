@@ -17,6 +17,7 @@ from crossgraph.bundle.bundle import Bundle
 from crossgraph.bundle.sieve import Sieve
 from crossgraph.data.split import Split
 from crossgraph.runs import Run
+from crossgraph.scoring.blocks import BlockSize
 from crossgraph.scoring.encode import (
     ImageBlocks,
     InMemory,
@@ -30,6 +31,7 @@ from crossgraph.scoring.encode import (
 from crossgraph.scoring.engine import empty_matrix, rows_by
 
 CAPTIONS_AT_A_TIME = 8192  # 440 MB of codes at 13 words × 1,024 in float32
+_BLOCK = BlockSize(1 << 23)  # a sieve passes over the tensors of a pair several times
 _ENCODING = "encoding captions"
 _LOOKED_AT = 256  # rows or columns of a matrix in one go
 
@@ -112,7 +114,7 @@ def _by_sieve(run: Run, sieve: Sieve, split: Split, told: Callable[[str], Report
         with inference(sieve):
             texts = [TextBucket(bucket.captions, sieve.prepare_texts(bucket.code)) for bucket in codes]
         row, heard = 0, of_whole(sifting, part.start * len(matrix), matrix.size)
-        for rows in rows_by(sieve, sieve, SplitCodes(InMemory(pictures), texts), report=heard):
+        for rows in rows_by(sieve, sieve, SplitCodes(InMemory(pictures), texts), size=_BLOCK, report=heard):
             matrix[row : row + len(rows), part.start : part.stop] = rows
             row += len(rows)
     return Nearness(matrix, None if len(parts) > 1 else codes, "a sieve trained on the re-ranker's scores")

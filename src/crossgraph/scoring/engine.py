@@ -38,6 +38,7 @@ from crossgraph.text.vocabulary import Vocabulary
 
 CAPTIONS_PER_PORTION = 4096  # 220 MB of codes at 13 words × 1,024 in float32
 INDEPENDENT_PER_PORTION = 1 << 16  # of whose captions one vector each is kept: 256 MB
+INDEPENDENT_PAIRS = 1 << 20  # of a block of vectors, whose product is all there is to compute
 DEFAULT_SIZE = BlockSize()
 MATRIX_BYTES = 1 << 28  # a larger matrix lies in a file that has no name, not in memory
 
@@ -158,7 +159,9 @@ def score_rows(
     """
     with inference(model, precision):
         scorer = model.fold(precision)
-        buckets = [one_bucket(codes.texts)] if model.kind == "independent" else codes.texts
+        buckets = codes.texts
+        if model.kind == "independent":
+            buckets, size = [one_bucket(buckets)], BlockSize(pairs=size.pairs or INDEPENDENT_PAIRS)
     yield from rows_by(model, scorer, SplitCodes(codes.images, buckets), precision, size, report)
 
 
