@@ -25,8 +25,10 @@ from torch import Tensor, nn
 from crossgraph.core.errors import InputError
 from crossgraph.core.types import Attention, ImageCode, Regions, TextCode, Tokens
 from crossgraph.graphs.normalization import at_least_float32, l2norm, masked_mean, masked_softmax
-from crossgraph.models.base import MODELS, Inputs, Matcher
+from crossgraph.models.base import MODELS, Inputs, Matcher, Scorer
+from crossgraph.models.folded import Precision
 from crossgraph.models.fragments import above_zero, at_least, xavier
+from crossgraph.models.mmca_folded import FoldedMMCA
 from crossgraph.text.choice import TextChoice, build_text_encoder
 from crossgraph.text.encoder import Direction
 
@@ -76,7 +78,8 @@ class AttentionUnit(nn.Module):
         self, x: Float[Tensor, "*batch item dim"], mask: Bool[Tensor, "*batch item"]
     ) -> Float[Tensor, "*batch item dim"]:
         """Return the vectors after the unit; those of padding mean nothing."""
-        seen = self.weights(x, mask).to(x.dtype) @ self._split(self.project(x))[2]
+        queries, keys, values = self._split(self.project(x))
+        seen = self._shares(queries, keys, mask).to(x.dtype) @ values
         x = self.mix_norm(x + self.mix(seen.transpose(-3, -2).flatten(-2)))
         return self.layer_norm(x + self.narrow(F.relu(self.widen(x))))
 
@@ -85,6 +88,9 @@ class AttentionUnit(nn.Module):
     ) -> Float[Tensor, "*batch head item item"]:
         """Return each item's shares of the real items, a head."""
         queries, keys, _ = self._split(self.project(x))
+        return self._shares(queries, keys, mask)
+
+    def _shares(self, queries: Tensor, keys: Tensor, mask: Tensor) -> Tensor:
         likeness = at_least_float32(queries @ keys.transpose(-1, -2)) / queries.shape[-1] ** 0.5
         return masked_softmax(likeness, mask[..., None, None, :])
 
@@ -178,6 +184,10 @@ class MMCA(Matcher):
         caption = self.pool_words_across(mixed[..., regions:, :], mask[..., regions:])
         alone = at_least_float32(images.parts["overall"] @ texts.parts["overall"].transpose(1, 2))
         return alone + self.config.alpha * (at_least_float32(picture) * at_least_float32(caption)).sum(dim=-1)
+
+    def fold(self, precision: Precision = "float32") -> Scorer:
+        """Return the form of `crossgraph.models.mmca_folded`."""
+        return FoldedMMCA(self, precision)
 
     def align(self, image: ImageCode, text: TextCode) -> Attention:
         """Explain one pair by the cross-attention unit, its heads averaged.
