@@ -46,12 +46,13 @@ def write_run(folder: Path, name: str, width: int = WIDTH, embed: int = EMBED, s
 
 
 def write_bundle(folder: Path, run: Path, regions: int = REGIONS) -> Path:
-    """Save a bundle of a run with an index head of random weights."""
+    """Save a bundle of a run with an index head and a sieve of random weights."""
     import torch
 
     from crossgraph.bundle.bundle import Bundle
     from crossgraph.bundle.folder import save_bundle
     from crossgraph.bundle.head import head_for
+    from crossgraph.bundle.sieve import sieve_for
     from crossgraph.core.types import Regions
     from crossgraph.runs import load_run
     from crossgraph.scoring.encode import inference
@@ -59,8 +60,9 @@ def write_bundle(folder: Path, run: Path, regions: int = REGIONS) -> Path:
     loaded = load_run(run)
     one = Regions(torch.rand(1, regions, loaded.model.inputs.feature_size), torch.ones(1, regions, dtype=torch.bool))
     with inference(loaded.model):
-        head = head_for(loaded.model.encode_images(one), 256).eval()
-    save_bundle(folder, Bundle(run, loaded, None, head), {})
+        code = loaded.model.encode_images(one)
+        head, sieve = head_for(code, 256).eval(), sieve_for(code, 64).eval()
+    save_bundle(folder, Bundle(run, loaded, None, head, sieve=sieve), {})
     return folder
 
 

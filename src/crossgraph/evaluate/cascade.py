@@ -28,7 +28,7 @@ from crossgraph.files import read_json, write_json
 from crossgraph.models.folded import Precision
 from crossgraph.scoring.blocks import BlockSize
 from crossgraph.scoring.chosen import Chosen, score_chosen
-from crossgraph.scoring.encode import ImageBlocks, Report
+from crossgraph.scoring.encode import Report
 from crossgraph.scoring.engine import DEFAULT_SIZE, score_split
 from crossgraph.scoring.provenance import describe_run
 from crossgraph.scoring.recall import CUTOFFS
@@ -203,8 +203,8 @@ def cascade_scores(
         some = [one[(one >= part.start) & (one < part.stop)] - part.start for one in chosen]
         heard = of_whole(told, done, pairs)
         codes = encoded(bundle.reranker, split, part) if near.codes is None else near.codes
-        images = ImageBlocks(bundle.reranker.model, split)
-        found = score_chosen(bundle.reranker.model, images, codes, some, precision=precision, size=size, report=heard)
+        model = bundle.reranker.model
+        found = score_chosen(model, near.images, codes, some, precision=precision, size=size, report=heard)
         lowest = min(lowest, _fill(scores[:, part.start : part.stop], found))
         done += sum(map(len, some))
         codes = []

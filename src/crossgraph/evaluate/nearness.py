@@ -19,6 +19,7 @@ from crossgraph.data.split import Split
 from crossgraph.runs import Run
 from crossgraph.scoring.blocks import BlockSize
 from crossgraph.scoring.encode import (
+    CodeBlocks,
     ImageBlocks,
     InMemory,
     Report,
@@ -31,7 +32,8 @@ from crossgraph.scoring.encode import (
 from crossgraph.scoring.engine import empty_matrix, rows_by
 
 CAPTIONS_AT_A_TIME = 8192  # 440 MB of codes at 13 words × 1,024 in float32
-_BLOCK = BlockSize(1 << 23)  # a sieve passes over the tensors of a pair several times
+IMAGES_KEPT = 1500  # 220 MB of codes at 36 regions × 1,024 in float32
+_BLOCK = BlockSize(1 << 25)
 _ENCODING = "encoding captions"
 _LOOKED_AT = 256  # rows or columns of a matrix in one go
 
@@ -43,11 +45,13 @@ class Nearness:
     Attributes:
         matrix: Higher is nearer; says nothing else. Mapped from a file where it is large.
         codes: The re-ranker's codes of the captions; None where they are many, and encoded again when scored.
+        images: Those of the pictures.
         by: What tells it, in words.
     """
 
     matrix: Float32[np.ndarray, "img txt"]
     codes: list[TextBucket] | None
+    images: CodeBlocks
     by: str
 
 
@@ -105,8 +109,9 @@ def _by_sieve(run: Run, sieve: Sieve, split: Split, told: Callable[[str], Report
     parts = parts_of(len(split.captions))
     matrix = empty_matrix((len(split.image_ids), len(split.captions)))
     encoding, sifting = told(_ENCODING), told("sifting pairs")
+    images = _images(run, split)
     with inference(sieve):
-        pictures = [sieve.prepare_images(code) for code in ImageBlocks(run.model, split)]
+        pictures = [sieve.prepare_images(code) for code in images]
     codes: list[TextBucket] = []
     for part in parts:
         codes = []  # those of the part before need no memory any more
@@ -117,14 +122,15 @@ def _by_sieve(run: Run, sieve: Sieve, split: Split, told: Callable[[str], Report
         for rows in rows_by(sieve, sieve, SplitCodes(InMemory(pictures), texts), size=_BLOCK, report=heard):
             matrix[row : row + len(rows), part.start : part.stop] = rows
             row += len(rows)
-    return Nearness(matrix, None if len(parts) > 1 else codes, "a sieve trained on the re-ranker's scores")
+    return Nearness(matrix, None if len(parts) > 1 else codes, images, "a sieve trained on the re-ranker's scores")
 
 
 def _by_index(bundle: Bundle, split: Split, report: Report) -> Nearness:
     run, own = bundle.reranker, bundle.retriever
     parts = parts_of(len(split.captions))
     matrix = empty_matrix((len(split.image_ids), len(split.captions)))
-    images = _index_images(bundle, split)
+    codes_of_images = _images(run, split)
+    images = _index_images(bundle, split, codes_of_images)
     codes: list[TextBucket] = []
     for part in parts:
         codes = []  # those of the part before need no memory any more
@@ -132,10 +138,16 @@ def _by_index(bundle: Bundle, split: Split, report: Report) -> Nearness:
         for captions, vectors in _index_texts(bundle, codes):
             matrix[:, captions + part.start] = images @ vectors.float().cpu().numpy().T
     few = None if len(parts) > 1 else codes if own is None else encoded(run, split, parts[0])
-    return Nearness(matrix, few, bundle.index_by)
+    return Nearness(matrix, few, codes_of_images, bundle.index_by)
 
 
-def _index_images(bundle: Bundle, split: Split) -> Float32[np.ndarray, "img code"]:
+def _images(run: Run, split: Split) -> CodeBlocks:
+    """Return pictures' codes: encoded once where they are few, else anew whenever one walks over them."""
+    blocks = ImageBlocks(run.model, split)
+    return InMemory(list(blocks)) if len(blocks) <= IMAGES_KEPT else blocks
+
+
+def _index_images(bundle: Bundle, split: Split, codes: CodeBlocks) -> Float32[np.ndarray, "img code"]:
     own, head = bundle.retriever, bundle.head
     if own is not None:
         images = [code.index for code in ImageBlocks(own.model, split) if code.index is not None]
@@ -143,7 +155,7 @@ def _index_images(bundle: Bundle, split: Split) -> Float32[np.ndarray, "img code
         assert head is not None
         head.to(device_of(bundle.reranker.model))
         with inference(head):
-            images = [head.index_images(code) for code in ImageBlocks(bundle.reranker.model, split)]
+            images = [head.index_images(code) for code in codes]
     return torch.cat(images).float().cpu().numpy()
 
 

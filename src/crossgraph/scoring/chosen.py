@@ -19,7 +19,7 @@ from crossgraph.scoring.engine import DEFAULT_SIZE, prepared_images, prepared_te
 from crossgraph.scoring.progress import counting_pairs
 from crossgraph.scoring.workers import Job, workers
 
-LIST = 4  # captions of a list, where many lists are scored in one call
+LISTS = (16, 8, 4)  # captions of a list, where many lists are scored in one call
 
 
 @dataclass(frozen=True)
@@ -153,7 +153,7 @@ def _cut(
 ) -> Iterator[Lists]:
     """Cut the pairs of a block of pictures into calls.
 
-    A scorer of many lists gets short ones of many pictures at a time, filled up to `LIST` captions by repetitions;
+    A scorer of many lists gets some of many pictures at a time, cut to the lengths `LISTS`, the last filled up;
     another gets one list at a time. For every shape of a product in bfloat16 PyTorch's library on a CPU generates
     code, which takes longer than a small product and a megabyte each: there calls are filled up to one of few sizes.
 
@@ -170,19 +170,40 @@ def _cut(
     for words in np.unique(lengths).tolist():
         slots = np.flatnonzero(lengths == words)
         ends = np.flatnonzero(np.diff(pictures[slots])) + 1
-        lists: list[Int64[np.ndarray, " _"]] = []
+        lists: dict[int, list[Int64[np.ndarray, " _"]]] = {}
         for one in np.split(slots, ends):
-            step = LIST if many else most[words]
-            for first in range(0, len(one), step):
-                some = one[first : first + step]
-                size = step if many else _round_size(len(some), step) if rounded else len(some)
-                lists.append(np.pad(some, (0, size - len(some)), mode="edge"))
-        at_once = max(1, most[words] // LIST) if many else 1
-        for first in range(0, len(lists), at_once):
-            some = lists[first : first + at_once]
-            size = _round_size(len(some), at_once) if rounded else len(some)
-            found = np.stack(some + some[-1:] * (size - len(some)))
-            yield Lists(words, pictures[found[:, 0]], shelf.place[captions[found]], found)
+            for some in _portions(one, LISTS if many else (most[words],)):
+                size = (
+                    _size_of(len(some), LISTS)
+                    if many
+                    else _round_size(len(some), most[words])
+                    if rounded
+                    else len(some)
+                )
+                lists.setdefault(size, []).append(np.pad(some, (0, size - len(some)), mode="edge"))
+        for size, equal in lists.items():
+            at_once = max(1, most[words] // size) if many else 1
+            for first in range(0, len(equal), at_once):
+                some = equal[first : first + at_once]
+                count = _round_size(len(some), at_once) if rounded else len(some)
+                found = np.stack(some + some[-1:] * (count - len(some)))
+                yield Lists(words, pictures[found[:, 0]], shelf.place[captions[found]], found)
+
+
+def _portions(one: Int64[np.ndarray, " txt"], sizes: Sequence[int]) -> Iterator[Int64[np.ndarray, " _"]]:
+    """Cut a list into portions of the first size, and what is left into the largest that it fills; the last may not."""
+    first = 0
+    for size in sizes:
+        while len(one) - first >= size:
+            yield one[first : first + size]
+            first += size
+    if first < len(one):
+        yield one[first:]
+
+
+def _size_of(count: int, sizes: Sequence[int]) -> int:
+    """Return the least of some falling sizes that is no less than a count."""
+    return next(size for size in reversed(sizes) if size >= count)
 
 
 def _round_size(count: int, most: int) -> int:

@@ -7,6 +7,7 @@ and encoded block by block while somebody walks over them, so that features larg
 from __future__ import annotations
 
 import contextlib
+import functools
 from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
@@ -21,6 +22,7 @@ from crossgraph.core.types import ImageCode, TextCode
 from crossgraph.data.split import FeatureSource, Split
 from crossgraph.models.base import Matcher
 from crossgraph.models.folded import Precision
+from crossgraph.scoring.workers import workers
 from crossgraph.text.batch import Edges, collate
 from crossgraph.text.vocabulary import Vocabulary
 
@@ -163,17 +165,28 @@ def encode_captions(
     """
     encoded = [vocabulary.encode(caption) for caption in captions]
     device = device_of(model)
-    buckets: list[TextBucket] = []
+    plan = plan_buckets([len(caption.ids) for caption in encoded])
+    codes: dict[int, TextCode] = {}
     done = 0
-    for rows in plan_buckets([len(caption.ids) for caption in encoded]):
+
+    def encode(number: int) -> int:
+        rows = plan[number]
         some = None if edges is None else [edges[int(row)] for row in rows]
         tokens = collate([encoded[int(row)] for row in rows], some)
-        with inference(model, precision):
-            buckets.append(TextBucket(rows, model.encode_texts(tokens.to(device))))
-        done += len(rows)
+        with compute_in(device, precision):
+            codes[number] = model.encode_texts(tokens.to(device))
+        return len(rows)
+
+    def tick(more: int) -> None:
+        nonlocal done
+        done += more
         if report is not None:
             report("captions", done, len(captions))
-    return buckets
+
+    # a bucket a core: what a recurrent network does at one word is too little to be shared by them
+    with inference(model, precision), workers(device, len(plan)) as crew:
+        crew.run((functools.partial(encode, number) for number in range(len(plan))), tick)
+    return [TextBucket(rows, codes[number]) for number, rows in enumerate(plan)]
 
 
 def plan_buckets(lengths: Sequence[int], most: int = CAPTIONS_PER_BUCKET) -> list[Int64[np.ndarray, " txt"]]:

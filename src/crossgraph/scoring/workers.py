@@ -54,10 +54,15 @@ class Workers:
 
 
 @contextlib.contextmanager
-def workers(device: torch.device) -> Generator[Workers]:
-    """Give workers for a device: one a core where PyTorch may use several cores of a CPU."""
+def workers(device: torch.device, jobs: int | None = None) -> Generator[Workers]:
+    """Give workers for a device: one a core where PyTorch may use several cores of a CPU.
+
+    Args:
+        device: Where the jobs compute.
+        jobs: How many there will be, where that is known; fewer than cores share all of them.
+    """
     count = torch.get_num_threads() if device.type == "cpu" else 1
-    if count == 1:
+    if count == 1 or (jobs is not None and jobs < count):
         yield Workers(None, 1)
         return
     pool = ThreadPoolExecutor(count, thread_name_prefix="scoring", initializer=torch.set_num_threads, initargs=(1,))
