@@ -68,8 +68,12 @@ def test_probabilities_are_learned_as_logits_and_other_scores_as_they_are():
 
     logits = torch.randn(2, 20, 20)
     as_logits = [one.scores for one in standardised([gallery(torch.sigmoid(part)) for part in logits])]
-    expected = (logits - logits.mean()) / logits.std()
+    expected = (logits - logits.mean()) / logits.std(correction=0)
     torch.testing.assert_close(torch.stack(as_logits), expected, atol=1e-4, rtol=1e-4)
+    saturated = torch.sigmoid(logits)
+    saturated[0, 0, 0], saturated[1, 0, 0] = 0.0, 1.0  # as float32 has them of large logits
+    found = torch.stack([one.scores for one in standardised([gallery(part) for part in saturated])])
+    assert float(torch.corrcoef(torch.stack([found.flatten()[1:400], logits.flatten()[1:400]]))[0, 1]) > 0.9999
     plain = [one.scores for one in standardised([gallery(part) for part in logits])]
     torch.testing.assert_close(torch.stack(plain), expected, atol=1e-5, rtol=1e-5)
 
@@ -89,6 +93,23 @@ def test_a_bundle_keeps_its_sieve_and_refuses_another_ones_file(data, tmp_path):
     (spoilt / "sieve.safetensors").write_bytes(b"x")
     with pytest.raises(InputError, match="not the file"):
         load_bundle(spoilt)
+
+
+def test_scores_that_are_all_alike_end_without_a_correlation():
+    _, vocabulary = tiny_model()
+    model = TinyMatcher(TinyConfig(16), Inputs(FEATURE_SIZE, len(vocabulary)))
+    for parameter in model.parameters():
+        torch.nn.init.zeros_(parameter)
+    run = Run(model, vocabulary, RunInfo("tiny", {}, {}), Path("tiny"))
+    _, found = train_sieve(run, tiny_split(6), SMALL, lambda *_: None)
+    assert found == {"correlation": None, "steps": 3}
+
+
+def test_one_picture_teaches_nothing_and_is_refused():
+    model, vocabulary = tiny_model()
+    run = Run(model, vocabulary, RunInfo("tiny", {}, {}), Path("tiny"))
+    with pytest.raises(InputError, match="two or more"):
+        train_sieve(run, tiny_split(1), SMALL, lambda *_: None)
 
 
 @pytest.mark.parametrize("values", [{"size": 1}, {"steps": 0}, {"batch": 1}, {"pictures": 1}, {"galleries": 0}])

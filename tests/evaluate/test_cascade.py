@@ -151,13 +151,14 @@ def test_captions_in_parts_give_the_same_scores_and_the_rest_stays_behind(data, 
     whole, about = cascade_scores(bundle, split, lists, "float32", lambda _: lambda *_: None)
     heard = []
     monkeypatch.setattr(choosing, "CAPTIONS_AT_A_TIME", 47)
+    monkeypatch.setattr(choosing, "IMAGES_KEPT", 1)
     parts, again = cascade_scores(
         bundle, split, lists, "float32", lambda task: lambda *told: heard.append((task, told))
     )
     assert again == about
     np.testing.assert_allclose(parts, whole, atol=1e-5)
     counts = {task: [told[1] for name, told in heard if name == task] for task, _ in heard}
-    assert counts["encoding captions"][-1] == 150
+    assert counts["encoding"][-1] == 150
     assert counts["scoring short lists"][-1] == about["pairs"]
     assert all(row == sorted(row) for row in counts.values())
 

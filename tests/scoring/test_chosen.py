@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 import torch
@@ -11,7 +13,7 @@ from references.tiny_matcher import WORDS, tiny_split
 
 from crossgraph.models.base import MODELS, Inputs
 from crossgraph.scoring.blocks import BlockSize
-from crossgraph.scoring.chosen import LISTS, score_chosen
+from crossgraph.scoring.chosen import Shelf, score_chosen
 from crossgraph.scoring.encode import ImageBlocks, encode_captions
 from crossgraph.scoring.engine import score_split
 from crossgraph.text.vocabulary import Vocabulary
@@ -40,30 +42,59 @@ def test_any_lists_in_any_blocks_score_as_the_matrix(attention, seed, pairs):
         np.testing.assert_allclose(one.scores, whole[one.image, wanted], atol=1e-5)
 
 
-@pytest.mark.parametrize("captions", [1, 3, 4, 5, 8, 15, 16, 17, 40])
-def test_equally_long_captions_are_cut_to_few_lengths_and_all_are_counted(captions):
+@pytest.mark.parametrize(
+    ("captions", "pairs", "lengths"),
+    [
+        (1, 64, {4}),
+        (4, 64, {4}),
+        (5, 64, {4}),
+        (7, 64, {4}),
+        (8, 64, {8}),
+        (15, 64, {8, 4}),
+        (17, 64, {16, 4}),
+        (40, 64, {16, 8}),
+        (17, 8, {8, 4}),
+        (5, 3, {3}),
+        (3, 1, {1}),
+    ],
+)
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_equally_long_captions_are_cut_to_few_lengths_and_all_are_counted(captions, pairs, lengths, precision):
     model, split = build("t2i"), tiny_split(3)
-    texts = encode_captions(model, VOCABULARY, ["a dog runs"] * captions)
-    shapes, scorer = set(), model.fold("bfloat16")
-    score, heard = type(scorer).score_lists, []
+    split = dataclasses.replace(split, captions=["a dog runs"] * captions, caption_image=np.arange(captions) % 3)
+    texts = encode_captions(model, VOCABULARY, split.captions)
+    shapes, heard, form = set(), [], type(model.fold())
+    score = form.score_lists
 
     def noting(self, images, texts):
-        shapes.add(texts.local.shape[1])
+        shapes.add(tuple(texts.local.shape[:2]))
         return score(self, images, texts)
 
+    chosen, size = [np.arange(captions)] * 3, BlockSize(pairs=pairs)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(type(scorer), "score_lists", noting)
-        found = list(
-            score_chosen(
-                model,
-                ImageBlocks(model, split),
-                texts,
-                [np.arange(captions)] * 3,
-                precision="bfloat16",
-                report=lambda *told: heard.append(told),
-            )
-        )
-    assert shapes <= set(LISTS)
+        patch.setattr(form, "score_lists", noting)
+        blocks = ImageBlocks(model, split)
+        told = lambda *told: heard.append(told)  # noqa: E731
+        found = list(score_chosen(model, blocks, texts, chosen, precision=precision, size=size, report=told))
+    assert {length for _, length in shapes} == lengths
+    assert all(lists * length <= pairs for lists, length in shapes)
     assert heard[-1][1:] == (3 * captions, 3 * captions)
-    for one in found:  # the same sentence again and again
-        np.testing.assert_allclose(one.scores, one.scores[0], atol=2e-3)
+    whole = score_split(model, VOCABULARY, split)
+    for one in found:
+        np.testing.assert_allclose(one.scores, whole[one.image], atol=1e-5 if precision == "float32" else 2e-3)
+
+
+def test_codes_that_grow_when_they_are_prepared_stay_as_they_are():
+    torch.manual_seed(0)
+    config = MODELS["mmca"].Config(embed_size=8, word_size=6, heads=2)
+    model, split = MODELS["mmca"](config, Inputs(5, len(VOCABULARY))).eval(), tiny_split(5)
+    texts = encode_captions(model, VOCABULARY, split.captions)
+    with torch.inference_mode():
+        shelf = Shelf(texts, model.fold())
+        assert all("projected" not in code.parts for code in shelf.codes.values())
+        small = Shelf(encode_captions(build("t2i"), VOCABULARY, split.captions), build("t2i").fold("bfloat16"))
+        assert all(code.local.dtype == torch.bfloat16 for code in small.codes.values())
+    whole = score_split(model, VOCABULARY, split)
+    chosen = [np.arange(len(split.captions))] * 5
+    for one in score_chosen(model, ImageBlocks(model, split), texts, chosen):
+        np.testing.assert_allclose(one.scores, whole[one.image], atol=1e-5)

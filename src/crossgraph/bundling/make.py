@@ -97,6 +97,8 @@ def make_bundle(
         head = head.cpu()
         made |= {"head": asdict(plan.recipe), "chosen": chosen}
         made["data"]["train"] = train.fingerprint()
+    short_list = choose(nearness, scores, dev.caption_image) if nearness is not scores else None
+    calibration = calibrate_on(scores, nearness, dev, short_list)
     sieve = None
     if plan.sieve is not None:
         train = data.split("train")
@@ -104,8 +106,6 @@ def make_bundle(
         sieve, found = train_sieve(run, train, plan.sieve, told("training the sieve"))
         made |= {"sieve": {**asdict(plan.sieve), **found}}
         made["data"]["train"] = train.fingerprint()
-    short_list = choose(nearness, scores, dev.caption_image) if nearness is not scores else None
-    calibration = calibrate_on(scores, nearness, dev, short_list)
     made |= {"command": typed_command(), "versions": all_versions(), "git_revision": git_revision()}
     bundle = Bundle(plan.out, run, retriever, head, short_list, calibration, sieve)
     _keep(plan.out, bundle, draw(calibration, bundle.name), made)

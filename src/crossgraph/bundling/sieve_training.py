@@ -85,7 +85,7 @@ class Gallery:
     scores: Float[Tensor, "img txt"]
 
 
-def train_sieve(run: Run, train: Split, recipe: SieveRecipe, report: Report) -> tuple[Sieve, dict[str, float]]:
+def train_sieve(run: Run, train: Split, recipe: SieveRecipe, report: Report) -> tuple[Sieve, dict[str, float | None]]:
     """Train a sieve.
 
     Args:
@@ -96,10 +96,10 @@ def train_sieve(run: Run, train: Split, recipe: SieveRecipe, report: Report) -> 
 
     Returns:
         The sieve on the CPU in evaluation mode, and how well it ended: the correlation with the re-ranker's scores of
-        the last steps' blocks, before these were learned from.
+        the last steps' blocks, before these were learned from; None where all scores are alike.
 
     Raises:
-        InputError: The loss is not finite.
+        InputError: Fewer than two pictures have captions, or the loss is not finite.
     """
     torch.manual_seed(recipe.seed)  # pyright: ignore[reportUnknownMemberType]
     random = np.random.default_rng(recipe.seed)
@@ -124,7 +124,9 @@ def train_sieve(run: Run, train: Split, recipe: SieveRecipe, report: Report) -> 
             pair = torch.stack([given.detach().flatten(), wanted.flatten()])
             correlations.append(float(torch.corrcoef(pair)[0, 1]))
         report("steps", step + 1, recipe.steps)
-    return sieve.cpu().eval(), {"correlation": float(np.mean(correlations)), "steps": recipe.steps}
+    correlation = float(np.mean(correlations))
+    ended = {"correlation": correlation if math.isfinite(correlation) else None, "steps": recipe.steps}
+    return sieve.cpu().eval(), ended
 
 
 def disagreement(given: Float[Tensor, "img txt"], wanted: Float[Tensor, "img txt"], recipe: SieveRecipe) -> Tensor:
@@ -139,10 +141,10 @@ def disagreement(given: Float[Tensor, "img txt"], wanted: Float[Tensor, "img txt
 def standardised(galleries: list[Gallery]) -> list[Gallery]:
     """Return the galleries with scores of mean 0 and deviation 1; the logits of those that are probabilities."""
     every = torch.cat([gallery.scores.flatten() for gallery in galleries])
-    probabilities = bool(((every > 0) & (every < 1)).all())
+    probabilities = bool(((every >= 0) & (every <= 1)).all())
     if probabilities:
         every = torch.logit(every, _EDGE)
-    mean, deviation = float(every.mean()), max(float(every.std()), 1e-12)
+    mean, deviation = float(every.mean()), max(float(every.std(correction=0)), 1e-12)
     return [
         replace(one, scores=((torch.logit(one.scores, _EDGE) if probabilities else one.scores) - mean) / deviation)
         for one in galleries
@@ -154,6 +156,10 @@ def _galleries(
 ) -> list[Gallery]:
     """Let the re-ranker score pictures of train, each gallery with one caption of each of its pictures."""
     described = random.permutation(np.unique(train.caption_image))
+    if len(described) < 2:
+        raise InputError(
+            f"{train.source}: train has {len(described)} pictures with captions", "a sieve needs two or more"
+        )
     count = min(recipe.pictures, len(described))
     galleries = max(1, min(recipe.galleries, len(train.captions) // count))
     found: list[Gallery] = []

@@ -36,7 +36,7 @@ def bundle(
         max_steps: At most so many steps for the head; 0 is no limit.
         lr: The head's learning rate.
         sieve: Also train what chooses pairs for `crossgraph evaluate --cascade`: it looks at all of them, as the
-            re-ranker does but coarsely, and leaves it far fewer than an index alone. Takes some minutes.
+            re-ranker does but coarsely, and leaves it fewer than an index does. Takes a quarter of an hour or more.
         seed: Of the head and the sieve.
     """
     import sys

@@ -38,7 +38,8 @@ class _Tensors:
         """Return the given rows of the first axis, in the given order."""
         if isinstance(rows, slice):
             return self.map(lambda tensor: tensor[rows])
-        return self.map(lambda tensor: tensor.index_select(0, rows))  # many times faster than an index of large rows
+        # many times faster than an index where rows are large
+        return self.map(lambda tensor: tensor.index_select(0, rows.to(tensor.device)))
 
     def to(self: S, device: torch.device | str) -> S:
         """Return a copy on `device`."""

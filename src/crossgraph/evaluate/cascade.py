@@ -86,7 +86,7 @@ def cascade_source(
         size: Of a block of pairs.
 
     Raises:
-        InputError: The bundle has no index of its own.
+        InputError: The bundle has nothing that chooses pairs, or needs none.
     """
     lists = lists_of(bundle, dev, precision, report, size)
     begun = time.monotonic()
@@ -117,8 +117,13 @@ def lists_of(
         size: Of a block of pairs.
 
     Raises:
-        InputError: The bundle has no index of its own.
+        InputError: The bundle has nothing that chooses pairs, or needs none.
     """
+    if bundle.kind == "independent":
+        raise InputError(
+            f"{bundle.path}: '{bundle.reranker.info.model}' is independent; its vectors score all pairs in one product",
+            "leave --cascade out",
+        )
     if bundle.head is None and bundle.retriever is None and bundle.sieve is None:
         raise InputError(
             f"{bundle.path}: has no index of its own, so no short list can be made",
@@ -179,10 +184,10 @@ def cascade_scores(
     report: Callable[[str], Report],
     size: BlockSize = DEFAULT_SIZE,
 ) -> tuple[Float32[np.ndarray, "img txt"], dict[str, Any]]:
-    """Return scores of all pairs: the re-ranker's where it was asked, below them the index's order.
+    """Return scores of all pairs: the re-ranker's where it was asked, below them the order of what chose them.
 
     Args:
-        bundle: Both models.
+        bundle: With a sieve, a head or a retriever.
         split: Pictures and captions.
         lists: Lengths, see `lists_of`.
         precision: Of the re-ranker.
@@ -227,8 +232,10 @@ def _fill(scores: Float32[np.ndarray, "img txt"], found: Iterator[Chosen]) -> fl
 
 def _weights(bundle: Bundle) -> str:
     """Return a digest of all that the lists' lengths depend on."""
+    if bundle.sieve is None:
+        return bundle.fingerprint
     digest = hashlib.sha256(bundle.fingerprint.encode())
-    for name, tensor in sorted(bundle.sieve.state_dict().items() if bundle.sieve else ()):
+    for name, tensor in sorted(bundle.sieve.state_dict().items()):
         digest.update(name.encode() + tensor.cpu().numpy().tobytes())
     return digest.hexdigest()
 

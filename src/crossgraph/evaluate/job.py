@@ -55,7 +55,7 @@ class Job:
         device: "auto", "cpu" or "cuda".
         precision: Of the matrix products; "auto" as `crossgraph.scoring.tuning` finds for the first run.
         block: Pairs scored in one go, or None.
-        cascade: The one run is a bundle: score short lists of its index alone.
+        cascade: The one run is a bundle: score only the short lists that its sieve or index brings up.
         explanations: Measure the runs' explanations thoroughly, not on a card's small sample.
         boxes: Boxes of named things, where they do not lie beside the captions.
         ids: COCO's id of every caption, where the captions file does not tell.

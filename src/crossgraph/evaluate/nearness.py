@@ -34,7 +34,7 @@ from crossgraph.scoring.engine import empty_matrix, rows_by
 CAPTIONS_AT_A_TIME = 8192  # 440 MB of codes at 13 words × 1,024 in float32
 IMAGES_KEPT = 1500  # 220 MB of codes at 36 regions × 1,024 in float32
 _BLOCK = BlockSize(1 << 25)
-_ENCODING = "encoding captions"
+_ENCODING = "encoding"
 _LOOKED_AT = 256  # rows or columns of a matrix in one go
 
 
@@ -108,7 +108,7 @@ def _by_sieve(run: Run, sieve: Sieve, split: Split, told: Callable[[str], Report
     sieve.to(device_of(run.model))
     parts = parts_of(len(split.captions))
     matrix = empty_matrix((len(split.image_ids), len(split.captions)))
-    encoding, sifting = told(_ENCODING), told("sifting pairs")
+    encoding, sifting = told(_ENCODING), told("sifting")
     images = _images(run, split)
     with inference(sieve):
         pictures = [sieve.prepare_images(code) for code in images]

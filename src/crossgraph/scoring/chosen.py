@@ -19,6 +19,7 @@ from crossgraph.scoring.engine import DEFAULT_SIZE, prepared_images, prepared_te
 from crossgraph.scoring.progress import counting_pairs
 from crossgraph.scoring.workers import Job, workers
 
+_MOST_GROWTH = 1.5  # of a code on the shelf, when it is prepared
 LISTS = (16, 8, 4)  # captions of a list, where many lists are scored in one call
 
 
@@ -42,9 +43,10 @@ class Shelf:
 
     Args:
         buckets: Together every caption once.
+        scorer: Codes are kept as it takes them fastest, where that is not far larger than they are.
     """
 
-    def __init__(self, buckets: Sequence[TextBucket]) -> None:
+    def __init__(self, buckets: Sequence[TextBucket], scorer: Scorer) -> None:
         count = sum(len(bucket.captions) for bucket in buckets)
         self.words, self.place = np.empty(count, np.int64), np.empty(count, np.int64)
         of_length: dict[int, list[TextBucket]] = {}
@@ -54,7 +56,10 @@ class Shelf:
         for words, some in of_length.items():
             captions = np.concatenate([bucket.captions for bucket in some])
             self.words[captions], self.place[captions] = words, np.arange(len(captions))
-            self.codes[words] = _together([bucket.code for bucket in some])
+            code = _together([bucket.code for bucket in some])
+            ready = prepared_texts(scorer, code.select(slice(0, 1)))
+            grows = _bytes(ready) > _MOST_GROWTH * _bytes(code.select(slice(0, 1)))
+            self.codes[words] = code if grows else prepared_texts(scorer, code)
 
 
 @dataclass(frozen=True)
@@ -72,10 +77,6 @@ class Lists:
     pictures: Int64[np.ndarray, " group"]
     captions: Int64[np.ndarray, "group txt"]
     slots: Int64[np.ndarray, "group txt"]
-
-    def __getitem__(self, groups: slice) -> Lists:
-        """Return consecutive ones."""
-        return Lists(self.words, self.pictures[groups], self.captions[groups], self.slots[groups])
 
 
 def score_chosen(
@@ -105,7 +106,7 @@ def score_chosen(
 
     with inference(model, precision):
         scorer = model.fold(precision)
-        shelf = Shelf([TextBucket(b.captions, prepared_texts(scorer, b.code)) for b in texts])
+        shelf = Shelf(texts, scorer)
     with workers(device) as crew:
         for block in images:
             wanted = chosen[first : first + len(block)]
@@ -168,18 +169,17 @@ def _cut(
     captions = np.concatenate([*wanted, np.empty(0, np.int64)])
     lengths = shelf.words[captions]
     for words in np.unique(lengths).tolist():
+        sizes = [size for size in LISTS if many and size <= most[words]] or [most[words]]
         slots = np.flatnonzero(lengths == words)
         ends = np.flatnonzero(np.diff(pictures[slots])) + 1
         lists: dict[int, list[Int64[np.ndarray, " _"]]] = {}
         for one in np.split(slots, ends):
-            for some in _portions(one, LISTS if many else (most[words],)):
-                size = (
-                    _size_of(len(some), LISTS)
-                    if many
-                    else _round_size(len(some), most[words])
-                    if rounded
-                    else len(some)
-                )
+            for some in _portions(one, sizes):
+                size = len(some)
+                if many:
+                    size = next(size for size in reversed(sizes) if size >= len(some))
+                elif rounded:
+                    size = _round_size(len(some), most[words])
                 lists.setdefault(size, []).append(np.pad(some, (0, size - len(some)), mode="edge"))
         for size, equal in lists.items():
             at_once = max(1, most[words] // size) if many else 1
@@ -201,15 +201,15 @@ def _portions(one: Int64[np.ndarray, " txt"], sizes: Sequence[int]) -> Iterator[
         yield one[first:]
 
 
-def _size_of(count: int, sizes: Sequence[int]) -> int:
-    """Return the least of some falling sizes that is no less than a count."""
-    return next(size for size in reversed(sizes) if size >= count)
-
-
 def _round_size(count: int, most: int) -> int:
     """Return the least of 1, 2, 3, 4, 6, 8, 12, 16, 24 … that is no less than a count; at most `most`."""
     power = 1 << (count - 1).bit_length()
     return min(most, power if 4 * count > 3 * power or power < 4 else 3 * power // 4)
+
+
+def _bytes(code: TextCode) -> int:
+    index = 0 if code.index is None else code.index.nbytes
+    return code.local.nbytes + index + sum(part.nbytes for part in code.parts.values())
 
 
 def _rows(numbers: Int64[np.ndarray, " row"]) -> Tensor:
