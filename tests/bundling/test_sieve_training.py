@@ -27,16 +27,6 @@ from crossgraph.text.vocabulary import Vocabulary
 SMALL = SieveRecipe(size=4, galleries=2, pictures=8, steps=3, batch=6)
 
 
-@pytest.fixture(scope="module")
-def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder, random = tmp_path_factory.mktemp("data"), np.random.default_rng(0)
-    for split, count in (("train", 24), ("dev", 16)):
-        np.save(folder / f"{split}_ims.npy", random.standard_normal((count, 4, 6)).astype(np.float32))
-        captions = [" ".join(random.choice(WORDS, 5)) for _ in range(5 * count)]
-        (folder / f"{split}_caps.txt").write_text("\n".join(captions) + "\n")
-    return folder
-
-
 def test_it_learns_what_the_reranker_says_of_pictures_it_never_saw():
     _, vocabulary = tiny_model()
     model = TinyMatcher(TinyConfig(16), Inputs(FEATURE_SIZE, len(vocabulary)))

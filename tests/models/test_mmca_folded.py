@@ -6,8 +6,8 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from references.drawn_codes import encode, grouped
 
-from crossgraph.core.types import Regions, Tokens
 from crossgraph.models.base import MODELS, Inputs
 from crossgraph.models.folded import Prepares
 
@@ -25,24 +25,6 @@ def build(seed=0, **choices):
             if "across" in name and tensor.dim() == 1:
                 tensor.normal_(0.5, 0.5)
     return model.eval()
-
-
-def encode(model, seed, images, regions, captions, words, mixed=False):
-    """Return codes; `mixed`: pictures and captions of several lengths, at least one of each is real."""
-    generator = torch.Generator().manual_seed(seed)
-    features = torch.randn(images, regions, 7, generator=generator)
-    mask = torch.rand(images, regions, generator=generator) < (0.7 if mixed else 2)
-    mask[:, torch.randint(regions, (1,), generator=generator)] = True
-    lengths = torch.randint(1 if mixed else words, words + 1, (captions,), generator=generator)
-    ids = torch.randint(1, 20, (captions, words), generator=generator)
-    with torch.no_grad():
-        tokens = Tokens(ids, lengths)
-        texts = model.encode_texts(Tokens(ids * tokens.mask, lengths))
-        return model.encode_images(Regions(features * mask[..., None], mask)), texts
-
-
-def grouped(*codes):
-    return tuple(code.map(lambda tensor: tensor[None]) for code in codes)
 
 
 @settings(max_examples=40)

@@ -7,8 +7,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from references import sgraf as plain
+from references.drawn_codes import draw_codes
 
-from crossgraph.core.types import ImageCode, TextCode
 from crossgraph.models.base import MODELS, Inputs
 from crossgraph.models.folded import Prepares
 
@@ -39,21 +39,6 @@ def build(name, seed=0, width=12, sim=8, **choices):
             elif key.endswith(("running_mean", "bias")):
                 tensor.normal_(0, 0.3)
     return model
-
-
-def draw_codes(generator, groups, images, regions, captions, words, width, masked):
-    """Return grouped codes; with `masked`, regions and words are missing at random, at least one of each stays."""
-
-    def side(rows, items):
-        local = torch.nn.functional.normalize(torch.randn(groups, rows, items, width, generator=generator), dim=-1)
-        mask = torch.rand(groups, rows, items, generator=generator) < (0.7 if masked else 2)
-        mask[..., torch.randint(items, (1,), generator=generator)] = True
-        overall = torch.nn.functional.normalize(torch.randn(groups, rows, width, generator=generator), dim=-1)
-        return local * mask[..., None], mask, overall
-
-    local, mask, overall = side(images, regions)
-    words_local, word_mask, text = side(captions, words)
-    return ImageCode(local, mask, parts={"global": overall}), TextCode(words_local, word_mask, parts={"global": text})
 
 
 @settings(max_examples=40)

@@ -6,8 +6,8 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from references.drawn_codes import draw_codes
 
-from crossgraph.core.types import ImageCode, TextCode
 from crossgraph.models import folded_nodes
 from crossgraph.models.base import MODELS, Inputs
 from crossgraph.models.folded import FoldedForm
@@ -35,20 +35,9 @@ def build(seed=0, width=12, sim=8, **choices):
     return model
 
 
-def draw_codes(seed, groups, images, regions, captions, words, width=12, masked=False):
-    """Return grouped codes; with `masked`, regions and words are missing at random, at least one of each stays."""
+def draw(seed, groups, images, regions, captions, words, width=12, masked=False):
     generator = torch.Generator().manual_seed(seed)
-
-    def side(rows, items):
-        local = torch.nn.functional.normalize(torch.randn(groups, rows, items, width, generator=generator), dim=-1)
-        mask = torch.rand(groups, rows, items, generator=generator) < (0.7 if masked else 2)
-        mask[..., torch.randint(items, (1,), generator=generator)] = True
-        overall = torch.nn.functional.normalize(torch.randn(groups, rows, width, generator=generator), dim=-1)
-        return local * mask[..., None], mask, overall
-
-    local, mask, overall = side(images, regions)
-    words_local, word_mask, text = side(captions, words)
-    return ImageCode(local, mask, parts={"global": overall}), TextCode(words_local, word_mask, parts={"global": text})
+    return draw_codes(generator, groups, images, regions, captions, words, width, masked)
 
 
 @settings(max_examples=40)
@@ -60,14 +49,14 @@ def draw_codes(seed, groups, images, regions, captions, words, width=12, masked=
 )
 def test_folded_and_plain_form_agree(form, sizes, masked, seed):
     model = build(seed, **form)
-    images, texts = draw_codes(seed, *sizes, masked=masked)
+    images, texts = draw(seed, *sizes, masked=masked)
     with torch.inference_mode():
         torch.testing.assert_close(model.fold().score(images, texts), model.score(images, texts), rtol=0, atol=1e-5)
 
 
 @pytest.mark.parametrize("piece", [1, 1000, 5000])
 def test_the_size_of_the_pieces_that_are_computed_at_a_time_moves_nothing(piece, monkeypatch):
-    images, texts = draw_codes(1, 1, 5, 6, 7, 4, masked=True)
+    images, texts = draw(1, 1, 5, 6, 7, 4, masked=True)
     model = build(1)
     monkeypatch.setattr(folded_nodes, "_PIECE_BYTES", piece)
     with torch.inference_mode():
@@ -78,7 +67,7 @@ def test_the_size_of_the_pieces_that_are_computed_at_a_time_moves_nothing(piece,
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
 def test_prepared_codes_score_as_others_and_come_back_as_they_are(form, precision):
     model = build(4, **form)
-    images, texts = draw_codes(4, 2, 3, 5, 4, 6, masked=True)
+    images, texts = draw(4, 2, 3, 5, 4, 6, masked=True)
     folded = model.fold(precision)
     assert isinstance(folded, FoldedForm)
     with torch.inference_mode():
@@ -93,7 +82,7 @@ def test_prepared_codes_score_as_others_and_come_back_as_they_are(form, precisio
 @pytest.mark.parametrize("form", FORMS)
 def test_bfloat16_drifts_little_whether_autocast_is_on_or_not(form):
     model = build(2, width=64, sim=32, **form)
-    images, texts = draw_codes(2, 1, 8, 9, 6, 7, width=64, masked=True)
+    images, texts = draw(2, 1, 8, 9, 6, 7, width=64, masked=True)
     folded = model.fold("bfloat16")
     with torch.inference_mode():
         exact = model.score(images, texts)
@@ -108,7 +97,7 @@ def test_bfloat16_drifts_little_whether_autocast_is_on_or_not(form):
 def test_every_level_makes_the_score():
     """Each level matters to the scores, or their agreement would say little of it."""
     model = build(5)
-    images, texts = draw_codes(5, 1, 3, 5, 4, 6)
+    images, texts = draw(5, 1, 3, 5, 4, 6)
     with torch.inference_mode():
         for stream in model.streams.values():
             for level in stream.reasoning.levels:
@@ -119,7 +108,7 @@ def test_every_level_makes_the_score():
 
 
 def test_a_folded_form_keeps_the_weights_it_was_made_of():
-    images, texts = draw_codes(7, 1, 2, 3, 2, 3)
+    images, texts = draw(7, 1, 2, 3, 2, 3)
     model = build(7, fusion="learned")
     with torch.inference_mode():
         folded = model.fold()
@@ -131,7 +120,7 @@ def test_a_folded_form_keeps_the_weights_it_was_made_of():
 
 def test_while_training_it_gives_the_scores_and_the_plain_form_the_gradients():
     model = build(8).train()
-    images, texts = (code.map(lambda t: t[0]) for code in draw_codes(8, 1, 4, 5, 4, 6))
+    images, texts = (code.map(lambda t: t[0]) for code in draw(8, 1, 4, 5, 4, 6))
     texts.mask[1:3, 4:] = False  # words are missing at the end alone
     scores, gradients = [], []
     for few in (True, False):

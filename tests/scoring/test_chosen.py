@@ -66,6 +66,9 @@ def test_equally_long_captions_are_cut_to_few_lengths_and_all_are_counted(captio
     shapes, heard, form = set(), [], type(model.fold())
     score = form.score_lists
 
+    def report(*told):
+        heard.append(told)
+
     def noting(self, images, texts):
         shapes.add(tuple(texts.local.shape[:2]))
         return score(self, images, texts)
@@ -74,8 +77,7 @@ def test_equally_long_captions_are_cut_to_few_lengths_and_all_are_counted(captio
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(form, "score_lists", noting)
         blocks = ImageBlocks(model, split)
-        told = lambda *told: heard.append(told)  # noqa: E731
-        found = list(score_chosen(model, blocks, texts, chosen, precision=precision, size=size, report=told))
+        found = list(score_chosen(model, blocks, texts, chosen, precision=precision, size=size, report=report))
     assert {length for _, length in shapes} == lengths
     assert all(lists * length <= pairs for lists, length in shapes)
     assert heard[-1][1:] == (3 * captions, 3 * captions)
