@@ -1,14 +1,15 @@
-"""All pairs beside the cascade: recalls on a trained bundle, times at full size, and 5,000 × 25,000 in bounded memory.
+"""All pairs beside the cascade: recalls and times of trained runs, and 5,000 × 25,000 in bounded memory.
 
-python benchmarks/cascade.py --bundle BUNDLE --data DATA [--parts trained full large] [--small]
+python benchmarks/cascade.py --data DATA [--bundle BUNDLE] [--full BUNDLE] [--parts trained drawn full large] [--small]
 
 trained  BUNDLE on DATA's test split: rSum of all pairs in float32 and bfloat16, every recall of the cascade in bfloat16
-full     drawn pictures and captions at the published sizes (36 × 2048, 1024, 256): all pairs and cascade, bfloat16
-large    five times as many of both, by cascade
+drawn    drawn pictures and captions at the published sizes (36 × 2048, 1024, 256): all pairs, bfloat16
+full     the bundle of --full, trained at 1024 and 256, on DATA's test split: all pairs and cascade, bfloat16
+large    the same bundle on 5,000 pictures with 25,000 captions, by cascade: test, dev, and what of train is needed
 
-The cascade's short lists are as long as BUNDLE's dev asks for; of other galleries the same share. Each measurement is
-a process of its own, whose largest resident size is told. The card is written after each; parts that are not asked
-for stay as they were. --small tries all of it in a minute, and keeps its card apart.
+Margins are chosen on DATA's dev split. Drawn pictures have no cascade: what to score is learned from scores that mean
+something. Each measurement is a process of its own, whose largest resident size is told. The card is written after
+each; parts that are not asked for stay as they were. --small draws small pictures, and keeps its card apart.
 """
 
 from __future__ import annotations
@@ -26,11 +27,13 @@ from typing import Any
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # as `crossgraph` does
 
-from drawn_pairs import EMBED, REGIONS, SIM, WIDTH, largest_size, write_bundle, write_run, write_split
+import numpy as np
+from drawn_pairs import EMBED, REGIONS, SIM, WIDTH, largest_size, write_run, write_split
 
-PARTS = ("trained", "full", "large")
-GOALS = {"full all pairs": 300, "full cascade": 30, "large cascade": 600}
+PARTS = ("trained", "drawn", "full", "large")
+GOALS = {"drawn all pairs": 300, "full all pairs": 300, "full cascade": 30, "large cascade": 600}
 """Seconds on two cores."""
+LARGE = 5000
 
 
 def silent(task: str) -> Callable[[str, int, int], None]:
@@ -45,31 +48,89 @@ def flat(found: Any) -> dict[str, float]:
     }
 
 
-def measure(bundle_path: Path, data: Path, what: str, lists: dict[str, Any] | None) -> dict[str, Any]:
-    """Score once, in this process; `what` is a way and a precision."""
+class Joined:
+    """Features of several splits, one behind the other.
+
+    Args:
+        parts: Of each.
+    """
+
+    def __init__(self, parts: list[Any]) -> None:
+        self._parts = parts
+        self._ends = np.cumsum([part.shape[0] for part in parts])
+        self.encoder = parts[0].encoder
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Pictures of all, most regions, width."""
+        return int(self._ends[-1]), *self._parts[0].shape[1:]
+
+    def read(self, rows: Any) -> Any:
+        """Read consecutive rows, as blocks of pictures are read."""
+        from crossgraph.core.types import Regions
+
+        rows = np.asarray(rows)
+        number = np.searchsorted(self._ends, rows, side="right")
+        first = self._ends - [part.shape[0] for part in self._parts]
+        found = [self._parts[one].read(rows[number == one] - first[one]) for one in np.unique(number).tolist()]
+        return Regions(*(torch_cat([getattr(one, name) for one in found]) for name in ("features", "mask")))
+
+    def fingerprint(self) -> str:
+        """Tell all of them."""
+        return "-".join(part.fingerprint() for part in self._parts)
+
+
+def torch_cat(tensors: list[Any]) -> Any:
+    import torch
+
+    return torch.cat(tensors)
+
+
+def joined(opened: Any, images: int) -> Any:
+    """Return the test split with dev and the first pictures of train behind it."""
+    import dataclasses
+
+    from crossgraph.scoring.limit import first_images
+
+    test, dev, train = (opened.split(name) for name in ("test", "dev", "train"))
+    train = first_images(train, images - len(test.image_ids) - len(dev.image_ids))
+    parts = [test, dev, train]
+    before = np.cumsum([0, *(len(part.image_ids) for part in parts)])
+    return dataclasses.replace(
+        test,
+        image_ids=[f"{part.name} {name}" for part in parts for name in part.image_ids],
+        captions=[caption for part in parts for caption in part.captions],
+        caption_image=np.concatenate([part.caption_image + more for part, more in zip(parts, before, strict=False)]),
+        features=Joined([part.features for part in parts]),
+        picture_paths=(),
+        edges=None,
+        coco=None,
+    )
+
+
+def measure(bundle_path: Path, data: Path, what: str, images: int) -> dict[str, Any]:
+    """Score once, in this process; `what` is a way and a precision; of `images` above 0, those of all splits."""
     from crossgraph.bundle.folder import load_bundle
     from crossgraph.data import open_data
-    from crossgraph.evaluate.cascade import Lists, cascade_scores, lists_of
+    from crossgraph.evaluate.cascade import cascade_scores, margins_of
     from crossgraph.scoring.engine import score_split
     from crossgraph.scoring.recall import recalls
     from crossgraph.scoring.tuning import settle
 
     way, precision = what.split(" ")
     bundle, opened = load_bundle(bundle_path), open_data(data, log=lambda line: None)
-    split, run = opened.split("test"), bundle.reranker
+    split, run = joined(opened, images) if images else opened.split("test"), bundle.reranker
     chosen, size = settle(run.model, run.vocabulary, split, precision)
-    if way == "cascade" and lists is None:
-        lists = vars(lists_of(bundle, lambda: opened.split("dev"), chosen, silent, size))
+    margins = margins_of(bundle, lambda: opened.split("dev"), chosen, silent, size) if way == "cascade" else None
     about: dict[str, Any] = {}
     began, worked = time.perf_counter(), time.process_time()
-    if way == "cascade":
-        assert lists is not None
-        scores, about = cascade_scores(bundle, split, Lists(**lists), chosen, silent, size)
+    if margins is not None:
+        scores, about = cascade_scores(bundle, split, margins, chosen, silent, size)
     else:
         scores = score_split(run.model, run.vocabulary, split, precision=chosen, size=size)
     found = recalls(scores, split.caption_image)
     seconds, processor = time.perf_counter() - began, time.process_time() - worked
-    pairs = about.get("pairs", scores.size)
+    pairs = about["pairs_by_nearness"] + about["pairs_by_guess"] if about else scores.size
     return {
         "images": scores.shape[0],
         "captions": scores.shape[1],
@@ -80,14 +141,14 @@ def measure(bundle_path: Path, data: Path, what: str, lists: dict[str, Any] | No
         "pairs_per_second": round(pairs / seconds),
         "largest_gb": largest_size(),
         "recalls": flat(found),
-        **({"lists": lists, "list_lengths": [about["pictures"], about["captions"]]} if about else {}),
+        **({"cascade": about} if about else {}),
     }
 
 
-def alone(bundle: Path, data: Path, what: str, lists: dict[str, Any] | None = None) -> dict[str, Any]:
+def alone(bundle: Path, data: Path, what: str, images: int = 0) -> dict[str, Any]:
     """Measure in a process of its own; its load stands beside it."""
     before = os.getloadavg()[0]
-    words = [sys.executable, __file__, "--alone", json.dumps([str(bundle), str(data), what, lists])]
+    words = [sys.executable, __file__, "--alone", json.dumps([str(bundle), str(data), what, images])]
     done = subprocess.run(words, stdout=subprocess.PIPE, text=True, check=True)
     found = json.loads(done.stdout.splitlines()[-1])
     found["load"] = {"before": round(before, 1), "after": round(os.getloadavg()[0], 1)}
@@ -96,58 +157,82 @@ def alone(bundle: Path, data: Path, what: str, lists: dict[str, Any] | None = No
     return found
 
 
-def trained(bundle: Path, data: Path) -> dict[str, Any]:
+def described(bundle: Path, data: Path) -> dict[str, Any]:
+    """Tell the re-ranker and its sizes."""
+    from crossgraph.bundle.folder import load_bundle
+
+    info = load_bundle(bundle).reranker.info
+    return {"model": info.model, "config": info.config, "data": data.resolve().name}
+
+
+def trained(bundle: Path, data: Path, exact: bool) -> dict[str, Any]:
     """Compare recalls of all pairs and of the cascade."""
-    alone(bundle, data, "cascade bfloat16")  # chooses lists on dev, and block sizes; both are kept
-    found = {what: alone(bundle, data, what) for what in ("all float32", "all bfloat16", "cascade bfloat16")}
-    whole, exact = found["all bfloat16"]["recalls"], found["all float32"]["recalls"]
-    short = found["cascade bfloat16"]["recalls"]
+    alone(bundle, data, "cascade bfloat16")  # chooses margins on dev, and block sizes; both are kept
+    ways = (["all float32"] if exact else []) + ["all bfloat16", "cascade bfloat16"]
+    found = {what: alone(bundle, data, what) for what in ways}
+    whole, short = (found[what]["recalls"] for what in ("all bfloat16", "cascade bfloat16"))
     differences = {name: round(short[name] - whole[name], 4) for name in whole}
     return {
-        "model": json.loads((bundle / "bundle.json").read_text())["reranker"]["model"],
-        "data": data.resolve().name,
+        **described(bundle, data),
         "measured": found,
         "cascade_less_all_pairs": differences,
         "largest_recall_difference": max(abs(value) for name, value in differences.items() if name != "rsum"),
-        "rsum_bfloat16_less_float32": round(whole["rsum"] - exact["rsum"], 4),
+        **(
+            {"rsum_bfloat16_less_float32": round(whole["rsum"] - found["all float32"]["recalls"]["rsum"], 4)}
+            if exact
+            else {}
+        ),
     }
 
 
-def at_size(folder: Path, given: argparse.Namespace, part: str, lists: dict[str, Any]) -> dict[str, Any]:
-    """Time all pairs and the cascade on drawn pictures and captions."""
-    times, ways = (1, ["all bfloat16", "cascade bfloat16"]) if part == "full" else (5, ["cascade bfloat16"])
-    sizes = {"regions": given.regions, "width": given.width, "embed": given.embed, "sim": given.sim}
-    data = write_split(folder / part, times * given.images, 5, given.regions, given.width)
+def drawn(folder: Path, given: argparse.Namespace) -> dict[str, Any]:
+    """Time all pairs of drawn pictures and captions."""
+    data = write_split(folder / "data", given.images, 5, given.regions, given.width)
     run = write_run(folder / "run", given.model, given.width, given.embed, given.sim)
-    bundle = write_bundle(folder / "bundle", run, given.regions)
-    measured = {what: alone(bundle, data, what, lists if "cascade" in what else None) for what in ways}
-    for one in measured.values():
-        del one["recalls"]  # of random weights
-    return {"model": given.model, "sizes": sizes, "measured": measured}
+    measured = {"all bfloat16": alone(run, data, "all bfloat16")}
+    del measured["all bfloat16"]["recalls"]  # of random weights
+    return {
+        "model": given.model,
+        "sizes": {"regions": given.regions, "width": given.width, "embed": given.embed, "sim": given.sim},
+        "measured": measured,
+    }
+
+
+def large(bundle: Path, data: Path) -> dict[str, Any]:
+    """Time the cascade on pictures of all splits."""
+    found = alone(bundle, data, "cascade bfloat16", LARGE)
+    del found["recalls"]  # some of the pictures are learned ones
+    return {**described(bundle, data), "measured": {"cascade bfloat16": found}}
 
 
 def table(card: dict[str, Any]) -> str:
     """Write a card as Markdown."""
     lines = ["| pictures × captions | how | pairs scored | time | memory | load |", "|---|---|---:|---:|---:|---:|"]
     for part in (part for part in PARTS if part in card):
-        for what, one in card[part]["measured"].items():
+        about = card[part]
+        sizes = (
+            about["sizes"] if part == "drawn" else {name: about["config"][f"{name}_size"] for name in ("embed", "sim")}
+        )
+        told = f"{sizes['embed']}, {sizes['sim']}, " + ("drawn" if part == "drawn" else f"trained on {about['data']}")
+        for what, one in about["measured"].items():
             goal = GOALS.get(f"{part} {what.split(' ')[0].replace('all', 'all pairs')}")
-            sizes = f"trained, {card[part]['data']}" if part == "trained" else "full size, drawn"
             aim = f" (goal {goal})" if goal else ""
             lines.append(
-                f"| {one['images']:,} × {one['captions']:,}, {sizes} | {what.replace('all ', 'all pairs, ')} "
+                f"| {one['images']:,} × {one['captions']:,}; {told} | {what.replace('all ', 'all pairs, ')} "
                 f"| {one['share']:.1%} | {one['seconds']:,.0f} s{aim} | {one['largest_gb']:.2f} GB "
                 f"| {one['load']['before']:.0f}–{one['load']['after']:.0f} |"
             )
-    if "trained" in card:
-        found = card["trained"]
-        drift, worst = found["rsum_bfloat16_less_float32"], found["largest_recall_difference"]
+    for part in (part for part in ("trained", "full") if part in card):
+        found = card[part]
+        worst, drift = found["largest_recall_difference"], found.get("rsum_bfloat16_less_float32")
         names = [name for name in found["cascade_less_all_pairs"] if name != "rsum"]
-        lines += ["", "| trained run, test | " + " | ".join(names) + " | rSum |", "|---|" + "---:|" * (len(names) + 1)]
+        title = f"test, embed_size {found['config']['embed_size']}"
+        lines += ["", f"| {title} | " + " | ".join(names) + " | rSum |", "|---|" + "---:|" * (len(names) + 1)]
         for what, one in found["measured"].items():
             cells = [f"{one['recalls'][name]:.2f}" for name in [*names, "rsum"]]
             lines.append(f"| {what.replace('all ', 'all pairs, ')} | " + " | ".join(cells) + " |")
-        lines += ["", f"The cascade moves no recall by more than {worst:.2f}; bfloat16 moves rSum by {drift:+.2f}."]
+        also = "" if drift is None else f"; bfloat16 moves rSum by {drift:+.2f}"
+        lines += ["", f"The cascade moves no recall by more than {worst:.2f}{also}."]
     return "\n".join(lines)
 
 
@@ -162,12 +247,12 @@ def machine() -> dict[str, Any]:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--bundle", type=Path)
     parser.add_argument("--data", type=Path)
+    parser.add_argument("--bundle", type=Path)
+    parser.add_argument("--full", type=Path, help="a bundle trained at full size")
     parser.add_argument("--parts", nargs="+", choices=PARTS, default=list(PARTS))
-    parser.add_argument("--lists", type=int, nargs=2, help="of a caption and a picture, among 1,000 × 5,000")
-    parser.add_argument("--model", default="sgr")
-    parser.add_argument("--images", type=int, default=1000)
+    parser.add_argument("--model", default="sgr", help="of the drawn part")
+    parser.add_argument("--images", type=int, default=1000, help="of the drawn part")
     parser.add_argument("--regions", type=int, default=REGIONS)
     parser.add_argument("--width", type=int, default=WIDTH)
     parser.add_argument("--embed", type=int, default=EMBED)
@@ -178,32 +263,27 @@ def main() -> int:
     parser.add_argument("--alone", help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.alone:
-        bundle, data, what, lists = json.loads(given.alone)
-        print(json.dumps(measure(Path(bundle), Path(data), what, lists)))
+        bundle, data, what, images = json.loads(given.alone)
+        print(json.dumps(measure(Path(bundle), Path(data), what, images)))
         return 0
     if given.small:
         given.images, given.regions, given.width, given.embed, given.sim = 30, 6, 32, 32, 16
         given.out = Path(tempfile.gettempdir()) / "cascade-small.json"
-    if not (given.bundle and given.data) and ("trained" in given.parts or not given.lists):
-        parser.error("give --bundle and --data; or, without the trained part, --lists")
+    for part, needed in (("trained", "bundle"), ("full", "full"), ("large", "full")):
+        if part in given.parts and not (given.data and getattr(given, needed)):
+            parser.error(f"the part '{part}' needs --data and --{needed}; name other --parts")
     from crossgraph.files import write_json
 
     card = json.loads(given.out.read_text()) if given.out.exists() else {}
-    card["about"] = {**machine(), "command": " ".join(sys.argv[1:])}
-    lists: dict[str, Any] | None = None
-    if "trained" in given.parts:
-        card["trained"] = trained(given.bundle, given.data)
-        write_json(given.out, card)
-    if given.lists:
-        lists = dict(zip(("pictures", "captions"), given.lists, strict=True))
-        lists |= {"dev_pictures": 1000, "dev_captions": 5000, "dev": "", "bundle": "", "difference": 0.0}
-    elif set(given.parts) & {"full", "large"}:
-        lists = json.loads((given.bundle / "cascade.json").read_text())
-        lists.pop("format_version")
-    for part in (part for part in ("full", "large") if part in given.parts):
-        assert lists is not None
-        with tempfile.TemporaryDirectory(dir=given.folder) as folder:
-            card[part] = at_size(Path(folder), given, part, lists)
+    for part in (part for part in PARTS if part in given.parts):
+        if part == "drawn":
+            with tempfile.TemporaryDirectory(dir=given.folder) as folder:
+                found = drawn(Path(folder), given)
+        elif part == "large":
+            found = large(given.full, given.data)
+        else:
+            found = trained(given.bundle if part == "trained" else given.full, given.data, part == "trained")
+        card[part] = {**found, "about": {**machine(), "command": " ".join(sys.argv[1:])}}
         write_json(given.out, card)
     print(table(card))
     print(f"-> {given.out}")

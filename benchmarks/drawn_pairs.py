@@ -1,4 +1,4 @@
-"""What the benchmarks of scoring at scale share: a drawn test split on the disk, a run and a bundle of any size for it.
+"""What the benchmarks of scoring at scale share: a drawn test split on the disk, a run of any size for it.
 
 Features, words and weights are drawn: times and memory are as with real ones, recalls mean nothing.
 """
@@ -42,27 +42,6 @@ def write_run(folder: Path, name: str, width: int = WIDTH, embed: int = EMBED, s
     family = MODELS[name]
     model = family(family.Config(embed_size=embed, sim_size=sim), Inputs(width, len(vocabulary)))
     save_run(folder, model, vocabulary, RunInfo(name, **describe_model(model), region_encoder="published"))
-    return folder
-
-
-def write_bundle(folder: Path, run: Path, regions: int = REGIONS) -> Path:
-    """Save a bundle of a run with an index head and a sieve of random weights."""
-    import torch
-
-    from crossgraph.bundle.bundle import Bundle
-    from crossgraph.bundle.folder import save_bundle
-    from crossgraph.bundle.head import head_for
-    from crossgraph.bundle.sieve import sieve_for
-    from crossgraph.core.types import Regions
-    from crossgraph.runs import load_run
-    from crossgraph.scoring.encode import inference
-
-    loaded = load_run(run)
-    one = Regions(torch.rand(1, regions, loaded.model.inputs.feature_size), torch.ones(1, regions, dtype=torch.bool))
-    with inference(loaded.model):
-        code = loaded.model.encode_images(one)
-        head, sieve = head_for(code, 256).eval(), sieve_for(code, 64).eval()
-    save_bundle(folder, Bundle(run, loaded, None, head, sieve=sieve), {})
     return folder
 
 

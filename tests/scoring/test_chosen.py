@@ -1,4 +1,4 @@
-"""Chosen pairs of SGRAF: lists of many pictures in one call, cut and filled up, score as the whole matrix does."""
+"""Chosen pairs score as the whole matrix does, also where lists of many pictures are cut, filled up, and one call."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from references.tiny_matcher import WORDS, tiny_split
+from references.tiny_matcher import WORDS, tiny_model, tiny_split
 
 from crossgraph.models.base import MODELS, Inputs
 from crossgraph.scoring.blocks import BlockSize
@@ -100,3 +100,49 @@ def test_codes_that_grow_when_they_are_prepared_stay_as_they_are():
     chosen = [np.arange(len(split.captions))] * 5
     for one in score_chosen(model, ImageBlocks(model, split), texts, chosen):
         np.testing.assert_allclose(one.scores, whole[one.image], atol=1e-5)
+
+
+def test_chosen_pairs_score_as_in_the_whole_matrix():
+    split, (model, vocabulary) = tiny_split(), tiny_model()
+    whole = score_split(model, vocabulary, split)
+    random = np.random.default_rng(0)
+    chosen = [np.flatnonzero(random.random(whole.shape[1]) < share) for share in (0, 1, 0.5, 0.1, 0.9, 0.3, 0.7)]
+    heard = []
+    found = list(
+        score_chosen(
+            model,
+            ImageBlocks(model, split),
+            encode_captions(model, vocabulary, split.captions),
+            chosen,
+            report=lambda *told: heard.append(told),
+        )
+    )
+    assert [one.image for one in found] == list(range(7))
+    for one, wanted in zip(found, chosen, strict=True):
+        np.testing.assert_array_equal(one.captions, wanted)
+        np.testing.assert_allclose(one.scores, whole[one.image, wanted], atol=1e-6)
+    assert heard[-1] == ("pairs", sum(map(len, chosen)), sum(map(len, chosen)))
+
+
+def test_in_bfloat16_blocks_have_few_shapes_and_the_scores_of_the_whole_matrix():
+    split, (model, vocabulary) = tiny_split(), tiny_model()
+    split = dataclasses.replace(split, captions=["dog"] * 23, caption_image=np.arange(23) % len(split.image_ids))
+    texts = encode_captions(model, vocabulary, split.captions)
+    chosen = [np.arange(count) for count in (23, 5, 1, 7, 11, 17, 9)]
+    whole = score_split(model, vocabulary, split, precision="bfloat16")
+    model.blocks.clear()
+    for one in score_chosen(model, ImageBlocks(model, split), texts, chosen, precision="bfloat16"):
+        np.testing.assert_allclose(one.scores, whole[one.image, one.captions], atol=1e-3)
+    assert {captions for _, captions in model.blocks} <= {1, 4, 6, 8, 12, 24}  # 4: what is measured first
+
+
+def test_blocks_of_chosen_pairs_change_nothing():
+    split, (model, vocabulary) = tiny_split(), tiny_model()
+    texts = encode_captions(model, vocabulary, split.captions)
+    chosen = [np.arange(len(split.captions))] * len(split.image_ids)
+    whole, one = (
+        list(score_chosen(model, ImageBlocks(model, split), texts, chosen, size=BlockSize(pairs=pairs)))
+        for pairs in (1000, 1)
+    )
+    for a, b in zip(whole, one, strict=True):
+        np.testing.assert_allclose(a.scores, b.scores, atol=1e-6)

@@ -73,9 +73,10 @@ def short_lists(near: Float32[np.ndarray, "img txt"], pictures: int, captions: i
 
     Args:
         near: How near they are.
-        pictures: Length of a caption's list.
-        captions: Length of a picture's list.
+        pictures: Length of a caption's list, at most.
+        captions: Length of a picture's list, at most.
     """
+    pictures, captions = min(pictures, near.shape[0]), min(captions, near.shape[1])
     found: list[list[Int64[np.ndarray, " _"]]] = [[one] for one in _nearest(near, captions)]
     rows = np.concatenate(_nearest(near.T, pictures))
     columns = np.repeat(np.arange(len(near.T)), pictures)

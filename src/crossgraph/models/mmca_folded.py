@@ -5,6 +5,8 @@ What differs from the plain form (`mmca.py`), none of it by more than rounding:
   what the regions of a picture say to each other, and the words of a caption, is known before they meet.
 - The layer behind the attention is merged into the values, for as many pictures and captions as meet in a block: a
   head's shares then weigh vectors that are mixed already.
+- So is the layer behind that: norming a vector z scales U (z - mean z), and U z = U x + Σ share · (U mix v). The shares
+  weigh what that layer makes of each value, which is a third of the work of the layer itself.
 - In bfloat16 the products and their weights are held in it; attention weights, norms and sums are float32.
 """
 
@@ -25,7 +27,8 @@ if TYPE_CHECKING:
     from crossgraph.models.mmca import MMCA
 
 Code = TypeVar("Code", ImageCode, TextCode)
-_PROJECTED = "projected"  # the part that a prepared code has: queries, keys and values
+_PROJECTED = "projected"  # a prepared code's queries, keys and values
+_WIDENED = "widened"  # and what the layer behind the norm makes of its vectors
 
 
 class FoldedMMCA(FoldedForm):
@@ -41,15 +44,26 @@ class FoldedMMCA(FoldedForm):
         unit, d = model.across, model.config.embed_size
         self._heads, self._alpha = unit.heads, model.config.alpha
         self._project = self._copy(unit.project.weight)
-        by_head = unit.mix.weight.detach().view(d, self._heads, -1).permute(1, 2, 0)
-        self._mix, self._mix_bias = self._copy(by_head), unit.mix.bias.detach().float().clone()
-        self._widen, self._narrow = self._linear(unit.widen), self._linear(unit.narrow)
-        self._norms = [_norm(unit.mix_norm), _norm(unit.layer_norm)]
+        (gain, offset, self._epsilon), self._last_norm = _norm(unit.mix_norm), _norm(unit.layer_norm)
+        wide = unit.widen.weight.detach().double() * gain.double()
+        wide = wide - wide.mean(dim=1, keepdim=True)  # of a vector less its mean
+        mix = unit.mix.weight.detach().double()
+        bias = unit.mix.bias.detach().double()
+        self._widen = self._copy(wide.T)
+        self._mixes = [
+            (self._copy(merged.view(d, self._heads, -1).permute(1, 2, 0)), added.float())
+            for merged, added in ((mix, bias), (wide @ mix, wide @ bias))
+        ]
+        self._wide_bias = (unit.widen.weight @ unit.mix_norm.bias + unit.widen.bias).detach().float()
+        self._narrow = self._copy(unit.narrow.weight.T)
+        # what narrow's product is added to brings its bias
+        self._first_norm = gain, offset + unit.narrow.bias.detach().float()
         spans = [span for span in model.pool_words_across.spans if isinstance(span, nn.Conv1d)]
         taps = [span.weight.permute(2, 1, 0) for span in spans]  # of a span: (word, in, out)
         self._widths, self._span_biases = [len(tap) for tap in taps], [_bias(span) for span in spans]
         self._taps = self._copy(torch.cat(taps).permute(1, 0, 2).flatten(1))
-        self._join = self._linear(model.pool_words_across.join)
+        join = model.pool_words_across.join
+        self._join = self._copy(join.weight.T), self._copy(join.bias)
 
     def prepare_images(self, code: ImageCode) -> ImageCode:
         """Return the code with what its regions ask, offer and say; a prepared one as it is."""
@@ -63,11 +77,11 @@ class FoldedMMCA(FoldedForm):
         """Write the scores of a group."""
         regions = images.local.shape[1]
         mask = _stacked(images.mask, texts.mask)
-        x = _stacked(images.local.float(), texts.local.float()) + self._seen(images, texts, mask)
-        first, second = self._norms
-        x = F.layer_norm(x, x.shape[-1:], *first)
-        more = self._layer(self._layer(x, self._widen).relu_(), self._narrow).float()
-        x = F.layer_norm(more.add_(x), x.shape[-1:], *second)
+        z, wide = self._seen(images, texts, mask)
+        x, _, scale = torch.native_layer_norm(z, z.shape[-1:], *self._first_norm, self._epsilon)
+        wide = torch.addcmul(self._wide_bias, wide, scale, out=wide).relu_()
+        more = wide.to(self._dtype).view(-1, wide.shape[-1]) @ self._narrow
+        x = F.layer_norm(x.add_(more.view(x.shape)), x.shape[-1:], *self._last_norm)
         picture = l2norm(masked_mean(x[..., :regions, :], mask[..., :regions]))
         caption = self._caption(x[..., regions:, :], mask[..., regions:])
         overall = images.parts["overall"].float() @ texts.parts["overall"].float().T
@@ -76,13 +90,15 @@ class FoldedMMCA(FoldedForm):
     def _prepare(self, code: Code) -> Code:
         if _PROJECTED in code.parts:
             return code
-        projected = (code.local.to(self._dtype) @ self._project.T).unflatten(-1, (3, self._heads, -1))
-        return type(code)(code.local, code.mask, parts={**code.parts, _PROJECTED: projected})
+        local = code.local.to(self._dtype)
+        projected = (local @ self._project.T).unflatten(-1, (3, self._heads, -1))
+        parts = {**code.parts, _PROJECTED: projected, _WIDENED: local @ self._widen}
+        return type(code)(code.local, code.mask, parts=parts)
 
     def _seen(
         self, images: ImageCode, texts: TextCode, mask: Bool[Tensor, "img txt item"]
-    ) -> Float[Tensor, "img txt item dim"]:
-        """Return what the attention adds to every item of every pair."""
+    ) -> list[Float[Tensor, "img txt item dim"]]:
+        """Return every item of every pair with what the attention adds to it; and what the next layer makes of that."""
         sides = images.parts[_PROJECTED], texts.parts[_PROJECTED]
         (iq, ik, iv), (tq, tk, tv) = (side.permute(2, 0, 3, 1, 4).unbind(0) for side in sides)  # (row, head, item, dim)
         (a, heads, regions, _), (b, _, words, _) = iq.shape, tq.shape
@@ -96,10 +112,21 @@ class FoldedMMCA(FoldedForm):
             logits.masked_fill_(~mask[:, :, None, None], torch.finfo(torch.float32).min)
         shares = logits.softmax(dim=-1).to(self._dtype).permute(0, 1, 3, 2, 4)  # pairs, items, heads, who is looked at
         of_regions = shares[..., :regions].reshape(a, b * (regions + words), heads * regions)
-        seen = torch.bmm(of_regions, (iv @ self._mix).flatten(1, 2)).float().view(a, b, regions + words, -1)
         of_words = shares[..., regions:].transpose(0, 1).reshape(b, a * (regions + words), heads * words)
-        others = torch.bmm(of_words, (tv @ self._mix).flatten(1, 2)).float().view(b, a, regions + words, -1)
-        return seen.add_(others.transpose(0, 1)).add_(self._mix_bias)
+        found: list[Tensor] = []
+        for (mix, bias), image, text in zip(
+            self._mixes,
+            (images.local, images.parts[_WIDENED]),
+            (texts.local, texts.parts[_WIDENED]),
+            strict=True,
+        ):
+            seen = torch.bmm(of_regions, (iv @ mix).flatten(1, 2)).float().view(a, b, regions + words, -1)
+            others = torch.bmm(of_words, (tv @ mix).flatten(1, 2)).view(b, a, regions + words, -1)
+            seen.add_(others.transpose(0, 1))
+            seen[:, :, :regions] += (image.float() + bias)[:, None]
+            seen[:, :, regions:] += (text.float() + bias)[None]
+            found.append(seen)
+        return found
 
     def _caption(self, words: Float[Tensor, "img txt word dim"], mask: Tensor) -> Float[Tensor, "img txt dim"]:
         """Return the pooled words: one product for all words of all spans, the maximum over the caption of each."""
@@ -115,14 +142,9 @@ class FoldedMMCA(FoldedForm):
                 spanned[:, :-word] += taps[:, word:, first + word]
             found.append(spanned.masked_fill_(unreal, torch.finfo(torch.float32).min).amax(dim=1) + bias)
             first += width
-        return l2norm(self._layer(torch.cat(found, dim=-1), self._join).float()).view(a, b, -1)
-
-    def _layer(self, x: Tensor, layer: tuple[Tensor, Tensor]) -> Tensor:
-        weight, bias = layer
-        return torch.addmm(bias, x.to(self._dtype).reshape(-1, x.shape[-1]), weight).view(*x.shape[:-1], -1)
-
-    def _linear(self, layer: nn.Linear) -> tuple[Tensor, Tensor]:
-        return self._copy(layer.weight.T), self._copy(layer.bias)
+        weight, bias = self._join
+        joined = torch.addmm(bias, torch.cat(found, dim=-1).to(self._dtype), weight)
+        return l2norm(joined.float()).view(a, b, -1)
 
     def _copy(self, weight: Tensor) -> Tensor:
         return weight.detach().to(self._dtype, copy=True).contiguous()

@@ -145,7 +145,9 @@ class VSEOrder(VSEPP):
     def pair_scores(self, images: ImageCode, texts: TextCode) -> Float[Tensor, "group img txt"]:
         """Return −‖max(0, t − v)‖₂ of every pair, 0 at best."""
         v, t = (at_least_float32(code.parts["vector"]) for code in (images, texts))
-        return -torch.linalg.vector_norm((t[:, None] - v[:, :, None]).clamp(min=0), dim=-1)
+        more = t[:, None] - v[:, :, None]
+        more = more.relu() if torch.is_grad_enabled() else more.relu_()  # in place: it is all memory
+        return -torch.linalg.vector_norm(more, dim=-1)
 
 
 # The published files: a list of two state dicts (image encoder, text encoder).

@@ -1,0 +1,162 @@
+"""How far a cascade looks a second time: chosen on dev, once.
+
+The least margins are taken by which no recall there differs by more than `TOLERANCE` from that of all pairs.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+from jaxtyping import Bool, Float32
+
+from crossgraph.bundle.bundle import Bundle
+from crossgraph.core.errors import InputError
+from crossgraph.data.split import Split
+from crossgraph.evaluate.nearness import nearness, short_lists
+from crossgraph.evaluate.second_look import FIRST_CAPTIONS, FIRST_PICTURES, Guess, guess_from
+from crossgraph.files import read_json
+from crossgraph.models.folded import Precision
+from crossgraph.scoring.blocks import BlockSize
+from crossgraph.scoring.encode import Report
+from crossgraph.scoring.engine import DEFAULT_SIZE, score_split
+from crossgraph.scoring.recall import CUTOFFS
+
+FORMAT_VERSION = 2
+FILE = "cascade.json"
+TOLERANCE = 0.05  # percentage points of any recall on dev: half of what is promised
+CHOICES = (0.0, 0.5, 1.0, 1.5, 2.0, 2.5, 3.0, 3.5, 4.0, 5.0, 6.0, 8.0, 10.0)
+_QUERIES = 256  # looked at in one go
+_Block = tuple[Float32[np.ndarray, "query answer"], Float32[np.ndarray, "query answer"], Bool[np.ndarray, "..."]]
+
+
+@dataclass(frozen=True)
+class Margins:
+    """Margins of a second look.
+
+    Attributes:
+        captions: Below the tenth best of a caption, in deviations of the guess; None: all pairs are scored.
+        pictures: Below the tenth best of a picture.
+        dev: Fingerprint of the split they were chosen on.
+        bundle: Fingerprint of the weights.
+        difference: The largest difference of a recall on dev, in percentage points.
+    """
+
+    captions: float | None
+    pictures: float | None
+    dev: str
+    bundle: str
+    difference: float
+
+
+def choose(
+    bundle: Bundle, split: Split, precision: Precision, report: Callable[[str], Report], size: BlockSize = DEFAULT_SIZE
+) -> Margins:
+    """Choose margins on a split, all of whose pairs are scored for it.
+
+    Args:
+        bundle: With a sieve, a head or a retriever.
+        split: Dev.
+        precision: Of the re-ranker.
+        report: Makes what hears how far a task is.
+        size: Of a block of pairs.
+    """
+    run, told = bundle.reranker, report("all pairs of dev")
+    scores = score_split(run.model, run.vocabulary, split, precision=precision, size=size, report=told)
+    near = nearness(bundle, split, lambda task: report(f"{task} of dev")).matrix
+    chosen = short_lists(near, FIRST_PICTURES, FIRST_CAPTIONS)
+    guess = guess_from(near, chosen, [row[some] for row, some in zip(scores, chosen, strict=True)])
+    scored = np.zeros(near.shape, dtype=bool)
+    for row, some in zip(scored, chosen, strict=True):
+        row[some] = True
+    captions = least_margin(_of_captions(near, guess, scores, scored, split), guess.deviation)
+    pictures = least_margin(_of_pictures(near, guess, scores, scored, split), guess.deviation)
+    worst = max(captions[1], pictures[1])
+    return Margins(captions[0], pictures[0], split.fingerprint(), fingerprint(bundle), worst)
+
+
+def least_margin(blocks: Iterable[_Block], deviation: float) -> tuple[float | None, float]:
+    """Return the least margin by which recalls stay, and by how much the worst of them differs then.
+
+    Args:
+        blocks: Queries with all answers: scores, by how much a guess is below the tenth best (minus infinity for
+            what is scored anyway), and which answers are right. Queries without a right one do not count.
+        deviation: Of the guess.
+    """
+    asked, hits = 0, np.zeros((len(CHOICES) + 1, len(CUTOFFS)))
+    for scores, missing, right in blocks:
+        asked += int(right.any(axis=1).sum())
+        for number in range(len(CHOICES) + 1):
+            within = number == len(CHOICES) or missing < CHOICES[number] * deviation
+            known = np.where(within, scores, -np.inf)
+            best = np.where(right, known, -np.inf).max(axis=1, keepdims=True, initial=-np.inf)
+            above = np.count_nonzero(known > best, axis=1)[np.isfinite(best[:, 0])]
+            hits[number] += [np.count_nonzero(above < cutoff) for cutoff in CUTOFFS]
+    recalls = 100 * hits / max(1, asked)
+    worst = np.abs(recalls - recalls[-1]).max(axis=1)
+    chosen = next(number for number in range(len(worst)) if (worst[number:] <= TOLERANCE).all())
+    return (CHOICES[chosen] if chosen < len(CHOICES) else None), float(worst[chosen])
+
+
+def read_margins(path: Path) -> Margins | None:
+    """Return margins that were chosen before; None where there are none, or not whole, or of another kind."""
+    try:
+        values: object = read_json(path)
+    except InputError:
+        return None
+    if not isinstance(values, dict):
+        return None
+    entries = dict(cast("Mapping[str, Any]", values))
+    if entries.pop("format_version", None) != FORMAT_VERSION:
+        return None
+    try:
+        found = Margins(**entries)
+        return found if all(one is None or one >= 0 for one in (found.captions, found.pictures)) else None
+    except TypeError:
+        return None
+
+
+def fingerprint(bundle: Bundle) -> str:
+    """Return a digest of all weights that margins depend on."""
+    if bundle.sieve is None:
+        return bundle.fingerprint
+    digest = hashlib.sha256(bundle.fingerprint.encode())
+    for name, tensor in sorted(bundle.sieve.state_dict().items()):
+        digest.update(name.encode() + tensor.cpu().numpy().tobytes())
+    return digest.hexdigest()
+
+
+def _of_captions(
+    near: Float32[np.ndarray, "img txt"],
+    guess: Guess,
+    scores: Float32[np.ndarray, "img txt"],
+    scored: Bool[np.ndarray, "img txt"],
+    split: Split,
+) -> Iterator[_Block]:
+    """Give blocks of captions as queries."""
+    for some in _slices(near.shape[1]):
+        missing, _ = guess.missing(near, slice(None), some)
+        missing[scored[:, some]] = -np.inf
+        yield scores[:, some].T, missing.T, split.caption_image[some, None] == np.arange(len(near))
+
+
+def _of_pictures(
+    near: Float32[np.ndarray, "img txt"],
+    guess: Guess,
+    scores: Float32[np.ndarray, "img txt"],
+    scored: Bool[np.ndarray, "img txt"],
+    split: Split,
+) -> Iterator[_Block]:
+    """Give blocks of pictures as queries."""
+    for some in _slices(len(near)):
+        _, missing = guess.missing(near, some, slice(None))
+        missing[scored[some]] = -np.inf
+        yield scores[some], missing, np.arange(len(near))[some, None] == split.caption_image
+
+
+def _slices(count: int) -> Iterator[slice]:
+    return (slice(first, min(first + _QUERIES, count)) for first in range(0, count, _QUERIES))
