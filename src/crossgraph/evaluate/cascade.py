@@ -126,7 +126,7 @@ def cascade_scores(
     Returns:
         The matrix, mapped from a file where it is large; and what a card says of the cascade.
     """
-    near = nearness(bundle, split, report)
+    near = nearness(bundle, split, report, precision)
     first = short_lists(near.matrix, FIRST_PICTURES, FIRST_CAPTIONS)
     scores = _scores(bundle, split, near, first, precision, report("scoring the nearest"), size)
     guess = guess_from(near.matrix, first, scores)

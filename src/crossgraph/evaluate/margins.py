@@ -67,7 +67,7 @@ def choose(
     """
     run, told = bundle.reranker, report("all pairs of dev")
     scores = score_split(run.model, run.vocabulary, split, precision=precision, size=size, report=told)
-    near = nearness(bundle, split, lambda task: report(f"{task} of dev")).matrix
+    near = nearness(bundle, split, lambda task: report(f"{task} of dev"), precision).matrix
     chosen = short_lists(near, FIRST_PICTURES, FIRST_CAPTIONS)
     guess = guess_from(near, chosen, [row[some] for row, some in zip(scores, chosen, strict=True)])
     scored = np.zeros(near.shape, dtype=bool)

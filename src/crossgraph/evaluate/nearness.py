@@ -16,6 +16,7 @@ from torch import Tensor
 from crossgraph.bundle.bundle import Bundle
 from crossgraph.bundle.sieve import Sieve
 from crossgraph.data.split import Split
+from crossgraph.models.folded import Precision
 from crossgraph.runs import Run
 from crossgraph.scoring.blocks import BlockSize
 from crossgraph.scoring.encode import (
@@ -55,16 +56,17 @@ class Nearness:
     by: str
 
 
-def nearness(bundle: Bundle, split: Split, told: Callable[[str], Report]) -> Nearness:
+def nearness(bundle: Bundle, split: Split, told: Callable[[str], Report], precision: Precision = "float32") -> Nearness:
     """Compare every picture of a split with every caption, by the bundle's sieve or its index vectors.
 
     Args:
         bundle: With a sieve, a head or a retriever.
         split: Pictures and captions.
         told: Makes what hears how far a task is.
+        precision: Of a sieve's look at all pairs.
     """
     if bundle.sieve is not None:
-        return _by_sieve(bundle.reranker, bundle.sieve, split, told)
+        return _by_sieve(bundle.reranker, bundle.sieve, split, told, precision)
     return _by_index(bundle, split, told(_ENCODING))
 
 
@@ -105,7 +107,7 @@ def of_whole(report: Report | None, before: int, total: int) -> Report | None:
     return None if report is None else lambda what, done, _: report(what, before + done, total)
 
 
-def _by_sieve(run: Run, sieve: Sieve, split: Split, told: Callable[[str], Report]) -> Nearness:
+def _by_sieve(run: Run, sieve: Sieve, split: Split, told: Callable[[str], Report], precision: Precision) -> Nearness:
     sieve.to(device_of(run.model))
     parts = parts_of(len(split.captions))
     matrix = empty_matrix((len(split.image_ids), len(split.captions)))
@@ -120,7 +122,7 @@ def _by_sieve(run: Run, sieve: Sieve, split: Split, told: Callable[[str], Report
         with inference(sieve):
             texts = [TextBucket(bucket.captions, sieve.prepare_texts(bucket.code)) for bucket in codes]
         row, heard = 0, of_whole(sifting, part.start * len(matrix), matrix.size)
-        for rows in rows_by(sieve, sieve, SplitCodes(InMemory(pictures), texts), size=_BLOCK, report=heard):
+        for rows in rows_by(sieve, sieve, SplitCodes(InMemory(pictures), texts), precision, _BLOCK, heard):
             matrix[row : row + len(rows), part.start : part.stop] = rows
             row += len(rows)
     return Nearness(matrix, None if len(parts) > 1 else codes, images, "a sieve trained on the re-ranker's scores")

@@ -120,8 +120,8 @@ class FoldedMMCA(FoldedForm):
             (texts.local, texts.parts[_WIDENED]),
             strict=True,
         ):
-            seen = torch.bmm(of_regions, (iv @ mix).flatten(1, 2)).float().view(a, b, regions + words, -1)
-            others = torch.bmm(of_words, (tv @ mix).flatten(1, 2)).view(b, a, regions + words, -1)
+            seen = torch.bmm(of_regions, _mixed(iv, mix)).float().view(a, b, regions + words, -1)
+            others = torch.bmm(of_words, _mixed(tv, mix)).view(b, a, regions + words, -1)
             seen.add_(others.transpose(0, 1))
             seen[:, :, :regions] += (image.float() + bias)[:, None]
             seen[:, :, regions:] += (text.float() + bias)[None]
@@ -148,6 +148,15 @@ class FoldedMMCA(FoldedForm):
 
     def _copy(self, weight: Tensor) -> Tensor:
         return weight.detach().to(self._dtype, copy=True).contiguous()
+
+
+def _mixed(
+    values: Float[Tensor, "row head item dim"], mix: Float[Tensor, "head dim out"]
+) -> Float[Tensor, "row head_item out"]:
+    """Return each head's values after the layer behind the attention: one product a head, for all rows."""
+    rows, heads, items, dim = values.shape
+    found = torch.bmm(values.transpose(0, 1).reshape(heads, rows * items, dim), mix)
+    return found.view(heads, rows, items, -1).transpose(0, 1).reshape(rows, heads * items, -1)
 
 
 def _stacked(regions: Shaped[Tensor, "img ..."], words: Shaped[Tensor, "txt ..."]) -> Tensor:

@@ -146,7 +146,7 @@ class VSEOrder(VSEPP):
         """Return −‖max(0, t − v)‖₂ of every pair, 0 at best."""
         v, t = (at_least_float32(code.parts["vector"]) for code in (images, texts))
         more = t[:, None] - v[:, :, None]
-        more = more.relu() if torch.is_grad_enabled() else more.relu_()  # in place: it is all memory
+        more = more.clamp(min=0) if torch.is_grad_enabled() else more.clamp_(min=0)  # in place: it is all memory
         return -torch.linalg.vector_norm(more, dim=-1)
 
 

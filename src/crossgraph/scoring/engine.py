@@ -224,13 +224,19 @@ def prepared_texts(scorer: Scorer, code: TextCode) -> TextCode:
 
 
 def one_bucket(buckets: Sequence[TextBucket]) -> TextBucket:
-    """Put the captions of an independent model together: their `index` vectors are all that is read."""
-    vectors = [bucket.code.index for bucket in buckets if bucket.code.index is not None]
-    first = buckets[0].code
-    index = torch.cat(vectors)
-    local = first.local.new_zeros(1, 1, first.local.shape[-1]).expand(len(index), 1, -1)
-    code = TextCode(local, first.mask.new_ones(len(index), 1), index)
-    return TextBucket(np.concatenate([bucket.captions for bucket in buckets]), code)
+    """Put the captions of an independent model together in order: their `index` vectors are all that is read.
+
+    Args:
+        buckets: Together they hold every caption, counted from 0, once.
+    """
+    first, count = buckets[0].code, sum(len(bucket.captions) for bucket in buckets)
+    assert first.index is not None
+    index = first.index.new_empty(count, first.index.shape[1])
+    for bucket in buckets:
+        assert bucket.code.index is not None
+        index[torch.from_numpy(bucket.captions)] = bucket.code.index  # pyright: ignore[reportUnknownMemberType]
+    local = first.local.new_zeros(1, 1, first.local.shape[-1]).expand(count, 1, -1)
+    return TextBucket(np.arange(count), TextCode(local, first.mask.new_ones(count, 1), index))
 
 
 def choose_device(name: str = "auto") -> torch.device:
@@ -304,13 +310,17 @@ def _job(
     scores: Float32[np.ndarray, "img txt"],
     precision: Precision | None,
 ) -> Job:
+    # captions that lie side by side are written as they lie: a third of the time of an independent model's product
+    together = columns[-1] - columns[0] == len(columns) - 1 and bool((np.diff(columns) == 1).all())
+    place = slice(int(columns[0]), int(columns[-1]) + 1) if together else columns
+
     def job() -> int:
         if precision is None:
             block = scorer.score(images.select(rows).map(lambda t: t[None]), text)[0]
         else:
             with compute_in(images.local.device, precision):
                 block = scorer.score(images.select(rows).map(lambda t: t[None]), text)[0]
-        scores[rows, columns] = block.float().cpu().numpy()
+        scores[rows, place] = block.float().cpu().numpy()
         return block.numel()
 
     return job
