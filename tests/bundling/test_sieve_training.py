@@ -18,6 +18,7 @@ from crossgraph.bundling.make import Plan, make_bundle
 from crossgraph.bundling.sieve_training import Gallery, SieveRecipe, disagreement, standardised, train_sieve
 from crossgraph.cli.main import main
 from crossgraph.core.errors import InputError
+from crossgraph.evaluate.margins import fingerprint, read_margins
 from crossgraph.models.base import MODELS, Inputs
 from crossgraph.runs import Run, RunInfo, describe_model, save_run
 from crossgraph.scoring.encode import SplitCodes, encode_split
@@ -77,6 +78,9 @@ def test_a_bundle_keeps_its_sieve_and_refuses_another_ones_file(data, tmp_path):
     about = json.loads((tmp_path / "bundle" / "bundle.json").read_text())["made"]
     assert about["sieve"]["steps"] == 3 and -1 <= about["sieve"]["correlation"] <= 1
     again = load_bundle(tmp_path / "bundle")
+    margins = read_margins(again.path / "cascade.json")
+    assert margins is not None
+    assert (margins.dev, margins.bundle) == (about["data"]["dev"], fingerprint(again))
     for name, tensor in made.sieve.state_dict().items():
         torch.testing.assert_close(again.sieve.state_dict()[name], tensor)
     spoilt = Path(shutil.copytree(tmp_path / "bundle", tmp_path / "spoilt"))

@@ -21,11 +21,16 @@ from crossgraph.bundling.sieve_training import SieveRecipe, train_sieve
 from crossgraph.core.errors import InputError
 from crossgraph.data import open_data
 from crossgraph.data.split import Split
+from crossgraph.evaluate.margins import FILE as CASCADE
+from crossgraph.evaluate.margins import choose as choose_margins
+from crossgraph.evaluate.margins import keep_margins
+from crossgraph.evaluate.nearness import nearness as nearness_of
 from crossgraph.files import write_text
 from crossgraph.runs import Run, load_run
 from crossgraph.scoring.engine import choose_device, score_split
 from crossgraph.scoring.fit import check_run_fits
 from crossgraph.scoring.provenance import all_versions, git_revision, typed_command
+from crossgraph.scoring.tuning import settle
 
 CHOOSING_SPLIT = "dev"
 NEW = ".new"
@@ -83,7 +88,9 @@ def make_bundle(
     dev = data.split(CHOOSING_SPLIT)
     _check(run, retriever, plan, dev)
     run.model.to(choose_device("auto"))
-    scores = score_split(run.model, run.vocabulary, dev, report=told("scoring dev"), name=str(run.path))
+    precision, size = settle(run.model, run.vocabulary, dev, "auto")
+    heard, name = told("scoring dev"), str(run.path)
+    scores = score_split(run.model, run.vocabulary, dev, precision=precision, size=size, report=heard, name=name)
     made: dict[str, Any] = {"data": {"dev": dev.fingerprint()}, "reranker": str(plan.reranker)}
     head, nearness = None, scores
     if retriever is not None:
@@ -109,7 +116,11 @@ def make_bundle(
     made |= {"command": typed_command(), "versions": all_versions(), "git_revision": git_revision()}
     bundle = Bundle(plan.out, run, retriever, head, short_list, calibration, sieve)
     _keep(plan.out, bundle, draw(calibration, bundle.name), made)
-    return load_bundle(plan.out)
+    kept = load_bundle(plan.out)
+    if sieve is not None:  # dev's scores are there: a cascade need not make them again
+        near = nearness_of(kept, dev, told, precision).matrix
+        keep_margins(kept.path / CASCADE, choose_margins(kept, dev, scores, near))
+    return kept
 
 
 def _keep(out: Path, bundle: Bundle, plot: str, made: dict[str, Any]) -> None:

@@ -7,7 +7,6 @@ out stays behind what was scored, in the order of what brings it up.
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import time
 from collections.abc import Callable, Sequence
@@ -19,16 +18,15 @@ from jaxtyping import Float32, Int64
 from crossgraph.bundle.bundle import Bundle
 from crossgraph.core.errors import InputError
 from crossgraph.data.split import Split
-from crossgraph.evaluate.margins import FILE, FORMAT_VERSION, Margins, choose, fingerprint, read_margins
+from crossgraph.evaluate.margins import FILE, Margins, choose, fingerprint, keep_margins, read_margins
 from crossgraph.evaluate.nearness import Nearness, encoded, nearness, of_whole, parts_of, short_lists
 from crossgraph.evaluate.second_look import FIRST_CAPTIONS, FIRST_PICTURES, guess_from, second_look
 from crossgraph.evaluate.sources import Source
-from crossgraph.files import write_json
 from crossgraph.models.folded import Precision
 from crossgraph.scoring.blocks import BlockSize
 from crossgraph.scoring.chosen import score_chosen
 from crossgraph.scoring.encode import Report
-from crossgraph.scoring.engine import DEFAULT_SIZE
+from crossgraph.scoring.engine import DEFAULT_SIZE, score_split
 from crossgraph.scoring.provenance import describe_run
 
 
@@ -99,9 +97,11 @@ def margins_of(
     known = read_margins(bundle.path / FILE)
     if known is not None and (known.dev, known.bundle) == (split.fingerprint(), fingerprint(bundle)):
         return known
-    found = choose(bundle, split, precision, report, size)
-    with contextlib.suppress(InputError):  # a bundle that cannot be written can still be evaluated
-        write_json(bundle.path / FILE, {"format_version": FORMAT_VERSION, **dataclasses.asdict(found)})
+    run, told = bundle.reranker, report("all pairs of dev")
+    scores = score_split(run.model, run.vocabulary, split, precision=precision, size=size, report=told)
+    near = nearness(bundle, split, lambda task: report(f"{task} of dev"), precision).matrix
+    found = choose(bundle, split, scores, near)
+    keep_margins(bundle.path / FILE, found)
     return found
 
 

@@ -5,9 +5,10 @@ The least margins are taken by which no recall there differs by more than `TOLER
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, cast
 
@@ -17,13 +18,9 @@ from jaxtyping import Bool, Float32
 from crossgraph.bundle.bundle import Bundle
 from crossgraph.core.errors import InputError
 from crossgraph.data.split import Split
-from crossgraph.evaluate.nearness import nearness, short_lists
+from crossgraph.evaluate.nearness import short_lists
 from crossgraph.evaluate.second_look import FIRST_CAPTIONS, FIRST_PICTURES, Guess, guess_from
-from crossgraph.files import read_json
-from crossgraph.models.folded import Precision
-from crossgraph.scoring.blocks import BlockSize
-from crossgraph.scoring.encode import Report
-from crossgraph.scoring.engine import DEFAULT_SIZE, score_split
+from crossgraph.files import read_json, write_json
 from crossgraph.scoring.recall import CUTOFFS
 
 FORMAT_VERSION = 2
@@ -54,20 +51,19 @@ class Margins:
 
 
 def choose(
-    bundle: Bundle, split: Split, precision: Precision, report: Callable[[str], Report], size: BlockSize = DEFAULT_SIZE
+    bundle: Bundle,
+    split: Split,
+    scores: Float32[np.ndarray, "img txt"],
+    near: Float32[np.ndarray, "img txt"],
 ) -> Margins:
-    """Choose margins on a split, all of whose pairs are scored for it.
+    """Choose margins on a split.
 
     Args:
         bundle: With a sieve, a head or a retriever.
         split: Dev.
-        precision: Of the re-ranker.
-        report: Makes what hears how far a task is.
-        size: Of a block of pairs.
+        scores: The re-ranker's, of all pairs.
+        near: How near they are by what brings pairs up.
     """
-    run, told = bundle.reranker, report("all pairs of dev")
-    scores = score_split(run.model, run.vocabulary, split, precision=precision, size=size, report=told)
-    near = nearness(bundle, split, lambda task: report(f"{task} of dev"), precision).matrix
     chosen = short_lists(near, FIRST_PICTURES, FIRST_CAPTIONS)
     guess = guess_from(near, chosen, [row[some] for row, some in zip(scores, chosen, strict=True)])
     scored = np.zeros(near.shape, dtype=bool)
@@ -118,6 +114,12 @@ def read_margins(path: Path) -> Margins | None:
         return found if all(one is None or one >= 0 for one in (found.captions, found.pictures)) else None
     except TypeError:
         return None
+
+
+def keep_margins(path: Path, margins: Margins) -> None:
+    """Write margins; a bundle that cannot be written can still be evaluated."""
+    with contextlib.suppress(InputError):
+        write_json(path, {"format_version": FORMAT_VERSION, **asdict(margins)})
 
 
 def fingerprint(bundle: Bundle) -> str:
