@@ -110,11 +110,10 @@ class Sieve(nn.Module):
             near = near * images.mask.transpose(1, 2)[..., None, None]
         said = _products(images.parts[_VALUES], texts.parts[_VALUES])
         weighed = said * near if torch.is_grad_enabled() else said.mul_(near)
-        sums = (part.sum(dim=1, dtype=torch.float32) for part in (weighed, near))
-        local = torch.div(*sums).sum(dim=-1)
+        local = (weighed.sum(dim=1) / near.sum(dim=1)).float().sum(dim=-1)
         image, text = images.parts[_OVERALL], texts.parts[_OVERALL]
         overall = image[..., :-1] @ text[..., :-1].mT * self.config.overall_size**-0.5
-        return local + overall + image[..., -1:] + text[..., -1:].mT
+        return local + overall.float() + image[..., -1:] + text[..., -1:].mT
 
 
 def _products(
