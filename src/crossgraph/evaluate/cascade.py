@@ -24,8 +24,8 @@ from crossgraph.evaluate.second_look import FIRST_CAPTIONS, FIRST_PICTURES, gues
 from crossgraph.evaluate.sources import Source
 from crossgraph.models.folded import Precision
 from crossgraph.scoring.blocks import BlockSize
-from crossgraph.scoring.chosen import score_chosen
-from crossgraph.scoring.encode import Report
+from crossgraph.scoring.chosen import ListScorer
+from crossgraph.scoring.encode import Report, TextBucket
 from crossgraph.scoring.engine import DEFAULT_SIZE, score_split
 from crossgraph.scoring.provenance import describe_run
 
@@ -128,10 +128,12 @@ def cascade_scores(
     """
     near = nearness(bundle, split, report, precision)
     first = short_lists(near.matrix, FIRST_PICTURES, FIRST_CAPTIONS)
-    scores = _scores(bundle, split, near, first, precision, report("scoring the nearest"), size)
+    scorer = _Lists(bundle, split, near, precision, size)
+    near = dataclasses.replace(near, codes=None)  # the scorer holds them as it needs them
+    scores = scorer.scores(first, report("scoring the nearest"))
     guess = guess_from(near.matrix, first, scores)
     second = second_look(near.matrix, guess, first, margins.captions, margins.pictures)
-    more = _scores(bundle, split, near, second, precision, report("scoring what may be as good"), size)
+    more = scorer.scores(second, report("scoring what may be as good"))
     matrix = near.matrix
     highest = max(float(row.max()) for row in matrix)
     lowest = min(float(one.min(initial=np.inf)) for one in (*scores, *more))
@@ -143,26 +145,37 @@ def cascade_scores(
     return matrix, {**about, "chosen_on_dev": dataclasses.asdict(margins), "index": near.by}
 
 
-def _scores(
-    bundle: Bundle,
-    split: Split,
-    near: Nearness,
-    chosen: Sequence[Int64[np.ndarray, " _"]],
-    precision: Precision,
-    report: Report,
-    size: BlockSize,
-) -> list[Float32[np.ndarray, " _"]]:
-    """Score each picture with captions of its own, some thousand captions' codes at a time."""
-    found = [np.empty(len(one), np.float32) for one in chosen]
-    done, pairs = 0, sum(map(len, chosen))
-    for part in parts_of(len(split.captions)):
-        inside = [slice(*np.searchsorted(one, (part.start, part.stop))) for one in chosen]
-        some = [one[where] - part.start for one, where in zip(chosen, inside, strict=True)]
-        codes = encoded(bundle.reranker, split, part) if near.codes is None else near.codes
-        heard = of_whole(report, done, pairs)
-        model = bundle.reranker.model
-        for one in score_chosen(model, near.images, codes, some, precision=precision, size=size, report=heard):
-            found[one.image][inside[one.image]] = one.scores
-        done += sum(map(len, some))
-        codes = []  # before the next part's are made
-    return found
+class _Lists:
+    """Scores each picture with captions of its own, some thousand captions' codes at a time.
+
+    Args:
+        bundle: Whose re-ranker scores.
+        split: Pictures and captions.
+        near: What was encoded of them.
+        precision: Of the re-ranker.
+        size: Of a block of pairs.
+    """
+
+    def __init__(self, bundle: Bundle, split: Split, near: Nearness, precision: Precision, size: BlockSize) -> None:
+        self._run, self._split, self._images = bundle.reranker, split, near.images
+        self._precision: Precision = precision
+        self._size = size
+        self._parts = parts_of(len(split.captions))
+        self._all = None if near.codes is None else self._scorer(near.codes)
+
+    def scores(self, chosen: Sequence[Int64[np.ndarray, " _"]], report: Report) -> list[Float32[np.ndarray, " _"]]:
+        """Return the scores of each picture with the captions chosen for it."""
+        found = [np.empty(len(one), np.float32) for one in chosen]
+        done, pairs = 0, sum(map(len, chosen))
+        for part in self._parts:
+            inside = [slice(*np.searchsorted(one, (part.start, part.stop))) for one in chosen]
+            some = [one[where] - part.start for one, where in zip(chosen, inside, strict=True)]
+            scorer = self._all or self._scorer(encoded(self._run, self._split, part))
+            for one in scorer.scores(self._images, some, of_whole(report, done, pairs)):
+                found[one.image][inside[one.image]] = one.scores
+            done += sum(map(len, some))
+            del scorer  # before the next part's codes are made
+        return found
+
+    def _scorer(self, codes: Sequence[TextBucket]) -> ListScorer:
+        return ListScorer(self._run.model, codes, self._precision, self._size)

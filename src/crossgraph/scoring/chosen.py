@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -20,7 +21,9 @@ from crossgraph.scoring.progress import counting_pairs
 from crossgraph.scoring.workers import Job, workers
 
 _MOST_GROWTH = 1.5  # of a code on the shelf, when it is prepared
-LISTS = (16, 8, 4)  # captions of a list, where many lists are scored in one call
+LISTS = (16, 8, 4, 2)  # captions of a list, where many lists are scored in one call
+PICTURES_BYTES = 1 << 27  # of pictures whose lists are cut together: the more, the fewer calls are not full
+Code = TypeVar("Code", ImageCode, TextCode)
 
 
 @dataclass(frozen=True)
@@ -79,52 +82,77 @@ class Lists:
     slots: Int64[np.ndarray, "group txt"]
 
 
-def score_chosen(
-    model: Matcher,
-    images: CodeBlocks,
-    texts: Sequence[TextBucket],
-    chosen: Sequence[Int64[np.ndarray, " _"]],
-    *,
-    precision: Precision = "float32",
-    size: BlockSize = DEFAULT_SIZE,
-    report: Report | None = None,
-) -> Iterator[Chosen]:
-    """Score each picture with the captions chosen for it.
+class ListScorer:
+    """Scores pictures with captions of their own, as often as one likes.
 
     Args:
-        model: Scores, by its folded form where it has one.
-        images: Codes of pictures.
+        model: Scores, by its folded form where it has one; as it is now.
         texts: Codes of captions.
-        chosen: Columns for each picture.
         precision: bfloat16 computes the matrix products in it.
         size: Of a block of pairs.
-        report: Hears how many pairs are done.
     """
-    tick, first = counting_pairs(report, sum(len(columns) for columns in chosen)), 0
-    device = device_of(model)
-    rounded = precision == "bfloat16" and device.type == "cpu"
 
-    with inference(model, precision):
-        scorer = model.fold(precision)
-        shelf = Shelf(texts, scorer)
-    with workers(device) as crew:
+    def __init__(
+        self,
+        model: Matcher,
+        texts: Sequence[TextBucket],
+        precision: Precision = "float32",
+        size: BlockSize = DEFAULT_SIZE,
+    ) -> None:
+        self._model, self._size = model, size
+        self._precision: Precision = precision
+        with inference(model, precision):
+            self._scorer = model.fold(precision)
+            self._shelf = Shelf(texts, self._scorer)
+        self._most: dict[int, int] = {}
+        self._many = isinstance(self._scorer, ScoresLists)
+
+    def scores(
+        self, images: CodeBlocks, chosen: Sequence[Int64[np.ndarray, " _"]], report: Report | None = None
+    ) -> Iterator[Chosen]:
+        """Score each picture with the captions chosen for it.
+
+        Args:
+            images: Codes of pictures.
+            chosen: Columns for each picture.
+            report: Hears how many pairs are done.
+        """
+        tick, first = counting_pairs(report, sum(len(columns) for columns in chosen)), 0
+        device = device_of(self._model)
+        rounded = self._precision == "bfloat16" and device.type == "cpu"
+        with workers(device) as crew:
+            for code in self._prepared(images):
+                wanted = chosen[first : first + len(code)]
+                scores = np.empty(sum(map(len, wanted)), np.float32)
+                with inference(self._model, self._precision):
+                    most = self._most or self._measured(code)
+                    jobs = (
+                        _job(self._scorer, code, self._shelf, lists, scores, self._precision)
+                        for lists in _cut(wanted, self._shelf, most, self._many, rounded)
+                    )
+                    crew.run(jobs, tick)
+                ends = np.cumsum([0, *map(len, wanted)])
+                for row, captions in enumerate(wanted):
+                    yield Chosen(first + row, captions, scores[ends[row] : ends[row + 1]])
+                first += len(code)
+
+    def _prepared(self, images: CodeBlocks) -> Iterator[ImageCode]:
+        """Give pictures as the scorer takes them; many of them together, where lists of many are scored in one call."""
+        some: list[ImageCode] = []
         for block in images:
-            wanted = chosen[first : first + len(block)]
-            scores = np.empty(sum(map(len, wanted)), np.float32)
-            with inference(model, precision):
-                code = prepared_images(scorer, block)
-                most = {
-                    words: size.of(scorer, code, some.select(slice(0, SAMPLE))) for words, some in shelf.codes.items()
-                }
-                jobs = (
-                    _job(scorer, code, shelf, lists, scores, precision)
-                    for lists in _cut(wanted, shelf, most, isinstance(scorer, ScoresLists), rounded)
-                )
-                crew.run(jobs, tick)
-            ends = np.cumsum([0, *map(len, wanted)])
-            for row, captions in enumerate(wanted):
-                yield Chosen(first + row, captions, scores[ends[row] : ends[row + 1]])
-            first += len(block)
+            with inference(self._model, self._precision):
+                some.append(prepared_images(self._scorer, block))
+            if not self._many or sum(map(_bytes, some)) >= PICTURES_BYTES:
+                yield _together(some)
+                some = []
+        if some:
+            yield _together(some)
+
+    def _measured(self, images: ImageCode) -> dict[int, int]:
+        """Measure how many pairs a call takes, by the captions' length."""
+        for words, code in self._shelf.codes.items():
+            self._most[words] = self._size.of(self._scorer, images, code.select(slice(0, SAMPLE)))
+        return self._most
 
 
 def _job(
@@ -207,7 +235,7 @@ def _round_size(count: int, most: int) -> int:
     return min(most, power if 4 * count > 3 * power or power < 4 else 3 * power // 4)
 
 
-def _bytes(code: TextCode) -> int:
+def _bytes(code: ImageCode | TextCode) -> int:
     index = 0 if code.index is None else code.index.nbytes
     return code.local.nbytes + index + sum(part.nbytes for part in code.parts.values())
 
@@ -216,11 +244,11 @@ def _rows(numbers: Int64[np.ndarray, " row"]) -> Tensor:
     return torch.from_numpy(numbers)  # pyright: ignore[reportUnknownMemberType]
 
 
-def _together(codes: Sequence[TextCode]) -> TextCode:
-    """Put codes of one length together."""
+def _together(codes: Sequence[Code]) -> Code:
+    """Put codes of equally many items together."""
     first = codes[0]
     if len(codes) == 1:
         return first
     parts = {name: torch.cat([code.parts[name] for code in codes]) for name in first.parts}
     index = None if first.index is None else torch.cat([code.index for code in codes if code.index is not None])
-    return TextCode(torch.cat([c.local for c in codes]), torch.cat([c.mask for c in codes]), index, parts)
+    return type(first)(torch.cat([c.local for c in codes]), torch.cat([c.mask for c in codes]), index, parts)
