@@ -52,8 +52,9 @@ def test_a_bundle_is_evaluated_by_cascade_and_its_card_says_so(data, tmp_path, c
     assert again["models"]["entries"][0]["cascade"] == cascade
 
 
+@pytest.mark.parametrize("kept", [0, 1 << 28])
 @pytest.mark.parametrize("sieve", [False, True])
-def test_captions_in_parts_give_the_same_scores_and_the_rest_stays_behind(data, tmp_path, monkeypatch, sieve):
+def test_captions_in_parts_give_the_same_scores_and_the_rest_stays_behind(data, tmp_path, monkeypatch, sieve, kept):
     bundle, split = (
         load_bundle(write_tiny_bundle(tmp_path / "bundle", sieve=sieve)),
         open_data(data, log=lambda _: None).split("test"),
@@ -64,6 +65,7 @@ def test_captions_in_parts_give_the_same_scores_and_the_rest_stays_behind(data, 
     whole, about = cascade_scores(bundle, split, margins, "float32", lambda _: lambda *_: None)
     heard = []
     monkeypatch.setattr(choosing, "CAPTIONS_AT_A_TIME", 47)
+    monkeypatch.setattr(cascading, "KEPT_BYTES", kept)
     monkeypatch.setattr(choosing, "IMAGES_KEPT", 1)
     parts, again = cascade_scores(
         bundle, split, margins, "float32", lambda task: lambda *told: heard.append((task, told))

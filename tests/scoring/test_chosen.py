@@ -15,7 +15,7 @@ from crossgraph.models.base import MODELS, Inputs
 from crossgraph.scoring.blocks import BlockSize
 from crossgraph.scoring.chosen import ListScorer, Shelf
 from crossgraph.scoring.encode import ImageBlocks, encode_captions
-from crossgraph.scoring.engine import score_split
+from crossgraph.scoring.engine import DEFAULT_SIZE, score_split
 from crossgraph.text.vocabulary import Vocabulary
 
 VOCABULARY = Vocabulary(["<pad>", "<start>", "<end>", "<unk>", *WORDS])
@@ -27,6 +27,13 @@ def build(attention):
     return MODELS["sgr"](config, Inputs(5, len(VOCABULARY))).eval()
 
 
+def scorer(model, texts, precision="float32", size=DEFAULT_SIZE):
+    made = ListScorer(model, precision, size)
+    for bucket in texts:
+        made.take([bucket])
+    return made
+
+
 @settings(max_examples=15)
 @given(st.sampled_from(["t2i", "i2t"]), st.integers(0, 999), st.sampled_from([1, 5, 40, 10_000]))
 def test_any_lists_in_any_blocks_score_as_the_matrix(attention, seed, pairs):
@@ -36,7 +43,7 @@ def test_any_lists_in_any_blocks_score_as_the_matrix(attention, seed, pairs):
     chosen = [np.flatnonzero(random.random(count) < share) for share in random.choice([0, 0.1, 0.6, 1], 24)]
     whole = score_split(model, VOCABULARY, split)
     texts = encode_captions(model, VOCABULARY, split.captions)
-    found = list(ListScorer(model, texts, size=BlockSize(pairs=pairs)).scores(ImageBlocks(model, split), chosen))
+    found = list(scorer(model, texts, size=BlockSize(pairs=pairs)).scores(ImageBlocks(model, split), chosen))
     for one, wanted in zip(found, chosen, strict=True):
         np.testing.assert_array_equal(one.captions, wanted)
         np.testing.assert_allclose(one.scores, whole[one.image, wanted], atol=1e-5)
@@ -76,7 +83,7 @@ def test_equally_long_captions_are_cut_to_few_lengths_and_all_are_counted(captio
     chosen, size = [np.arange(captions)] * 3, BlockSize(pairs=pairs)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(form, "score_lists", noting)
-        found = list(ListScorer(model, texts, precision, size).scores(ImageBlocks(model, split), chosen, report))
+        found = list(scorer(model, texts, precision, size).scores(ImageBlocks(model, split), chosen, report))
     assert {length for _, length in shapes} == lengths
     assert all(lists * length <= pairs for lists, length in shapes)
     assert heard[-1][1:] == (3 * captions, 3 * captions)
@@ -91,13 +98,16 @@ def test_codes_that_grow_when_they_are_prepared_stay_as_they_are():
     model, split = MODELS["mmca"](config, Inputs(5, len(VOCABULARY))).eval(), tiny_split(5)
     texts = encode_captions(model, VOCABULARY, split.captions)
     with torch.inference_mode():
-        shelf = Shelf(texts, model.fold())
+        shelf, small = Shelf(model.fold()), Shelf(build("t2i").fold("bfloat16"))
+        shelf.take(texts)
+        shelf.sort()
         assert all("projected" not in code.parts for code in shelf.codes.values())
-        small = Shelf(encode_captions(build("t2i"), VOCABULARY, split.captions), build("t2i").fold("bfloat16"))
+        small.take(encode_captions(build("t2i"), VOCABULARY, split.captions))
+        small.sort()
         assert all(code.local.dtype == torch.bfloat16 for code in small.codes.values())
     whole = score_split(model, VOCABULARY, split)
     chosen = [np.arange(len(split.captions))] * 5
-    for one in ListScorer(model, texts).scores(ImageBlocks(model, split), chosen):
+    for one in scorer(model, texts).scores(ImageBlocks(model, split), chosen):
         np.testing.assert_allclose(one.scores, whole[one.image], atol=1e-5)
 
 
@@ -107,8 +117,8 @@ def test_chosen_pairs_score_as_in_the_whole_matrix():
     random = np.random.default_rng(0)
     chosen = [np.flatnonzero(random.random(whole.shape[1]) < share) for share in (0, 1, 0.5, 0.1, 0.9, 0.3, 0.7)]
     heard = []
-    scorer = ListScorer(model, encode_captions(model, vocabulary, split.captions))
-    found = list(scorer.scores(ImageBlocks(model, split), chosen, lambda *told: heard.append(told)))
+    texts = encode_captions(model, vocabulary, split.captions)
+    found = list(scorer(model, texts).scores(ImageBlocks(model, split), chosen, lambda *told: heard.append(told)))
     assert [one.image for one in found] == list(range(7))
     for one, wanted in zip(found, chosen, strict=True):
         np.testing.assert_array_equal(one.captions, wanted)
@@ -123,7 +133,7 @@ def test_in_bfloat16_blocks_have_few_shapes_and_the_scores_of_the_whole_matrix()
     chosen = [np.arange(count) for count in (23, 5, 1, 7, 11, 17, 9)]
     whole = score_split(model, vocabulary, split, precision="bfloat16")
     model.blocks.clear()
-    for one in ListScorer(model, texts, "bfloat16").scores(ImageBlocks(model, split), chosen):
+    for one in scorer(model, texts, "bfloat16").scores(ImageBlocks(model, split), chosen):
         np.testing.assert_allclose(one.scores, whole[one.image, one.captions], atol=1e-3)
     assert {captions for _, captions in model.blocks} <= {1, 4, 6, 8, 12, 24}  # 4: what is measured first
 
@@ -133,7 +143,7 @@ def test_blocks_of_chosen_pairs_change_nothing():
     texts = encode_captions(model, vocabulary, split.captions)
     chosen = [np.arange(len(split.captions))] * len(split.image_ids)
     whole, one = (
-        list(ListScorer(model, texts, size=BlockSize(pairs=pairs)).scores(ImageBlocks(model, split), chosen))
+        list(scorer(model, texts, size=BlockSize(pairs=pairs)).scores(ImageBlocks(model, split), chosen))
         for pairs in (1000, 1)
     )
     for a, b in zip(whole, one, strict=True):

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -19,15 +19,17 @@ from crossgraph.bundle.bundle import Bundle
 from crossgraph.core.errors import InputError
 from crossgraph.data.split import Split
 from crossgraph.evaluate.margins import FILE, Margins, choose, fingerprint, keep_margins, read_margins
-from crossgraph.evaluate.nearness import Nearness, encoded, nearness, of_whole, parts_of, short_lists
+from crossgraph.evaluate.nearness import encoded, nearness, of_whole, parts_of, short_lists
 from crossgraph.evaluate.second_look import FIRST_CAPTIONS, FIRST_PICTURES, guess_from, second_look
 from crossgraph.evaluate.sources import Source
 from crossgraph.models.folded import Precision
 from crossgraph.scoring.blocks import BlockSize
 from crossgraph.scoring.chosen import ListScorer
-from crossgraph.scoring.encode import Report, TextBucket
+from crossgraph.scoring.encode import CodeBlocks, Report, TextBucket
 from crossgraph.scoring.engine import DEFAULT_SIZE, score_split
 from crossgraph.scoring.provenance import describe_run
+
+KEPT_BYTES = 3 << 28  # of captions' codes: 30,000 of 13 words × 1,024 in bfloat16
 
 
 def cascade_source(
@@ -126,14 +128,13 @@ def cascade_scores(
     Returns:
         The matrix, mapped from a file where it is large; and what a card says of the cascade.
     """
-    near = nearness(bundle, split, report, precision)
+    lists = _Lists(bundle, split, precision, size)
+    near = nearness(bundle, split, report, precision, lists.keep)
     first = short_lists(near.matrix, FIRST_PICTURES, FIRST_CAPTIONS)
-    scorer = _Lists(bundle, split, near, precision, size)
-    near = dataclasses.replace(near, codes=None)  # the scorer holds them as it needs them
-    scores = scorer.scores(first, report("scoring the nearest"))
+    scores = lists.scores(near.images, first, report("scoring the nearest"))
     guess = guess_from(near.matrix, first, scores)
     second = second_look(near.matrix, guess, first, margins.captions, margins.pictures)
-    more = scorer.scores(second, report("scoring what may be as good"))
+    more = lists.scores(near.images, second, report("scoring what may be as good"))
     matrix = near.matrix
     highest = max(float(row.max()) for row in matrix)
     lowest = min(float(one.min(initial=np.inf)) for one in (*scores, *more))
@@ -146,36 +147,47 @@ def cascade_scores(
 
 
 class _Lists:
-    """Scores each picture with captions of its own, some thousand captions' codes at a time.
+    """Scores each picture with captions of its own; captions' codes are kept where they are not too many.
 
     Args:
         bundle: Whose re-ranker scores.
         split: Pictures and captions.
-        near: What was encoded of them.
         precision: Of the re-ranker.
         size: Of a block of pairs.
     """
 
-    def __init__(self, bundle: Bundle, split: Split, near: Nearness, precision: Precision, size: BlockSize) -> None:
-        self._run, self._split, self._images = bundle.reranker, split, near.images
+    def __init__(self, bundle: Bundle, split: Split, precision: Precision, size: BlockSize) -> None:
+        self._run, self._split = bundle.reranker, split
         self._precision: Precision = precision
         self._size = size
-        self._parts = parts_of(len(split.captions))
-        self._all = None if near.codes is None else self._scorer(near.codes)
+        self._kept: ListScorer | None = None
+        self._some_are_lost = False
 
-    def scores(self, chosen: Sequence[Int64[np.ndarray, " _"]], report: Report) -> list[Float32[np.ndarray, " _"]]:
+    def keep(self, texts: Iterable[TextBucket]) -> None:
+        """Keep codes that were made for something else."""
+        if self._some_are_lost:
+            return
+        self._kept = self._kept or self._scorer()
+        if self._kept.take(texts) > KEPT_BYTES:
+            self._kept, self._some_are_lost = None, True
+
+    def scores(
+        self, images: CodeBlocks, chosen: Sequence[Int64[np.ndarray, " _"]], report: Report
+    ) -> list[Float32[np.ndarray, " _"]]:
         """Return the scores of each picture with the captions chosen for it."""
         found = [np.empty(len(one), np.float32) for one in chosen]
-        done, pairs = 0, sum(map(len, chosen))
-        for part in self._parts:
+        done, pairs, captions = 0, sum(map(len, chosen)), len(self._split.captions)
+        for part in parts_of(captions) if self._kept is None else [range(captions)]:
             inside = [slice(*np.searchsorted(one, (part.start, part.stop))) for one in chosen]
             some = [one[where] - part.start for one, where in zip(chosen, inside, strict=True)]
-            scorer = self._all or self._scorer(encoded(self._run, self._split, part))
-            for one in scorer.scores(self._images, some, of_whole(report, done, pairs)):
+            scorer = self._kept or self._scorer()
+            if self._kept is None:
+                scorer.take(encoded(self._run, self._split, part))
+            for one in scorer.scores(images, some, of_whole(report, done, pairs)):
                 found[one.image][inside[one.image]] = one.scores
             done += sum(map(len, some))
             del scorer  # before the next part's codes are made
         return found
 
-    def _scorer(self, codes: Sequence[TextBucket]) -> ListScorer:
-        return ListScorer(self._run.model, codes, self._precision, self._size)
+    def _scorer(self) -> ListScorer:
+        return ListScorer(self._run.model, self._precision, self._size)

@@ -5,7 +5,7 @@ A bundle's index vectors tell it by their cosines; a sieve, where the bundle has
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -32,31 +32,36 @@ from crossgraph.scoring.encode import (
 )
 from crossgraph.scoring.engine import empty_matrix, rows_by
 
-CAPTIONS_AT_A_TIME = 8192  # 440 MB of codes at 13 words × 1,024 in float32
+CAPTIONS_AT_A_TIME = 4096  # 220 MB of codes at 13 words × 1,024 in float32
 IMAGES_KEPT = 1500  # 220 MB of codes at 36 regions × 1,024 in float32
 _BLOCK = BlockSize(pairs=2048)  # of a sieve: products of 5 MB in bfloat16, a few times what a core caches
 _ENCODING = "encoding"
 _LOOKED_AT = 256  # rows or columns of a matrix in one go
+Keep = Callable[[Iterable[TextBucket]], object]
 
 
 @dataclass(frozen=True)
 class Nearness:
-    """How near pictures and captions are, and the captions' codes.
+    """How near pictures and captions are, and the pictures' codes.
 
     Attributes:
         matrix: Higher is nearer; says nothing else. Mapped from a file where it is large.
-        codes: The re-ranker's codes of the captions; None where they are many, and encoded again when scored.
-        images: Those of the pictures.
+        images: The re-ranker's codes of the pictures.
         by: What tells it, in words.
     """
 
     matrix: Float32[np.ndarray, "img txt"]
-    codes: list[TextBucket] | None
     images: CodeBlocks
     by: str
 
 
-def nearness(bundle: Bundle, split: Split, told: Callable[[str], Report], precision: Precision = "float32") -> Nearness:
+def nearness(
+    bundle: Bundle,
+    split: Split,
+    told: Callable[[str], Report],
+    precision: Precision = "float32",
+    keep: Keep | None = None,
+) -> Nearness:
     """Compare every picture of a split with every caption, by the bundle's sieve or its index vectors.
 
     Args:
@@ -64,10 +69,11 @@ def nearness(bundle: Bundle, split: Split, told: Callable[[str], Report], precis
         split: Pictures and captions.
         told: Makes what hears how far a task is.
         precision: Of a sieve's look at all pairs.
+        keep: Hears the re-ranker's codes of the captions, some thousand at a time; not where a retriever's are made.
     """
     if bundle.sieve is not None:
-        return _by_sieve(bundle.reranker, bundle.sieve, split, told, precision)
-    return _by_index(bundle, split, told(_ENCODING))
+        return _by_sieve(bundle.reranker, bundle.sieve, split, told, precision, keep)
+    return _by_index(bundle, split, told(_ENCODING), keep)
 
 
 def short_lists(near: Float32[np.ndarray, "img txt"], pictures: int, captions: int) -> list[Int64[np.ndarray, " _"]]:
@@ -107,9 +113,10 @@ def of_whole(report: Report | None, before: int, total: int) -> Report | None:
     return None if report is None else lambda what, done, _: report(what, before + done, total)
 
 
-def _by_sieve(run: Run, sieve: Sieve, split: Split, told: Callable[[str], Report], precision: Precision) -> Nearness:
+def _by_sieve(
+    run: Run, sieve: Sieve, split: Split, told: Callable[[str], Report], precision: Precision, keep: Keep | None
+) -> Nearness:
     sieve.to(device_of(run.model))
-    parts = parts_of(len(split.captions))
     matrix = empty_matrix((len(split.image_ids), len(split.captions)))
     encoding, sifting = told(_ENCODING), told("sifting")
     images = _images(run, split)
@@ -119,33 +126,37 @@ def _by_sieve(run: Run, sieve: Sieve, split: Split, told: Callable[[str], Report
 
     with inference(sieve):
         pictures = [sieve.prepare_images(code).map(kept) for code in images]
-    codes: list[TextBucket] = []
-    for part in parts:
-        codes = []  # those of the part before need no memory any more
+    for part in parts_of(len(split.captions)):
         codes = encoded(run, split, part, of_whole(encoding, part.start, len(split.captions)))
+        if keep is not None:
+            keep(_shifted(codes, part.start))
         with inference(sieve):
             texts = [TextBucket(bucket.captions, sieve.prepare_texts(bucket.code).map(kept)) for bucket in codes]
+        del codes  # need no memory any more
         row, heard = 0, of_whole(sifting, part.start * len(matrix), matrix.size)
         for rows in rows_by(sieve, sieve, SplitCodes(InMemory(pictures), texts), precision, _BLOCK, heard):
             matrix[row : row + len(rows), part.start : part.stop] = rows
             row += len(rows)
-    return Nearness(matrix, None if len(parts) > 1 else codes, images, "a sieve trained on the re-ranker's scores")
+    return Nearness(matrix, images, "a sieve trained on the re-ranker's scores")
 
 
-def _by_index(bundle: Bundle, split: Split, report: Report) -> Nearness:
+def _by_index(bundle: Bundle, split: Split, report: Report, keep: Keep | None) -> Nearness:
     run, own = bundle.reranker, bundle.retriever
-    parts = parts_of(len(split.captions))
     matrix = empty_matrix((len(split.image_ids), len(split.captions)))
     codes_of_images = _images(run, split)
     images = _index_images(bundle, split, codes_of_images)
-    codes: list[TextBucket] = []
-    for part in parts:
-        codes = []  # those of the part before need no memory any more
+    for part in parts_of(len(split.captions)):
         codes = encoded(own or run, split, part, of_whole(report, part.start, len(split.captions)))
+        if own is None and keep is not None:
+            keep(_shifted(codes, part.start))
         for captions, vectors in _index_texts(bundle, codes):
             matrix[:, captions + part.start] = images @ vectors.float().cpu().numpy().T
-    few = None if len(parts) > 1 else codes if own is None else encoded(run, split, parts[0])
-    return Nearness(matrix, few, codes_of_images, bundle.index_by)
+        del codes  # need no memory any more
+    return Nearness(matrix, codes_of_images, bundle.index_by)
+
+
+def _shifted(codes: list[TextBucket], by: int) -> Iterator[TextBucket]:
+    return (TextBucket(bucket.captions + by, bucket.code) for bucket in codes)
 
 
 def _images(run: Run, split: Split) -> CodeBlocks:

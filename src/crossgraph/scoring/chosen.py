@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -45,24 +45,35 @@ class Shelf:
     """Captions' codes by their length, found by the caption's number.
 
     Args:
-        buckets: Together every caption once.
         scorer: Codes are kept as it takes them fastest, where that is not far larger than they are.
     """
 
-    def __init__(self, buckets: Sequence[TextBucket], scorer: Scorer) -> None:
-        count = sum(len(bucket.captions) for bucket in buckets)
-        self.words, self.place = np.empty(count, np.int64), np.empty(count, np.int64)
-        of_length: dict[int, list[TextBucket]] = {}
-        for bucket in buckets:
-            of_length.setdefault(bucket.code.local.shape[1], []).append(bucket)
+    def __init__(self, scorer: Scorer) -> None:
+        self._scorer = scorer
+        self._loose: dict[int, list[TextBucket]] = {}
         self.codes: dict[int, TextCode] = {}
-        for words, some in of_length.items():
+        self.words, self.place = np.empty(0, np.int64), np.empty(0, np.int64)
+        self.bytes = 0
+
+    def take(self, buckets: Iterable[TextBucket]) -> None:
+        """Take codes of captions of equal length; no caption twice, and none after `sort`."""
+        for bucket in buckets:
+            one = bucket.code.select(slice(0, 1))
+            grows = _bytes(prepared_texts(self._scorer, one)) > _MOST_GROWTH * _bytes(one)
+            code = bucket.code if grows else prepared_texts(self._scorer, bucket.code)
+            self._loose.setdefault(code.local.shape[1], []).append(TextBucket(bucket.captions, code))
+            self.bytes += _bytes(code)
+
+    def sort(self) -> None:
+        """Put captions of a length together, one length after the other; all captions up to the last one are there."""
+        count = sum(len(bucket.captions) for some in self._loose.values() for bucket in some)
+        if count:
+            self.words, self.place = np.empty(count, np.int64), np.empty(count, np.int64)
+        while self._loose:
+            words, some = self._loose.popitem()
             captions = np.concatenate([bucket.captions for bucket in some])
             self.words[captions], self.place[captions] = words, np.arange(len(captions))
-            code = _together([bucket.code for bucket in some])
-            ready = prepared_texts(scorer, code.select(slice(0, 1)))
-            grows = _bytes(ready) > _MOST_GROWTH * _bytes(code.select(slice(0, 1)))
-            self.codes[words] = code if grows else prepared_texts(scorer, code)
+            self.codes[words] = _together([bucket.code for bucket in some])
 
 
 @dataclass(frozen=True)
@@ -87,25 +98,28 @@ class ListScorer:
 
     Args:
         model: Scores, by its folded form where it has one; as it is now.
-        texts: Codes of captions.
         precision: bfloat16 computes the matrix products in it.
         size: Of a block of pairs.
     """
 
-    def __init__(
-        self,
-        model: Matcher,
-        texts: Sequence[TextBucket],
-        precision: Precision = "float32",
-        size: BlockSize = DEFAULT_SIZE,
-    ) -> None:
+    def __init__(self, model: Matcher, precision: Precision = "float32", size: BlockSize = DEFAULT_SIZE) -> None:
         self._model, self._size = model, size
         self._precision: Precision = precision
         with inference(model, precision):
             self._scorer = model.fold(precision)
-            self._shelf = Shelf(texts, self._scorer)
+        self._shelf = Shelf(self._scorer)
         self._most: dict[int, int] = {}
         self._many = isinstance(self._scorer, ScoresLists)
+
+    def take(self, texts: Iterable[TextBucket]) -> int:
+        """Take captions' codes; all of them must be there before anything is scored.
+
+        Returns:
+            The bytes that all taken ones hold.
+        """
+        with inference(self._model, self._precision):
+            self._shelf.take(texts)
+        return self._shelf.bytes
 
     def scores(
         self, images: CodeBlocks, chosen: Sequence[Int64[np.ndarray, " _"]], report: Report | None = None
@@ -120,6 +134,7 @@ class ListScorer:
         tick, first = counting_pairs(report, sum(len(columns) for columns in chosen)), 0
         device = device_of(self._model)
         rounded = self._precision == "bfloat16" and device.type == "cpu"
+        self._shelf.sort()
         with workers(device) as crew:
             for code in self._prepared(images):
                 wanted = chosen[first : first + len(code)]
