@@ -27,8 +27,15 @@ def build(attention):
     return MODELS["sgr"](config, Inputs(5, len(VOCABULARY))).eval()
 
 
+def lengths_of(texts):
+    lengths = np.empty(sum(len(bucket.captions) for bucket in texts), np.int64)
+    for bucket in texts:
+        lengths[bucket.captions] = bucket.code.local.shape[1]
+    return lengths
+
+
 def scorer(model, texts, precision="float32", size=DEFAULT_SIZE):
-    made = ListScorer(model, precision, size)
+    made = ListScorer(model, lengths_of(texts), precision, size)
     for bucket in texts:
         made.take([bucket])
     return made
@@ -98,12 +105,10 @@ def test_codes_that_grow_when_they_are_prepared_stay_as_they_are():
     model, split = MODELS["mmca"](config, Inputs(5, len(VOCABULARY))).eval(), tiny_split(5)
     texts = encode_captions(model, VOCABULARY, split.captions)
     with torch.inference_mode():
-        shelf, small = Shelf(model.fold()), Shelf(build("t2i").fold("bfloat16"))
+        shelf, small = (Shelf(form, lengths_of(texts)) for form in (model.fold(), build("t2i").fold("bfloat16")))
         shelf.take(texts)
-        shelf.sort()
         assert all("projected" not in code.parts for code in shelf.codes.values())
         small.take(encode_captions(build("t2i"), VOCABULARY, split.captions))
-        small.sort()
         assert all(code.local.dtype == torch.bfloat16 for code in small.codes.values())
     whole = score_split(model, VOCABULARY, split)
     chosen = [np.arange(len(split.captions))] * 5

@@ -160,6 +160,8 @@ class _Lists:
         self._run, self._split = bundle.reranker, split
         self._precision: Precision = precision
         self._size = size
+        vocabulary = self._run.vocabulary
+        self._lengths = np.array([len(vocabulary.encode(caption).ids) for caption in split.captions])
         self._kept: ListScorer | None = None
         self._some_are_lost = False
 
@@ -167,7 +169,7 @@ class _Lists:
         """Keep codes that were made for something else."""
         if self._some_are_lost:
             return
-        self._kept = self._kept or self._scorer()
+        self._kept = self._kept or self._scorer(range(len(self._lengths)))
         if self._kept.take(texts) > KEPT_BYTES:
             self._kept, self._some_are_lost = None, True
 
@@ -176,11 +178,11 @@ class _Lists:
     ) -> list[Float32[np.ndarray, " _"]]:
         """Return the scores of each picture with the captions chosen for it."""
         found = [np.empty(len(one), np.float32) for one in chosen]
-        done, pairs, captions = 0, sum(map(len, chosen)), len(self._split.captions)
+        done, pairs, captions = 0, sum(map(len, chosen)), len(self._lengths)
         for part in parts_of(captions) if self._kept is None else [range(captions)]:
             inside = [slice(*np.searchsorted(one, (part.start, part.stop))) for one in chosen]
             some = [one[where] - part.start for one, where in zip(chosen, inside, strict=True)]
-            scorer = self._kept or self._scorer()
+            scorer = self._kept or self._scorer(part)
             if self._kept is None:
                 scorer.take(encoded(self._run, self._split, part))
             for one in scorer.scores(images, some, of_whole(report, done, pairs)):
@@ -189,5 +191,6 @@ class _Lists:
             del scorer  # before the next part's codes are made
         return found
 
-    def _scorer(self) -> ListScorer:
-        return ListScorer(self._run.model, self._precision, self._size)
+    def _scorer(self, part: range) -> ListScorer:
+        lengths = self._lengths[part.start : part.stop]
+        return ListScorer(self._run.model, lengths, self._precision, self._size)

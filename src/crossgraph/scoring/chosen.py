@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TypeVar
 
 import numpy as np
 import torch
@@ -15,7 +14,7 @@ from crossgraph.core.types import ImageCode, TextCode
 from crossgraph.models.base import Matcher, Scorer
 from crossgraph.models.folded import Precision, ScoresLists
 from crossgraph.scoring.blocks import SAMPLE, BlockSize
-from crossgraph.scoring.encode import CodeBlocks, Report, TextBucket, compute_in, device_of, inference
+from crossgraph.scoring.encode import CodeBlocks, Report, TextBucket, compute_in, device_of, inference, plan_buckets
 from crossgraph.scoring.engine import DEFAULT_SIZE, prepared_images, prepared_texts
 from crossgraph.scoring.progress import counting_pairs
 from crossgraph.scoring.workers import Job, workers
@@ -23,7 +22,6 @@ from crossgraph.scoring.workers import Job, workers
 _MOST_GROWTH = 1.5  # of a code on the shelf, when it is prepared
 LISTS = (16, 8, 4, 2)  # captions of a list, where many lists are scored in one call
 PICTURES_BYTES = 1 << 27  # of pictures whose lists are cut together: the more, the fewer calls are not full
-Code = TypeVar("Code", ImageCode, TextCode)
 
 
 @dataclass(frozen=True)
@@ -46,34 +44,31 @@ class Shelf:
 
     Args:
         scorer: Codes are kept as it takes them fastest, where that is not far larger than they are.
+        lengths: Tokens of every caption.
     """
 
-    def __init__(self, scorer: Scorer) -> None:
+    def __init__(self, scorer: Scorer, lengths: Int64[np.ndarray, " txt"]) -> None:
         self._scorer = scorer
-        self._loose: dict[int, list[TextBucket]] = {}
+        self.words, self.place = lengths, np.empty(len(lengths), np.int64)
+        for rows in plan_buckets(lengths.tolist(), len(lengths)):
+            self.place[rows] = np.arange(len(rows))
+        self._counts = np.bincount(lengths)
         self.codes: dict[int, TextCode] = {}
-        self.words, self.place = np.empty(0, np.int64), np.empty(0, np.int64)
         self.bytes = 0
 
     def take(self, buckets: Iterable[TextBucket]) -> None:
-        """Take codes of captions of equal length; no caption twice, and none after `sort`."""
+        """Take codes of captions of equal length, each once."""
         for bucket in buckets:
             one = bucket.code.select(slice(0, 1))
             grows = _bytes(prepared_texts(self._scorer, one)) > _MOST_GROWTH * _bytes(one)
             code = bucket.code if grows else prepared_texts(self._scorer, bucket.code)
-            self._loose.setdefault(code.local.shape[1], []).append(TextBucket(bucket.captions, code))
+            words, rows = int(self.words[bucket.captions[0]]), _rows(self.place[bucket.captions])
+            if words not in self.codes:  # room for all of this length, so that nothing is ever there twice
+                count = int(self._counts[words])
+                self.codes[words] = code.map(lambda t, n=count: t.new_empty(n, *t.shape[1:]))
+            for kept, new in zip(_tensors(self.codes[words]), _tensors(code), strict=True):
+                kept[rows.to(kept.device)] = new
             self.bytes += _bytes(code)
-
-    def sort(self) -> None:
-        """Put captions of a length together, one length after the other; all captions up to the last one are there."""
-        count = sum(len(bucket.captions) for some in self._loose.values() for bucket in some)
-        if count:
-            self.words, self.place = np.empty(count, np.int64), np.empty(count, np.int64)
-        while self._loose:
-            words, some = self._loose.popitem()
-            captions = np.concatenate([bucket.captions for bucket in some])
-            self.words[captions], self.place[captions] = words, np.arange(len(captions))
-            self.codes[words] = _together([bucket.code for bucket in some])
 
 
 @dataclass(frozen=True)
@@ -98,16 +93,23 @@ class ListScorer:
 
     Args:
         model: Scores, by its folded form where it has one; as it is now.
+        lengths: Tokens of every caption.
         precision: bfloat16 computes the matrix products in it.
         size: Of a block of pairs.
     """
 
-    def __init__(self, model: Matcher, precision: Precision = "float32", size: BlockSize = DEFAULT_SIZE) -> None:
+    def __init__(
+        self,
+        model: Matcher,
+        lengths: Int64[np.ndarray, " txt"],
+        precision: Precision = "float32",
+        size: BlockSize = DEFAULT_SIZE,
+    ) -> None:
         self._model, self._size = model, size
         self._precision: Precision = precision
         with inference(model, precision):
             self._scorer = model.fold(precision)
-        self._shelf = Shelf(self._scorer)
+        self._shelf = Shelf(self._scorer, lengths)
         self._most: dict[int, int] = {}
         self._many = isinstance(self._scorer, ScoresLists)
 
@@ -134,7 +136,6 @@ class ListScorer:
         tick, first = counting_pairs(report, sum(len(columns) for columns in chosen)), 0
         device = device_of(self._model)
         rounded = self._precision == "bfloat16" and device.type == "cpu"
-        self._shelf.sort()
         with workers(device) as crew:
             for code in self._prepared(images):
                 wanted = chosen[first : first + len(code)]
@@ -252,20 +253,23 @@ def _round_size(count: int, most: int) -> int:
     return min(most, power if 4 * count > 3 * power or power < 4 else 3 * power // 4)
 
 
+def _tensors(code: ImageCode | TextCode) -> list[Tensor]:
+    return [code.local, code.mask, *([] if code.index is None else [code.index]), *code.parts.values()]
+
+
 def _bytes(code: ImageCode | TextCode) -> int:
-    index = 0 if code.index is None else code.index.nbytes
-    return code.local.nbytes + index + sum(part.nbytes for part in code.parts.values())
+    return sum(tensor.nbytes for tensor in _tensors(code))
 
 
 def _rows(numbers: Int64[np.ndarray, " row"]) -> Tensor:
     return torch.from_numpy(numbers)  # pyright: ignore[reportUnknownMemberType]
 
 
-def _together(codes: Sequence[Code]) -> Code:
-    """Put codes of equally many items together."""
+def _together(codes: Sequence[ImageCode]) -> ImageCode:
+    """Put pictures of equally many regions together."""
     first = codes[0]
     if len(codes) == 1:
         return first
     parts = {name: torch.cat([code.parts[name] for code in codes]) for name in first.parts}
     index = None if first.index is None else torch.cat([code.index for code in codes if code.index is not None])
-    return type(first)(torch.cat([c.local for c in codes]), torch.cat([c.mask for c in codes]), index, parts)
+    return ImageCode(torch.cat([c.local for c in codes]), torch.cat([c.mask for c in codes]), index, parts)
