@@ -23,6 +23,7 @@ from crossgraph.evaluate.nearness import encoded, nearness, of_whole, parts_of, 
 from crossgraph.evaluate.second_look import FIRST_CAPTIONS, FIRST_PICTURES, guess_from, second_look
 from crossgraph.evaluate.sources import Source
 from crossgraph.models.folded import Precision
+from crossgraph.scoring.allocation import give_back
 from crossgraph.scoring.blocks import BlockSize
 from crossgraph.scoring.chosen import ListScorer
 from crossgraph.scoring.encode import CodeBlocks, Report, TextBucket
@@ -180,6 +181,7 @@ class _Lists:
         found = [np.empty(len(one), np.float32) for one in chosen]
         done, pairs, captions = 0, sum(map(len, chosen)), len(self._lengths)
         for part in parts_of(captions) if self._kept is None else [range(captions)]:
+            give_back()
             inside = [slice(*np.searchsorted(one, (part.start, part.stop))) for one in chosen]
             some = [one[where] - part.start for one, where in zip(chosen, inside, strict=True)]
             scorer = self._kept or self._scorer(part)

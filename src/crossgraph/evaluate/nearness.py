@@ -18,6 +18,7 @@ from crossgraph.bundle.sieve import Sieve
 from crossgraph.data.split import Split
 from crossgraph.models.folded import DTYPES, Precision
 from crossgraph.runs import Run
+from crossgraph.scoring.allocation import give_back
 from crossgraph.scoring.blocks import BlockSize
 from crossgraph.scoring.encode import (
     CodeBlocks,
@@ -126,6 +127,7 @@ def _by_sieve(
 
     with inference(sieve):
         pictures = [sieve.prepare_images(code).map(kept) for code in images]
+    give_back()
     for part in parts_of(len(split.captions)):
         codes = encoded(run, split, part, of_whole(encoding, part.start, len(split.captions)))
         if keep is not None:
@@ -133,6 +135,7 @@ def _by_sieve(
         with inference(sieve):
             texts = [TextBucket(bucket.captions, sieve.prepare_texts(bucket.code).map(kept)) for bucket in codes]
         del codes  # need no memory any more
+        give_back()
         row, heard = 0, of_whole(sifting, part.start * len(matrix), matrix.size)
         for rows in rows_by(sieve, sieve, SplitCodes(InMemory(pictures), texts), precision, _BLOCK, heard):
             matrix[row : row + len(rows), part.start : part.stop] = rows
@@ -152,6 +155,7 @@ def _by_index(bundle: Bundle, split: Split, report: Report, keep: Keep | None) -
         for captions, vectors in _index_texts(bundle, codes):
             matrix[:, captions + part.start] = images @ vectors.float().cpu().numpy().T
         del codes  # need no memory any more
+        give_back()
     return Nearness(matrix, codes_of_images, bundle.index_by)
 
 
