@@ -6,7 +6,7 @@ What differs from the plain form (`mmca.py`), none of it by more than rounding:
 - The layer behind the attention is merged into the values, for as many pictures and captions as meet in a block: a
   head's shares then weigh vectors that are mixed already.
 - So is the layer behind that: norming a vector z scales U (z - mean z), and U z = U x + Σ share · (U mix v). The shares
-  weigh what that layer makes of each value, which is a third of the work of the layer itself.
+  weigh what that layer makes of each value, which is less than half of the work of the layer itself.
 - In bfloat16 the products and their weights are held in it; attention weights, norms and sums are float32.
 """
 

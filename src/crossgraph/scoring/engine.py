@@ -310,7 +310,7 @@ def _job(
     scores: Float32[np.ndarray, "img txt"],
     precision: Precision | None,
 ) -> Job:
-    # captions that lie side by side are written as they lie: a third of the time of an independent model's product
+    # captions that lie side by side are written as they lie, which an independent model is bound by
     together = columns[-1] - columns[0] == len(columns) - 1 and bool((np.diff(columns) == 1).all())
     place = slice(int(columns[0]), int(columns[-1]) + 1) if together else columns
 
