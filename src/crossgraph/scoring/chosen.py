@@ -151,6 +151,7 @@ class ListScorer:
                 for row, captions in enumerate(wanted):
                     yield Chosen(first + row, captions, scores[ends[row] : ends[row + 1]])
                 first += len(code)
+                del code  # before the next are made
 
     def _prepared(self, images: CodeBlocks) -> Iterator[ImageCode]:
         """Give pictures as the scorer takes them; many of them together, where lists of many are scored in one call."""
@@ -159,10 +160,11 @@ class ListScorer:
             with inference(self._model, self._precision):
                 some.append(prepared_images(self._scorer, block))
             if not self._many or sum(map(_bytes, some)) >= PICTURES_BYTES:
-                yield _together(some)
-                some = []
+                some = [_together(some)]  # what it was made of needs no memory any more
+                yield some.pop()
         if some:
-            yield _together(some)
+            some = [_together(some)]
+            yield some.pop()
 
     def _measured(self, images: ImageCode) -> dict[int, int]:
         """Return how many pairs a call takes, by the captions' length: measured of the ends alone."""
