@@ -68,6 +68,22 @@ def test_a_trial_times_every_budget_and_measures_the_drift():
     assert found.drift > 0
 
 
+def test_a_slow_model_is_tried_with_fewer_captions(monkeypatch):
+    (model, vocabulary), split = tiny_model(), tiny_split(40)
+    images, texts = sample(model, vocabulary, split)
+    seen = []
+    score = tuning.score_codes
+    monkeypatch.setattr(tuning, "score_codes", lambda m, i, some, *rest: seen.append(some) or score(m, i, some, *rest))
+    monkeypatch.setattr(tuning, "TRIAL_SECONDS", 0.0)
+    found = tune(model, images, texts)
+    assert {sum(len(bucket.captions) for bucket in some) for some in seen} == {4}
+    assert min(found.seconds.values()) > 0
+    seen.clear()
+    monkeypatch.setattr(tuning, "TRIAL_SECONDS", 1e9)
+    tune(model, images, texts)
+    assert sum(len(bucket.captions) for bucket in seen[-1]) == sum(len(bucket.captions) for bucket in texts) > 4
+
+
 @pytest.mark.parametrize(
     ("drift", "half", "chosen"), [(1e-4, 1e-6, "bfloat16"), (3e-3, 1e-6, "float32"), (1e-4, 4e-6, "float32")]
 )

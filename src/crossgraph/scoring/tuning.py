@@ -42,8 +42,10 @@ DRIFT = 2e-3  # what a score may move by for bfloat16 to be chosen
 GAIN = 1.1  # what it must be faster by
 BUDGETS = tuple(1 << power for power in range(21, 27))  # 2 to 64 MB
 ACCELERATOR_BUDGETS = tuple(1 << power for power in range(27, 33))
-WORTH_TRYING = 300_000  # pairs: half a minute of the slowest models, a few seconds of the fastest
+WORTH_TRYING = 300_000  # pairs: a quarter of an hour of slow models, a few seconds of the fastest
+TRIAL_SECONDS = 40.0  # that all budgets together may take, about
 _IMAGES, _CAPTIONS, _ROUNDS = 24, 120, 2
+_FEWEST = 4  # captions
 
 
 @dataclass(frozen=True)
@@ -124,6 +126,7 @@ def tune(model: Matcher, images: ImageCode, texts: Sequence[TextBucket]) -> Tune
     choices: tuple[Precision, ...] = ("float32", "bfloat16")
     taken: dict[tuple[Precision, int], float] = {}
     scores: dict[Precision, Float32[np.ndarray, "img txt"]] = {}
+    texts = _in_time(model, images, texts, _ROUNDS * len(choices) * len(budgets))
     for _ in range(_ROUNDS):
         for precision in choices:
             for budget in budgets:
@@ -135,6 +138,20 @@ def tune(model: Matcher, images: ImageCode, texts: Sequence[TextBucket]) -> Tune
     best = {precision: min(budgets, key=lambda budget, p=precision: taken[p, budget]) for precision in choices}
     drift = float(np.abs(scores["float32"] - scores["bfloat16"]).max())
     return Tuned(dict(best), {precision: taken[precision, best[precision]] for precision in choices}, drift)
+
+
+def _in_time(model: Matcher, images: ImageCode, texts: Sequence[TextBucket], trials: int) -> Sequence[TextBucket]:
+    """Return as many captions as can be scored with the pictures so often in `TRIAL_SECONDS`."""
+    few = [TextBucket(np.arange(count := min(_FEWEST, len(texts[0].captions))), texts[0].code.select(slice(0, count)))]
+    score_codes(model, images, few, "float32", BlockSize())  # what is done but once is not timed
+    began = time.perf_counter()
+    score_codes(model, images, few, "float32", BlockSize())
+    of_a_caption = (time.perf_counter() - began) / count
+    allowed = int(TRIAL_SECONDS / max(1e-9, of_a_caption * trials))
+    if allowed >= sum(len(bucket.captions) for bucket in texts):
+        return texts
+    count = min(max(_FEWEST, allowed), len(texts[0].captions))
+    return [TextBucket(np.arange(count), texts[0].code.select(slice(0, count)))]
 
 
 def score_codes(
