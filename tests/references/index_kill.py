@@ -111,6 +111,7 @@ class World:
         words = ["index", str(self.photos), "--library", str(library), "--model", str(self.model)]
         words += ["--store", self.engine, "--batch-size", "2", "--keep-features"]
         said = self.folder / "said"
+        said.write_text("")  # of the run before: one that is killed at once writes nothing
         assert self._forker.stdin is not None and self._forker.stdout is not None
         self._forker.stdin.write(json.dumps({"words": words, "seconds": seconds, "said": str(said)}) + "\n")
         self._forker.stdin.flush()
