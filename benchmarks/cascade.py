@@ -67,23 +67,19 @@ class Joined:
 
     def read(self, rows: Any) -> Any:
         """Read consecutive rows, as blocks of pictures are read."""
+        import torch
+
         from crossgraph.core.types import Regions
 
         rows = np.asarray(rows)
         number = np.searchsorted(self._ends, rows, side="right")
         first = self._ends - [part.shape[0] for part in self._parts]
         found = [self._parts[one].read(rows[number == one] - first[one]) for one in np.unique(number).tolist()]
-        return Regions(*(torch_cat([getattr(one, name) for one in found]) for name in ("features", "mask")))
+        return Regions(*(torch.cat([getattr(one, name) for one in found]) for name in ("features", "mask")))
 
     def fingerprint(self) -> str:
         """Tell all of them."""
         return "-".join(part.fingerprint() for part in self._parts)
-
-
-def torch_cat(tensors: list[Any]) -> Any:
-    import torch
-
-    return torch.cat(tensors)
 
 
 def joined(opened: Any, images: int) -> Any:

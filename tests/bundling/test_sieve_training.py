@@ -78,7 +78,7 @@ def test_a_bundle_keeps_its_sieve_and_refuses_another_ones_file(data, tmp_path):
     about = json.loads((tmp_path / "bundle" / "bundle.json").read_text())["made"]
     assert about["sieve"]["steps"] == 3 and -1 <= about["sieve"]["correlation"] <= 1
     again = load_bundle(tmp_path / "bundle")
-    margins = read_margins(again.path / "cascade.json")
+    margins = read_margins(again.path)
     assert margins is not None
     assert (margins.dev, margins.bundle) == (about["data"]["dev"], fingerprint(again))
     for name, tensor in made.sieve.state_dict().items():

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from references.tiny_bundle import write_tiny_bundle
-from references.tiny_run import WORDS, write_tiny_run
+from references.tiny_run import write_tiny_run, write_tiny_splits
 
 from crossgraph.bundle.folder import load_bundle
 from crossgraph.cli.main import main
@@ -23,12 +23,7 @@ from crossgraph.scoring.engine import score_split
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder, random = tmp_path_factory.mktemp("data"), np.random.default_rng(0)
-    for split, count in (("dev", 16), ("test", 30)):
-        np.save(folder / f"{split}_ims.npy", random.standard_normal((count, 4, 6)).astype(np.float32))
-        captions = [" ".join(random.choice(WORDS, 5)) for _ in range(5 * count)]
-        (folder / f"{split}_caps.txt").write_text("\n".join(captions) + "\n")
-    return folder
+    return write_tiny_splits(tmp_path_factory.mktemp("data"), {"dev": 16, "test": 30})
 
 
 def evaluate(*words: object) -> int:

@@ -8,7 +8,7 @@ import json
 import numpy as np
 import pytest
 
-from crossgraph.evaluate.margins import CHOICES, FORMAT_VERSION, TOLERANCE, Margins, least_margin, read_margins
+from crossgraph.evaluate.margins import CHOICES, FILE, FORMAT_VERSION, TOLERANCE, Margins, least_margin, read_margins
 
 
 def queries(seed=0, count=400, answers=60):
@@ -64,8 +64,8 @@ def test_blocks_are_counted_together_and_queries_without_a_right_answer_not_at_a
 
 def test_margins_are_read_as_they_were_written(tmp_path):
     margins = Margins(2.0, None, "dev", "weights", 0.02)
-    (tmp_path / "kept").write_text(json.dumps({"format_version": FORMAT_VERSION, **dataclasses.asdict(margins)}))
-    assert read_margins(tmp_path / "kept") == margins
+    (tmp_path / FILE).write_text(json.dumps({"format_version": FORMAT_VERSION, **dataclasses.asdict(margins)}))
+    assert read_margins(tmp_path) == margins
 
 
 @pytest.mark.parametrize(
@@ -81,5 +81,5 @@ def test_margins_are_read_as_they_were_written(tmp_path):
     ],
 )
 def test_what_is_broken_or_of_another_kind_is_not_known(tmp_path, text):
-    (tmp_path / "kept").write_text(text)
-    assert read_margins(tmp_path / "kept") is None
+    (tmp_path / FILE).write_text(text)
+    assert read_margins(tmp_path) is None

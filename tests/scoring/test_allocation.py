@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+from types import SimpleNamespace
 
 import pytest
 
@@ -18,5 +19,8 @@ def test_a_library_that_cannot_is_left_alone(monkeypatch, error):
     give_back()
 
 
-def test_the_system_s_own_library_is_asked():
+def test_the_c_library_is_asked_for_all_of_it(monkeypatch):
+    asked = []
+    monkeypatch.setattr(ctypes, "CDLL", lambda name: SimpleNamespace(malloc_trim=asked.append))
     give_back()
+    assert asked == [0]

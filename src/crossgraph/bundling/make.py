@@ -21,10 +21,8 @@ from crossgraph.bundling.sieve_training import SieveRecipe, train_sieve
 from crossgraph.core.errors import InputError
 from crossgraph.data import open_data
 from crossgraph.data.split import Split
-from crossgraph.evaluate.margins import FILE as CASCADE
-from crossgraph.evaluate.margins import choose as choose_margins
-from crossgraph.evaluate.margins import keep_margins
-from crossgraph.evaluate.nearness import nearness as nearness_of
+from crossgraph.evaluate.margins import choose_margins, keep_margins
+from crossgraph.evaluate.nearness import nearness
 from crossgraph.files import write_text
 from crossgraph.runs import Run, load_run
 from crossgraph.scoring.engine import choose_device, score_split
@@ -92,20 +90,20 @@ def make_bundle(
     heard, name = told("scoring dev"), str(run.path)
     scores = score_split(run.model, run.vocabulary, dev, precision=precision, size=size, report=heard, name=name)
     made: dict[str, Any] = {"data": {"dev": dev.fingerprint()}, "reranker": str(plan.reranker)}
-    head, nearness = None, scores
+    head, near = None, scores
     if retriever is not None:
-        nearness = score_split(retriever.model, retriever.vocabulary, dev, report=told("retrieving dev"))
+        near = score_split(retriever.model, retriever.vocabulary, dev, report=told("retrieving dev"))
         made["retriever"] = str(plan.retriever)
     elif run.model.kind == "interaction":
         train = data.split("train")
         check_run_fits(run, train)
         head, chosen = train_head(run, train, dev, scores, plan.recipe, told("training the index head"))
-        nearness = head_scores(head, run, dev)
+        near = head_scores(head, run, dev)
         head = head.cpu()
         made |= {"head": asdict(plan.recipe), "chosen": chosen}
         made["data"]["train"] = train.fingerprint()
-    short_list = choose(nearness, scores, dev.caption_image) if nearness is not scores else None
-    calibration = calibrate_on(scores, nearness, dev, short_list)
+    short_list = choose(near, scores, dev.caption_image) if near is not scores else None
+    calibration = calibrate_on(scores, near, dev, short_list)
     sieve = None
     if plan.sieve is not None:
         train = data.split("train")
@@ -118,8 +116,8 @@ def make_bundle(
     _keep(plan.out, bundle, draw(calibration, bundle.name), made)
     kept = load_bundle(plan.out)
     if sieve is not None:  # dev's scores are there: a cascade need not make them again
-        near = nearness_of(kept, dev, told, precision).matrix
-        keep_margins(kept.path / CASCADE, choose_margins(kept, dev, scores, near))
+        looked = nearness(kept, dev, told, precision).matrix
+        keep_margins(kept.path, choose_margins(kept, dev, scores, looked))
     return kept
 
 

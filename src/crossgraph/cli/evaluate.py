@@ -50,7 +50,7 @@ def evaluate(
         precision: bfloat16 is faster on processors that have it; scores then differ in the third digit. auto takes
             it where a trial on this machine found it faster, and no score moved by more than 0.002.
         block: Pairs scored in one go; without it what a trial found fastest here, once for each model.
-        cascade: RUNS is one bundle: score only the short lists that its sieve or index brings up, as long as dev asks.
+        cascade: RUNS is one bundle: score only what its sieve or index brings up, and what may be as good as that.
     """
     import sys
 

@@ -18,7 +18,7 @@ from jaxtyping import Float32, Int64
 from crossgraph.bundle.bundle import Bundle
 from crossgraph.core.errors import InputError
 from crossgraph.data.split import Split
-from crossgraph.evaluate.margins import FILE, Margins, choose, fingerprint, keep_margins, read_margins
+from crossgraph.evaluate.margins import Margins, choose_margins, fingerprint, keep_margins, read_margins
 from crossgraph.evaluate.nearness import encoded, nearness, of_whole, parts_of, short_lists
 from crossgraph.evaluate.second_look import FIRST_CAPTIONS, FIRST_PICTURES, guess_from, second_look
 from crossgraph.evaluate.sources import Source
@@ -97,14 +97,14 @@ def margins_of(
             "make a bundle of the run with 'crossgraph bundle', and give that",
         )
     split = dev()
-    known = read_margins(bundle.path / FILE)
+    known = read_margins(bundle.path)
     if known is not None and (known.dev, known.bundle) == (split.fingerprint(), fingerprint(bundle)):
         return known
     run, told = bundle.reranker, report("all pairs of dev")
     scores = score_split(run.model, run.vocabulary, split, precision=precision, size=size, report=told)
     near = nearness(bundle, split, lambda task: report(f"{task} of dev"), precision).matrix
-    found = choose(bundle, split, scores, near)
-    keep_margins(bundle.path / FILE, found)
+    found = choose_margins(bundle, split, scores, near)
+    keep_margins(bundle.path, found)
     return found
 
 

@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
-from jaxtyping import Bool, Float32
+from jaxtyping import Bool, Float32, Int64
 
 from crossgraph.bundle.bundle import Bundle
 from crossgraph.core.errors import InputError
@@ -51,7 +51,7 @@ class Margins:
     difference: float
 
 
-def choose(
+def choose_margins(
     bundle: Bundle,
     split: Split,
     scores: Float32[np.ndarray, "img txt"],
@@ -67,11 +67,10 @@ def choose(
     """
     chosen = short_lists(near, FIRST_PICTURES, FIRST_CAPTIONS)
     guess = guess_from(near, chosen, [row[some] for row, some in zip(scores, chosen, strict=True)])
-    scored = np.zeros(near.shape, dtype=bool)
-    for row, some in zip(scored, chosen, strict=True):
-        row[some] = True
-    captions = least_margin(_of_captions(near, guess, scores, scored, split), guess.deviation)
-    pictures = least_margin(_of_pictures(near, guess, scores, scored, split), guess.deviation)
+    captions, pictures = (
+        least_margin(_blocks(near, guess, scores, chosen, split, of_captions), guess.deviation)
+        for of_captions in (True, False)
+    )
     worst = max(captions[1], pictures[1])
     return Margins(captions[0], pictures[0], split.fingerprint(), fingerprint(bundle), worst)
 
@@ -99,10 +98,10 @@ def least_margin(blocks: Iterable[_Block], deviation: float) -> tuple[float | No
     return (CHOICES[chosen] if chosen < len(CHOICES) else None), float(worst[chosen])
 
 
-def read_margins(path: Path) -> Margins | None:
-    """Return margins that were chosen before; None where there are none, or not whole, or of another kind."""
+def read_margins(folder: Path) -> Margins | None:
+    """Return margins that a bundle's folder keeps; None where there are none, or not whole, or of another kind."""
     try:
-        values: object = read_json(path)
+        values: object = read_json(folder / FILE)
     except InputError:
         return None
     if not isinstance(values, dict):
@@ -117,10 +116,10 @@ def read_margins(path: Path) -> Margins | None:
         return None
 
 
-def keep_margins(path: Path, margins: Margins) -> None:
-    """Write margins; a bundle that cannot be written can still be evaluated."""
+def keep_margins(folder: Path, margins: Margins) -> None:
+    """Write margins into a bundle's folder; one that cannot be written can still be evaluated."""
     with contextlib.suppress(InputError):
-        write_json(path, {"format_version": FORMAT_VERSION, **asdict(margins)})
+        write_json(folder / FILE, {"format_version": FORMAT_VERSION, **asdict(margins)})
 
 
 def fingerprint(bundle: Bundle) -> str:
@@ -133,32 +132,25 @@ def fingerprint(bundle: Bundle) -> str:
     return digest.hexdigest()
 
 
-def _of_captions(
+def _blocks(
     near: Float32[np.ndarray, "img txt"],
     guess: Guess,
     scores: Float32[np.ndarray, "img txt"],
-    scored: Bool[np.ndarray, "img txt"],
+    chosen: Sequence[Int64[np.ndarray, " _"]],
     split: Split,
+    of_captions: bool,
 ) -> Iterator[_Block]:
-    """Give blocks of captions as queries."""
-    for some in _slices(near.shape[1]):
-        missing, _ = guess.missing(near, slice(None), some)
-        missing[scored[:, some]] = -np.inf
-        yield scores[:, some].T, missing.T, split.caption_image[some, None] == np.arange(len(near))
-
-
-def _of_pictures(
-    near: Float32[np.ndarray, "img txt"],
-    guess: Guess,
-    scores: Float32[np.ndarray, "img txt"],
-    scored: Bool[np.ndarray, "img txt"],
-    split: Split,
-) -> Iterator[_Block]:
-    """Give blocks of pictures as queries."""
-    for some in _slices(len(near)):
-        _, missing = guess.missing(near, some, slice(None))
-        missing[scored[some]] = -np.inf
-        yield scores[some], missing, np.arange(len(near))[some, None] == split.caption_image
+    """Give queries in blocks: captions with all pictures, or pictures with all captions."""
+    scored = np.zeros(near.shape, dtype=bool)
+    for row, some in zip(scored, chosen, strict=True):
+        row[some] = True
+    every, rows = slice(None), np.arange(len(near))[:, None]
+    for some in _slices(near.shape[1] if of_captions else len(near)):
+        where = (every, some) if of_captions else (some, every)
+        missing = guess.missing(near, *where)[0 if of_captions else 1]
+        missing[scored[where]] = -np.inf
+        right = rows[where[0]] == split.caption_image[where[1]]
+        yield (scores[where].T, missing.T, right.T) if of_captions else (scores[where], missing, right)
 
 
 def _slices(count: int) -> Iterator[slice]:
