@@ -15,6 +15,7 @@ from typing import IO, Any
 
 from crossgraph.core.errors import InputError
 
+_NO_ROOM_UNKNOWN = (errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS)
 _TEMPORARY = re.compile(r"\..+\.[a-z0-9_]{8}\.tmp")  # as mkstemp draws them
 
 
@@ -55,6 +56,25 @@ def atomic_write(path: Path | str) -> Iterator[IO[bytes]]:
 def is_leftover(name: str) -> bool:
     """Tell whether a file's name is one that `atomic_write` makes up; with its writer killed, it is nobody's."""
     return _TEMPORARY.fullmatch(name) is not None
+
+
+def reserve(file: IO[bytes], size: int) -> None:
+    """Ask for a file's room at once, so that a full disk is told before the work and not after it.
+
+    Args:
+        file: Open for writing.
+        size: Bytes that it will have.
+
+    Raises:
+        OSError: There is no room; a file system that cannot tell is believed to have it.
+    """
+    if not hasattr(os, "posix_fallocate"):
+        return
+    try:
+        os.posix_fallocate(file.fileno(), 0, size)
+    except OSError as error:
+        if error.errno not in _NO_ROOM_UNKNOWN:
+            raise
 
 
 def unwritable(path: Path, error: OSError) -> InputError:

@@ -71,6 +71,20 @@ def test_a_large_matrix_lies_in_a_file(monkeypatch):
     np.testing.assert_array_equal(large, small)
 
 
+def test_a_large_matrix_without_room_is_refused_before_any_score(monkeypatch):
+    """A limit on file sizes stands for the full disk; written to later, a map would end the program by a signal."""
+    resource = pytest.importorskip("resource")
+    monkeypatch.setattr(engine, "MATRIX_BYTES", 8)
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 20, before[1]))
+    try:
+        with pytest.raises(InputError, match=r"cannot hold 1,024 × 512 scores \(2,097,152 bytes\).*TMPDIR"):
+            engine.empty_matrix((1024, 512))
+        assert engine.empty_matrix((512, 512)).shape == (512, 512)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
 @given(st.lists(st.integers(2, 90), min_size=0, max_size=400), st.integers(1, 150))
 def test_buckets_hold_every_caption_once_and_no_padding(lengths, most):
     buckets = plan_buckets(lengths, most)

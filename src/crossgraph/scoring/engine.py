@@ -6,6 +6,7 @@ Captions are encoded some thousands at a time and pictures a hundred at a time, 
 
 from __future__ import annotations
 
+import os
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
@@ -17,6 +18,7 @@ from torch import nn
 from crossgraph.core.errors import InputError
 from crossgraph.core.types import ImageCode, TextCode
 from crossgraph.data.split import Split
+from crossgraph.files import reserve
 from crossgraph.models.base import Matcher, Scorer
 from crossgraph.models.folded import Precision, Prepares
 from crossgraph.scoring.blocks import SAMPLE, BlockSize, block_shape
@@ -133,11 +135,23 @@ def gather(portions: Iterable[Portion], shape: tuple[int, int]) -> Float32[np.nd
 
 
 def empty_matrix(shape: tuple[int, int]) -> Float32[np.ndarray, "img txt"]:
-    """Return a matrix to be filled: in memory, or where it is large in a file that vanishes with it."""
-    if 4 * shape[0] * shape[1] <= MATRIX_BYTES:
+    """Return a matrix to be filled: in memory, or where it is large in a file that vanishes with it.
+
+    Raises:
+        InputError: The folder of temporary files has no room for it, or cannot be written.
+    """
+    size = 4 * shape[0] * shape[1]
+    if size <= MATRIX_BYTES:
         return np.empty(shape, dtype=np.float32)
-    with tempfile.TemporaryFile(prefix="crossgraph-scores-") as file:
-        return np.memmap(file, np.float32, "w+", shape=shape)
+    try:
+        with tempfile.TemporaryFile(prefix="crossgraph-scores-") as file:
+            reserve(file, size)  # to write to a map of a full disk would end the program without a word
+            return np.memmap(file, np.float32, "w+", shape=shape)
+    except OSError as error:
+        where = tempfile.tempdir or "temporary files"  # no folder is known where none can be written
+        problem = f"{where}: cannot hold {shape[0]:,} × {shape[1]:,} scores ({size:,} bytes)"
+        why = os.strerror(error.errno).lower() if error.errno else str(error)
+        raise InputError(f"{problem}: {why}", "free some space, or name a folder with more in TMPDIR") from error
 
 
 def score_rows(

@@ -10,9 +10,7 @@ elsewhere) can be evaluated as well; its card then says that its models are unkn
 from __future__ import annotations
 
 import dataclasses
-import errno
 import io
-import os
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -24,13 +22,12 @@ from jaxtyping import Float, Float32
 
 from crossgraph.core.errors import InputError
 from crossgraph.data.mapped import read_header
-from crossgraph.files import atomic_write, read_json, sha256, write_json
+from crossgraph.files import atomic_write, read_json, reserve, sha256, write_json
 from crossgraph.scoring.places import check_file
 from crossgraph.scoring.portion import Portion
 
 FORMAT_VERSION = 1
 _REMEDY = "give a float32 .npy of images × captions, as 'crossgraph score' writes it"
-_NO_ROOM_UNKNOWN = (errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS)
 
 
 @dataclass(frozen=True)
@@ -111,7 +108,7 @@ def write_scores(
     np.lib.format.write_array_header_1_0(header, layout)
     beside = path.with_name(f"{path.name}.json")
     with atomic_write(path) as file:
-        _reserve(file, len(header.getvalue()) + 4 * shape[0] * shape[1])
+        reserve(file, len(header.getvalue()) + 4 * shape[0] * shape[1])
         file.write(header.getvalue())
         row = 0
         for part in parts:
@@ -177,14 +174,3 @@ def _read_info(path: Path) -> tuple[ScoreInfo | None, str]:
     if info.sha256 != sha256(path):
         return None, f"{beside.name}: speaks of another matrix than {path.name} holds now, so it is ignored"
     return info, ""
-
-
-def _reserve(file: IO[bytes], size: int) -> None:
-    """Ask for the room at once: a full disk is told before an hour of scoring, not after."""
-    if not hasattr(os, "posix_fallocate"):
-        return
-    try:
-        os.posix_fallocate(file.fileno(), 0, size)
-    except OSError as error:
-        if error.errno not in _NO_ROOM_UNKNOWN:
-            raise
