@@ -78,6 +78,10 @@ def test_margins_are_read_as_they_were_written(tmp_path):
         '{"format_version": 2, "captions": 2.0}',
         '{"format_version": 2, "captions": -1, "pictures": 1, "dev": "", "bundle": "", "difference": 0}',
         '{"format_version": 2, "captions": "2", "pictures": 1, "dev": "", "bundle": "", "difference": 0}',
+        '{"format_version": 2, "captions": 2, "pictures": Infinity, "dev": "", "bundle": "", "difference": 0}',
+        '{"format_version": 2, "captions": NaN, "pictures": 1, "dev": "", "bundle": "", "difference": 0}',
+        '{"format_version": 2, "captions": 2, "pictures": 1, "dev": "", "bundle": "", "difference": NaN}',
+        '{"format_version": 2, "captions": 2, "pictures": 1, "dev": "", "bundle": "", "difference": ""}',
     ],
 )
 def test_what_is_broken_or_of_another_kind_is_not_known(tmp_path, text):

@@ -111,7 +111,8 @@ def read_margins(folder: Path) -> Margins | None:
         return None
     try:
         found = Margins(**entries)
-        return found if all(one is None or one >= 0 for one in (found.captions, found.pictures)) else None
+        known = all(one is None or one in CHOICES for one in (found.captions, found.pictures))
+        return found if known and 0 <= found.difference <= TOLERANCE else None
     except TypeError:
         return None
 
