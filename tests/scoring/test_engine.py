@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from references.tiny_matcher import ArrayFeatures, tiny_model, tiny_split
 
 from crossgraph.core.errors import InputError
-from crossgraph.scoring import blocks, encode, engine
+from crossgraph.scoring import allocation, blocks, encode, engine
 from crossgraph.scoring.encode import encode_split, plan_buckets
 from crossgraph.scoring.engine import gather, score_matrix, score_split, split_portions
 from crossgraph.text.batch import collate
@@ -65,24 +65,10 @@ def test_portions_of_captions_change_nothing_and_hold_every_pair_once(monkeypatc
 def test_a_large_matrix_lies_in_a_file(monkeypatch):
     split, (model, vocabulary) = tiny_split(), tiny_model()
     small = score_split(model, vocabulary, split)
-    monkeypatch.setattr(engine, "MATRIX_BYTES", 8)
+    monkeypatch.setattr(allocation, "MATRIX_BYTES", 8)
     large = score_split(model, vocabulary, split)
     assert isinstance(large, np.memmap)
     np.testing.assert_array_equal(large, small)
-
-
-def test_a_large_matrix_without_room_is_refused_before_any_score(monkeypatch):
-    """A limit on file sizes stands for the full disk; written to later, a map would end the program by a signal."""
-    resource = pytest.importorskip("resource")
-    monkeypatch.setattr(engine, "MATRIX_BYTES", 8)
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 20, before[1]))
-    try:
-        with pytest.raises(InputError, match=r"cannot hold 1,024 × 512 scores \(2,097,152 bytes\).*TMPDIR"):
-            engine.empty_matrix((1024, 512))
-        assert engine.empty_matrix((512, 512)).shape == (512, 512)
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
 @given(st.lists(st.integers(2, 90), min_size=0, max_size=400), st.integers(1, 150))

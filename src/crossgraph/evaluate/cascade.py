@@ -23,7 +23,7 @@ from crossgraph.evaluate.nearness import encoded, nearness, of_whole, parts_of, 
 from crossgraph.evaluate.second_look import FIRST_CAPTIONS, FIRST_PICTURES, guess_from, second_look
 from crossgraph.evaluate.sources import Source
 from crossgraph.models.folded import Precision
-from crossgraph.scoring.allocation import give_back
+from crossgraph.scoring.allocation import give_back, let_go
 from crossgraph.scoring.blocks import BlockSize
 from crossgraph.scoring.chosen import ListScorer
 from crossgraph.scoring.encode import CodeBlocks, Report, TextBucket
@@ -132,9 +132,11 @@ def cascade_scores(
     lists = _Lists(bundle, split, precision, size)
     near = nearness(bundle, split, report, precision, lists.keep)
     first = short_lists(near.matrix, FIRST_PICTURES, FIRST_CAPTIONS)
+    let_go(near.matrix)
     scores = lists.scores(near.images, first, report("scoring the nearest"))
     guess = guess_from(near.matrix, first, scores)
     second = second_look(near.matrix, guess, first, margins.captions, margins.pictures)
+    let_go(near.matrix)
     more = lists.scores(near.images, second, report("scoring what may be as good"))
     matrix = near.matrix
     highest = max(float(row.max()) for row in matrix)

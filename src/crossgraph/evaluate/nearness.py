@@ -18,7 +18,7 @@ from crossgraph.bundle.sieve import Sieve
 from crossgraph.data.split import Split
 from crossgraph.models.folded import DTYPES, Precision
 from crossgraph.runs import Run
-from crossgraph.scoring.allocation import give_back
+from crossgraph.scoring.allocation import empty_matrix, give_back
 from crossgraph.scoring.blocks import BlockSize
 from crossgraph.scoring.encode import (
     CodeBlocks,
@@ -31,7 +31,7 @@ from crossgraph.scoring.encode import (
     encode_captions,
     inference,
 )
-from crossgraph.scoring.engine import empty_matrix, rows_by
+from crossgraph.scoring.engine import rows_by
 
 CAPTIONS_AT_A_TIME = 4096  # 220 MB of codes at 13 words × 1,024 in float32
 IMAGES_KEPT = 1500  # 220 MB of codes at 36 regions × 1,024 in float32

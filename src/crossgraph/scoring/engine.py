@@ -6,8 +6,6 @@ Captions are encoded some thousands at a time and pictures a hundred at a time, 
 
 from __future__ import annotations
 
-import os
-import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import numpy as np
@@ -18,9 +16,9 @@ from torch import nn
 from crossgraph.core.errors import InputError
 from crossgraph.core.types import ImageCode, TextCode
 from crossgraph.data.split import Split
-from crossgraph.files import reserve
 from crossgraph.models.base import Matcher, Scorer
 from crossgraph.models.folded import Precision, Prepares
+from crossgraph.scoring.allocation import empty_matrix
 from crossgraph.scoring.blocks import SAMPLE, BlockSize, block_shape
 from crossgraph.scoring.encode import (
     ImageBlocks,
@@ -42,7 +40,6 @@ CAPTIONS_PER_PORTION = 4096  # 220 MB of codes at 13 words × 1,024 in float32
 INDEPENDENT_PER_PORTION = 1 << 16  # of whose captions one vector each is kept: 256 MB
 INDEPENDENT_PAIRS = 1 << 20  # of a block of vectors, whose product is all there is to compute
 DEFAULT_SIZE = BlockSize()
-MATRIX_BYTES = 1 << 28  # a larger matrix lies in a file that has no name, not in memory
 
 
 def score_split(
@@ -132,26 +129,6 @@ def gather(portions: Iterable[Portion], shape: tuple[int, int]) -> Float32[np.nd
         rows, columns = portion.scores.shape
         scores[portion.image : portion.image + rows, portion.caption : portion.caption + columns] = portion.scores
     return scores
-
-
-def empty_matrix(shape: tuple[int, int]) -> Float32[np.ndarray, "img txt"]:
-    """Return a matrix to be filled: in memory, or where it is large in a file that vanishes with it.
-
-    Raises:
-        InputError: The folder of temporary files has no room for it, or cannot be written.
-    """
-    size = 4 * shape[0] * shape[1]
-    if size <= MATRIX_BYTES:
-        return np.empty(shape, dtype=np.float32)
-    try:
-        with tempfile.TemporaryFile(prefix="crossgraph-scores-") as file:
-            reserve(file, size)  # to write to a map of a full disk would end the program without a word
-            return np.memmap(file, np.float32, "w+", shape=shape)
-    except OSError as error:
-        where = tempfile.tempdir or "temporary files"  # no folder is known where none can be written
-        problem = f"{where}: cannot hold {shape[0]:,} × {shape[1]:,} scores ({size:,} bytes)"
-        why = os.strerror(error.errno).lower() if error.errno else str(error)
-        raise InputError(f"{problem}: {why}", "free some space, or name a folder with more in TMPDIR") from error
 
 
 def score_rows(
