@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from references.tiny_matcher import WORDS, tiny_model, tiny_split
 
 from crossgraph.models.base import MODELS, Inputs
+from crossgraph.scoring import chosen as chosen_module
 from crossgraph.scoring.blocks import BlockSize
 from crossgraph.scoring.chosen import ListScorer, Shelf
 from crossgraph.scoring.encode import ImageBlocks, encode_captions
@@ -114,6 +115,21 @@ def test_codes_that_grow_when_they_are_prepared_stay_as_they_are():
     chosen = [np.arange(len(split.captions))] * 5
     for one in scorer(model, texts).scores(ImageBlocks(model, split), chosen):
         np.testing.assert_allclose(one.scores, whole[one.image], atol=1e-5)
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_codes_on_files_score_as_those_in_memory(monkeypatch, precision):
+    model, split = build("t2i"), tiny_split(9)
+    texts = encode_captions(model, VOCABULARY, split.captions)
+    chosen = [np.arange(len(split.captions))] * 9
+    kept = [one.scores for one in scorer(model, texts, precision).scores(ImageBlocks(model, split), chosen)]
+    monkeypatch.setattr(chosen_module, "SHELF_BYTES", 100)
+    filed, rooms = scorer(model, texts, precision), []
+    monkeypatch.setattr(chosen_module, "let_go", rooms.append)
+    for _ in range(2):
+        for one, expected in zip(filed.scores(ImageBlocks(model, split), chosen), kept, strict=True):
+            np.testing.assert_array_equal(one.scores, expected)
+    assert rooms and all(isinstance(room, np.memmap) for room in rooms)
 
 
 def test_chosen_pairs_score_as_in_the_whole_matrix():

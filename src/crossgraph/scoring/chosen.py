@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -13,6 +14,7 @@ from torch import Tensor
 from crossgraph.core.types import ImageCode, TextCode
 from crossgraph.models.base import Matcher, Scorer
 from crossgraph.models.folded import Precision, ScoresLists
+from crossgraph.scoring.allocation import give_back, in_file, let_go
 from crossgraph.scoring.blocks import SAMPLE, BlockSize
 from crossgraph.scoring.encode import CodeBlocks, Report, TextBucket, compute_in, device_of, inference, plan_buckets
 from crossgraph.scoring.engine import DEFAULT_SIZE, prepared_images, prepared_texts
@@ -21,6 +23,7 @@ from crossgraph.scoring.workers import Job, workers
 
 _MOST_GROWTH = 1.5  # of a code on the shelf, when it is prepared
 LISTS = (16, 8, 4, 2)  # captions of a list, where many lists are scored in one call
+SHELF_BYTES = 1 << 28  # of captions' codes in memory
 PICTURES_BYTES = 1 << 27  # of pictures whose lists are cut together: the more, the fewer calls are not full
 
 
@@ -40,7 +43,7 @@ class Chosen:
 
 
 class Shelf:
-    """Captions' codes by their length, found by the caption's number.
+    """Captions' codes by their length, found by the caption's number; what is too much for memory lies in files.
 
     Args:
         scorer: Codes are kept as it takes them fastest, where that is not far larger than they are.
@@ -55,6 +58,8 @@ class Shelf:
         self._counts = np.bincount(lengths)
         self.codes: dict[int, TextCode] = {}
         self.bytes = 0
+        self._in_memory = 0
+        self._maps: list[np.ndarray] = []
 
     def take(self, buckets: Iterable[TextBucket]) -> None:
         """Take codes of captions of equal length, each once."""
@@ -65,10 +70,26 @@ class Shelf:
             words, rows = int(self.words[bucket.captions[0]]), _rows(self.place[bucket.captions])
             if words not in self.codes:  # room for all of this length, so that nothing is ever there twice
                 count = int(self._counts[words])
-                self.codes[words] = code.map(lambda t, n=count: t.new_empty(n, *t.shape[1:]))
+                self.codes[words] = code.map(lambda t, n=count: self._room(n, t))
             for kept, new in zip(_tensors(self.codes[words]), _tensors(code), strict=True):
                 kept[rows.to(kept.device)] = new
             self.bytes += _bytes(code)
+        self.let_go()
+
+    def let_go(self) -> None:
+        """Let the memory go of what lies in files; it is read again when it is wanted."""
+        for some in self._maps:
+            let_go(some)
+
+    def _room(self, count: int, like: Tensor) -> Tensor:
+        """Return room for so many rows."""
+        shape = (count, *like.shape[1:])
+        size = math.prod(shape) * like.element_size()
+        if like.device.type != "cpu" or self._in_memory + size <= SHELF_BYTES:
+            self._in_memory += size
+            return like.new_empty(shape)
+        self._maps.append(in_file(size, "captions' codes"))
+        return torch.from_numpy(self._maps[-1]).view(like.dtype).view(shape)  # pyright: ignore[reportUnknownMemberType]
 
 
 @dataclass(frozen=True)
@@ -134,24 +155,31 @@ class ListScorer:
             report: Hears how many pairs are done.
         """
         tick, first = counting_pairs(report, sum(len(columns) for columns in chosen)), 0
-        device = device_of(self._model)
-        rounded = self._precision == "bfloat16" and device.type == "cpu"
-        with workers(device) as crew:
+        with workers(device_of(self._model)) as crew:
             for code in self._prepared(images):
                 wanted = chosen[first : first + len(code)]
                 scores = np.empty(sum(map(len, wanted)), np.float32)
                 with inference(self._model, self._precision):
-                    most = self._most or self._measured(code)
-                    jobs = (
-                        _job(self._scorer, code, self._shelf, lists, scores, self._precision)
-                        for lists in _cut(wanted, self._shelf, most, self._many, rounded)
-                    )
-                    crew.run(jobs, tick)
+                    crew.run(self._jobs(code, wanted, scores), tick)
+                give_back()
                 ends = np.cumsum([0, *map(len, wanted)])
                 for row, captions in enumerate(wanted):
                     yield Chosen(first + row, captions, scores[ends[row] : ends[row + 1]])
                 first += len(code)
                 del code  # before the next are made
+
+    def _jobs(
+        self, images: ImageCode, wanted: Sequence[Int64[np.ndarray, " _"]], scores: Float32[np.ndarray, " pair"]
+    ) -> Iterator[Job]:
+        """Cut the pairs of a block of pictures into calls, one length of captions after another."""
+        rounded = self._precision == "bfloat16" and images.local.device.type == "cpu"
+        words, most = 0, self._most or self._measured(images)
+        for lists in _cut(wanted, self._shelf, most, self._many, rounded):
+            if lists.words != words:
+                words = lists.words
+                self._shelf.let_go()  # of the last length's
+            yield _job(self._scorer, images, self._shelf, lists, scores, self._precision)
+        self._shelf.let_go()
 
     def _prepared(self, images: CodeBlocks) -> Iterator[ImageCode]:
         """Give pictures as the scorer takes them; many of them together, where lists of many are scored in one call."""
