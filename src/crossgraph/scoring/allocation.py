@@ -58,7 +58,7 @@ def let_go(array: np.ndarray) -> None:
     """Hand back the memory of what is mapped from a file, or of the whole that it is a view of; others stay."""
     base: object = array
     while isinstance(base, np.ndarray):
-        base = base.base
+        base = getattr(base, "base", None)  # NumPy's stubs know no base but arrays
     if isinstance(base, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED"):
         base.madvise(mmap.MADV_DONTNEED)
 
