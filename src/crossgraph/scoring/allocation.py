@@ -11,6 +11,7 @@ import ctypes
 import mmap
 import os
 import tempfile
+from typing import cast
 
 import numpy as np
 from jaxtyping import Float32, UInt8
@@ -58,7 +59,7 @@ def let_go(array: np.ndarray) -> None:
     """Hand back the memory of what is mapped from a file, or of the whole that it is a view of; others stay."""
     base: object = array
     while isinstance(base, np.ndarray):
-        base = getattr(base, "base", None)  # NumPy's stubs know no base but arrays
+        base = cast("object", base.base)  # NumPy's stubs know no base but arrays
     if isinstance(base, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED"):
         base.madvise(mmap.MADV_DONTNEED)
 
