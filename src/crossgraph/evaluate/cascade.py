@@ -138,6 +138,7 @@ def cascade_scores(
     second = second_look(near.matrix, guess, first, margins.captions, margins.pictures)
     let_go(near.matrix)
     more = lists.scores(near.images, second, report("scoring what may be as good"))
+    give_back()
     matrix = near.matrix
     highest = max(float(row.max()) for row in matrix)
     lowest = min(float(one.min(initial=np.inf)) for one in (*scores, *more))

@@ -18,7 +18,7 @@ from crossgraph.bundle.sieve import Sieve
 from crossgraph.data.split import Split
 from crossgraph.models.folded import DTYPES, Precision
 from crossgraph.runs import Run
-from crossgraph.scoring.allocation import empty_matrix, give_back
+from crossgraph.scoring.allocation import empty_matrix, give_back, let_go
 from crossgraph.scoring.blocks import BlockSize
 from crossgraph.scoring.encode import (
     CodeBlocks,
@@ -140,6 +140,7 @@ def _by_sieve(
         for rows in rows_by(sieve, sieve, SplitCodes(InMemory(pictures), texts), precision, _BLOCK, heard):
             matrix[row : row + len(rows), part.start : part.stop] = rows
             row += len(rows)
+        let_go(matrix)
     return Nearness(matrix, images, "a sieve trained on the re-ranker's scores")
 
 
@@ -156,6 +157,7 @@ def _by_index(bundle: Bundle, split: Split, report: Report, keep: Keep | None) -
             matrix[:, captions + part.start] = images @ vectors.float().cpu().numpy().T
         del codes  # need no memory any more
         give_back()
+        let_go(matrix)
     return Nearness(matrix, codes_of_images, bundle.index_by)
 
 
