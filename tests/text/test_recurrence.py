@@ -9,7 +9,7 @@ from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from crossgraph.core.types import Tokens
 from crossgraph.text.encoder import RecurrentTextEncoder
-from crossgraph.text.recurrence import read_both_ways, recur
+from crossgraph.text.recurrence import read_both_ways, read_in_common, recur
 
 LENGTHS = torch.tensor([3, 6, 1, 6, 4])
 
@@ -87,3 +87,29 @@ def names_behind(tensor: Tensor) -> str:
             names.append(step.name())
             waiting += [one for one, _ in step.next_functions]
     return " ".join(names)
+
+
+@pytest.mark.parametrize("direction", ["forward", "both"])
+@pytest.mark.parametrize("captions", [1, 40])
+def test_captions_that_begin_alike_are_read_as_each_alone(direction, captions):
+    torch.manual_seed(0)
+    encoder = RecurrentTextEncoder(6, 5, 4, direction, dropout=0.3).eval()
+    ids = torch.randint(4, 6, (captions, 7))  # two words: many share beginnings and endings
+    tokens = Tokens(ids, torch.full((captions,), 7))
+    expected = encoder(tokens)  # gradients are wanted: as PyTorch reads them
+    with torch.inference_mode():
+        torch.testing.assert_close(encoder(tokens), expected)
+    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+        halved = encoder(tokens)
+    assert halved.dtype == torch.float32
+    torch.testing.assert_close(halved, expected, rtol=0, atol=0.02)
+
+
+def test_each_beginning_is_read_once(monkeypatch):
+    gru, embedded = make(1)
+    seen = []
+    monkeypatch.setattr(torch, "lerp", lambda n, before, z: seen.append(len(n)) or n + z * (before - n))
+    words = torch.tensor([[0, 1, 2], [0, 1, 3], [0, 4, 3], [0, 1, 2]])
+    with torch.no_grad():
+        read_in_common(gru, embedded[0].detach(), words)
+    assert seen == [1, 2, 3]
