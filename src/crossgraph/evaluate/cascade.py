@@ -136,9 +136,7 @@ def cascade_scores(
     scores = lists.scores(near.images, first, report("scoring the nearest"))
     guess = guess_from(near.matrix, first, scores)
     second = second_look(near.matrix, guess, first, margins.captions, margins.pictures)
-    let_go(near.matrix)
     more = lists.scores(near.images, second, report("scoring what may be as good"))
-    give_back()
     matrix = near.matrix
     highest = max(float(row.max()) for row in matrix)
     lowest = min(float(one.min(initial=np.inf)) for one in (*scores, *more))
@@ -194,6 +192,7 @@ class _Lists:
                 found[one.image][inside[one.image]] = one.scores
             done += sum(map(len, some))
             del scorer  # before the next part's codes are made
+        give_back()
         return found
 
     def _scorer(self, part: range) -> ListScorer:

@@ -194,10 +194,12 @@ class ListScorer:
             with inference(self._model, self._precision):
                 some.append(prepared_images(self._scorer, block))
             if not self._many or sum(map(_bytes, some)) >= PICTURES_BYTES:
-                some = [_together(some)]  # what it was made of needs no memory any more
+                some = [_together(some)]
+                give_back()  # what it was made of needs no memory any more
                 yield some.pop()
         if some:
             some = [_together(some)]
+            give_back()
             yield some.pop()
 
     def _measured(self, images: ImageCode) -> dict[int, int]:
