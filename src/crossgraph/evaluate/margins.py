@@ -26,7 +26,7 @@ from crossgraph.scoring.recall import CUTOFFS
 FORMAT_VERSION = 2
 FILE = "cascade.json"
 TOLERANCE = 0.05  # percentage points of any recall on dev: half of what is promised
-CHOICES = (0.0, 0.5, 1.0, 1.5, 2.0, 2.5, 3.0, 3.5, 4.0, 5.0, 6.0, 8.0, 10.0)
+CHOICES = (0.0, 0.5, 1.0, 1.5, 2.0, 2.5, 3.0, 3.5, 4.0, 4.5, 5.0, 6.0, 8.0, 10.0)
 _QUERIES = 256  # looked at in one go
 # queries with all answers; blocks differ in size
 _Block = tuple[Float32[np.ndarray, "_ _"], Float32[np.ndarray, "_ _"], Bool[np.ndarray, "_ _"]]
