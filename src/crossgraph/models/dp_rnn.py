@@ -35,7 +35,9 @@ from crossgraph.graphs.attend import (
     cosines_with_seen,
 )
 from crossgraph.graphs.normalization import at_least_float32, l2norm, masked_softmax
-from crossgraph.models.base import MODELS, Inputs
+from crossgraph.models.base import MODELS, Inputs, Scorer
+from crossgraph.models.dp_rnn_folded import FoldedDPRNN
+from crossgraph.models.folded import Precision
 from crossgraph.models.fragments import FragmentConfig, FragmentMatcher, Look, above_zero, explain
 from crossgraph.text.recurrence import read_both_ways
 
@@ -106,21 +108,31 @@ class DPRNN(FragmentMatcher):
         """Return regions that know which others the sentence names around them; for every pair anew."""
         if self.read_regions is None:
             return regions
-        affinity = affinities(words, regions)
-        pairs = affinity.shape[:3]
+        pairs = (len(words.vectors), regions.vectors.shape[1], words.vectors.shape[2])
         vectors = regions.vectors.expand(*pairs, -1, -1).flatten(0, 2)
-        real = regions.mask.expand(*pairs, -1).flatten(0, 2)
-        order = sentence_order(affinity.flatten(0, 2), words.mask.expand(*pairs, -1).flatten(0, 2), real)
+        order, real = self.reading_order(words, regions)
         ordered = vectors.gather(1, order[..., None].expand_as(vectors))
         states = read_both_ways(self.read_regions, ordered, real.sum(dim=1).clamp(min=1))
         back = order.argsort(dim=1)[..., None].expand_as(vectors)
         read = states.gather(1, back)
         return Fragments(l2norm(vectors + read).unflatten(0, pairs), real.unflatten(0, pairs))
 
+    def reading_order(
+        self, words: Fragments, regions: Fragments
+    ) -> tuple[Int64[Tensor, "pair region"], Bool[Tensor, "pair region"]]:
+        """Return the order in which each pair's regions are read, see `sentence_order`, and which of them are real."""
+        affinity = affinities(words, regions)
+        pairs = affinity.shape[:3]
+        named, real = (side.mask.expand(*pairs, -1).flatten(0, 2) for side in (words, regions))
+        return sentence_order(affinity.flatten(0, 2), named, real), real
+
     def compare(self, images: ImageCode, texts: TextCode) -> dict[str, Direction]:
         """Return both directions, "t2i" and "i2t"; their affinities are each other's transpose."""
         words = as_words(texts)
-        regions = self.new_regions(as_regions(images), words)
+        return self.directions(words, self.new_regions(as_regions(images), words))
+
+    def directions(self, words: Fragments, regions: Fragments) -> dict[str, Direction]:
+        """Return both directions of words and regions that were read already."""
         affinity = affinities(words, regions)
         return {
             "t2i": _look(affinity, words, regions, self.config.smooth, self.word_weight),
@@ -129,8 +141,17 @@ class DPRNN(FragmentMatcher):
 
     def pair_scores(self, images: ImageCode, texts: TextCode) -> Float[Tensor, "group img txt"]:
         """Score every pair of a group: the mean of both directions."""
-        pairs = self.compare(images, texts)
+        words = as_words(texts)
+        return self.meet(words, self.new_regions(as_regions(images), words))
+
+    def meet(self, words: Fragments, regions: Fragments) -> Float[Tensor, "group img txt"]:
+        """Score words with regions that were read already."""
+        pairs = self.directions(words, regions)
         return (pairs["t2i"].part + pairs["i2t"].part) / 2
+
+    def fold(self, precision: Precision = "float32") -> Scorer:
+        """Return the form of `dp_rnn_folded.py`; the model itself where no regions are read."""
+        return self if self.read_regions is None else FoldedDPRNN(self, self.read_regions, precision)
 
     def align(self, image: ImageCode, text: TextCode) -> Attention:
         """Explain one pair by both directions' attention and the weights they count with; see `explain`.

@@ -43,13 +43,18 @@ class Word(NamedTuple):
 
 def tokenize(caption: str) -> list[Word]:
     """Split a caption into lower-cased words; never fails, whatever the string holds."""
+    return list(_tokenized(caption))
+
+
+@functools.lru_cache(maxsize=8192)  # a test split's captions, which an evaluation asks for several times
+def _tokenized(caption: str) -> tuple[Word, ...]:
     lowered = caption.lower()
     origin = _origins(caption) if len(lowered) != len(caption) else range(len(caption))
     words: list[Word] = []
     for start, end in sentences(lowered):
         for text, first, last in _sentence_words(lowered[start:end]):
             words.append(Word(text, origin[start + first], origin[start + last - 1] + 1))
-    return words
+    return tuple(words)
 
 
 def sentences(text: str) -> list[tuple[int, int]]:
