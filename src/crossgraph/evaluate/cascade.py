@@ -137,13 +137,15 @@ def cascade_scores(
     guess = guess_from(near.matrix, first, scores)
     second = second_look(near.matrix, guess, first, margins.captions, margins.pictures)
     more = lists.scores(near.images, second, report("scoring what may be as good"))
+    del lists  # captions' codes need no memory any more
+    give_back()
     matrix = near.matrix
     highest = max(float(row.max()) for row in matrix)
     lowest = min(float(one.min(initial=np.inf)) for one in (*scores, *more))
     for number, row in enumerate(matrix):
         np.add(row, np.float32(lowest - highest - 1), out=row)
         row[first[number]], row[second[number]] = scores[number], more[number]
-    pairs = [sum(map(len, lists)) for lists in (first, second)]
+    pairs = [sum(map(len, some)) for some in (first, second)]
     about = {"pairs_by_nearness": pairs[0], "pairs_by_guess": pairs[1], "share": sum(pairs) / matrix.size}
     return matrix, {**about, "chosen_on_dev": dataclasses.asdict(margins), "index": near.by}
 
