@@ -76,9 +76,8 @@ def table(card: dict[str, Any]) -> str:
     """Write a card as Markdown."""
     models = sorted(card["models"].values(), key=lambda one: (one["kind"] != "interaction", one["model"]))
     loads = [load for one in models for load in one["load"].values()]
-    rounds = sorted({one["setting"]["rounds"] for one in models})
     lines = [
-        f"Medians of {' or '.join(map(str, rounds))}, load {min(loads):.0f} to {max(loads):.0f}:",
+        f"Medians of {card['setting']['rounds']}, load {min(loads):.0f} to {max(loads):.0f}:",
         "",
         "| model | plain, pairs/s | float32, times | bfloat16, times | by processor time | drift |",
         "|---|---:|---:|---:|---:|---:|",
