@@ -70,11 +70,12 @@ def test_a_small_batch_keeps_its_graph_with_the_same_result(name, monkeypatch):
     compare(name, monkeypatch, "sum", budget=60_000, kept=1 << 30)
 
 
-@pytest.mark.parametrize("name", ["sgr", "saf", "tshsr", "imram", "camp"])
-def test_blocks_compute_in_the_precision_of_the_step(name, monkeypatch):
+@pytest.mark.parametrize("negatives", ["sum", "hardest"])
+@pytest.mark.parametrize("name", ["sgr", "saf", "tshsr", "imram", "camp", "dp-rnn"])
+def test_blocks_compute_in_the_precision_of_the_step(name, negatives, monkeypatch):
     monkeypatch.setattr(training_blocks, "BLOCK_BYTES", 30_000)
     monkeypatch.setattr(training_blocks, "KEPT_BYTES", 0)
-    (loss, found), (expected_loss, expected) = both(make(name).train(), monkeypatch, "sum", half=True)
+    (loss, found), (expected_loss, expected) = both(make(name).train(), monkeypatch, negatives, half=True)
     torch.testing.assert_close(loss, expected_loss, rtol=2e-3, atol=0)
     keys = [key for key in expected if key.endswith("gradient")]
     gradient, other = (torch.cat([side[key].flatten() for key in keys]) for side in (expected, found))

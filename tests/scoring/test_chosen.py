@@ -124,12 +124,25 @@ def test_codes_on_files_score_as_those_in_memory(monkeypatch, precision):
     chosen = [np.arange(len(split.captions))] * 9
     kept = [one.scores for one in scorer(model, texts, precision).scores(ImageBlocks(model, split), chosen)]
     monkeypatch.setattr(chosen_module, "SHELF_BYTES", 100)
+    monkeypatch.setattr(chosen_module, "_WORTH_A_FILE", 1)
     filed, rooms = scorer(model, texts, precision), []
     monkeypatch.setattr(chosen_module, "let_go", rooms.append)
     for _ in range(2):
         for one, expected in zip(filed.scores(ImageBlocks(model, split), chosen), kept, strict=True):
             np.testing.assert_array_equal(one.scores, expected)
     assert rooms and all(isinstance(room, np.memmap) for room in rooms)
+
+
+def test_what_all_captions_need_is_known_from_some_before_there_is_room_for_any(monkeypatch):
+    model, split = build("t2i"), tiny_split(9)
+    texts = encode_captions(model, VOCABULARY, split.captions)
+    made = ListScorer(model, lengths_of(texts))
+    with monkeypatch.context() as patch:
+        patch.setattr(Shelf, "take", None)
+        needed = [made.needs(bucket) for bucket in texts]
+    codes = [bucket.code for bucket in texts]
+    held = sum(sum(t.nbytes for t in (code.local, code.mask, *code.parts.values())) for code in codes)
+    assert all(0.6 * held < one < 1.6 * held for one in needed)
 
 
 def test_chosen_pairs_score_as_in_the_whole_matrix():

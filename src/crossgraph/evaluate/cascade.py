@@ -30,7 +30,7 @@ from crossgraph.scoring.encode import CodeBlocks, Report, TextBucket
 from crossgraph.scoring.engine import DEFAULT_SIZE, score_split
 from crossgraph.scoring.provenance import describe_run
 
-KEPT_BYTES = 3 << 28  # of captions' codes: 30,000 of 13 words × 1,024 in bfloat16
+KEPT_BYTES = 3 << 28  # of captions' codes, in memory and in files: 30,000 of 13 words × 1,024 in bfloat16
 
 
 def cascade_source(
@@ -167,15 +167,18 @@ class _Lists:
         vocabulary = self._run.vocabulary
         self._lengths = np.array([len(vocabulary.encode(caption).ids) for caption in split.captions])
         self._kept: ListScorer | None = None
-        self._some_are_lost = False
+        self._too_many = False
 
     def keep(self, texts: Iterable[TextBucket]) -> None:
         """Keep codes that were made for something else."""
-        if self._some_are_lost:
-            return
-        self._kept = self._kept or self._scorer(range(len(self._lengths)))
-        if self._kept.take(texts) > KEPT_BYTES:
-            self._kept, self._some_are_lost = None, True
+        buckets = list(texts)
+        if self._kept is None and not self._too_many:
+            self._kept = self._scorer(range(len(self._lengths)))
+            self._too_many = self._kept.needs(buckets[0]) > KEPT_BYTES
+        if self._too_many:
+            self._kept = None
+        elif self._kept is not None:
+            self._kept.take(buckets)
 
     def scores(
         self, images: CodeBlocks, chosen: Sequence[Int64[np.ndarray, " _"]], report: Report

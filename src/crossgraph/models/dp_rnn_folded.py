@@ -87,15 +87,15 @@ class FoldedDPRNN(FoldedForm):
         self._ways = [_FoldedGRU(gru, suffix, DTYPES[precision]) for suffix in ("", "_reverse")]
 
     def prepare_images(self, code: ImageCode) -> ImageCode:
-        """Return the code with what the GRU makes of its regions."""
+        """Return the code in float32, with what the GRU makes of its regions."""
         if _GIVEN in code.parts:
             return code
         given = torch.cat([way.given(code.local) for way in self._ways], dim=-1)
-        return replace(code, parts={**code.parts, _GIVEN: given})
+        return replace(code, local=code.local.float(), parts={**code.parts, _GIVEN: given})
 
     def prepare_texts(self, code: TextCode) -> TextCode:
-        """Return the code as it is."""
-        return code
+        """Return the code in float32, which in a training step's precision it may not be."""
+        return code if code.local.dtype == torch.float32 else replace(code, local=code.local.float())
 
     def score_group(self, images: ImageCode, texts: TextCode, into: Float[Tensor, "img txt"]) -> None:
         """Write the scores of a group."""

@@ -1,13 +1,14 @@
 """Memory of long jobs: what is large lies in nameless files, what was freed goes back to the system.
 
 A file's pages are the system's to keep or to drop; a program that lets go of them counts as having them no longer, and
-finds them again at the next touch.
+finds them again at the next touch. Where the folder of temporary files lies in memory itself, that saves nothing.
 """
 
 from __future__ import annotations
 
 import contextlib
 import ctypes
+import errno
 import mmap
 import os
 import tempfile
@@ -52,11 +53,18 @@ def in_file(size: int, what: str) -> UInt8[np.ndarray, " byte"]:
         where = tempfile.tempdir or "temporary files"  # no folder is known where none can be written
         why = os.strerror(error.errno).lower() if error.errno else str(error)
         problem = f"{where}: cannot hold {what} ({size:,} bytes): {why}"
-        raise InputError(problem, "free some space, or name a folder with more in TMPDIR") from error
+        remedy = "free some space, or name a folder with more in TMPDIR"
+        if error.errno in (errno.EMFILE, errno.ENFILE):
+            remedy = "allow more open files, for example with: ulimit -n 4096"
+        raise InputError(problem, remedy) from error
 
 
 def let_go(array: np.ndarray) -> None:
-    """Hand back the memory of what is mapped from a file, or of the whole that it is a view of; others stay."""
+    """Hand back the memory of what lies in a file, or of the whole that it is a view of; what lies in memory stays.
+
+    Args:
+        array: As `empty_matrix` or `in_file` made it; changes to a private map (of mode "c") would be lost.
+    """
     base: object = array
     while isinstance(base, np.ndarray):
         base = cast("object", base.base)  # NumPy's stubs know no base but arrays

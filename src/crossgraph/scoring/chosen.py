@@ -25,8 +25,8 @@ _MOST_GROWTH = 1.5  # of a code on the shelf, when it is prepared
 LISTS = (16, 8, 4, 2)  # captions of a list, where many lists are scored in one call
 SHELF_BYTES = 1 << 28  # of captions' codes in memory
 PICTURES_BYTES = 1 << 27  # of pictures whose lists are cut together: the more, the fewer calls are not full
-
-_PAIRS_UNTIL_FREE = 1 << 14  # after which what calls have freed is given back: a hundredth of their time
+_WORTH_A_FILE = 1 << 20
+_PAIRS_UNTIL_FREE = 1 << 14  # after which, when the length changes, what calls have freed is given back
 
 
 @dataclass(frozen=True)
@@ -59,24 +59,31 @@ class Shelf:
             self.place[rows] = np.arange(len(rows))
         self._counts = np.bincount(lengths)
         self.codes: dict[int, TextCode] = {}
-        self.bytes = 0
         self._in_memory = 0
         self._maps: list[np.ndarray] = []
 
     def take(self, buckets: Iterable[TextBucket]) -> None:
         """Take codes of captions of equal length, each once."""
         for bucket in buckets:
-            one = bucket.code.select(slice(0, 1))
-            grows = _bytes(prepared_texts(self._scorer, one)) > _MOST_GROWTH * _bytes(one)
-            code = bucket.code if grows else prepared_texts(self._scorer, bucket.code)
+            code = self._kept(bucket.code)
             words, rows = int(self.words[bucket.captions[0]]), _rows(self.place[bucket.captions])
             if words not in self.codes:  # room for all of this length, so that nothing is ever there twice
                 count = int(self._counts[words])
                 self.codes[words] = code.map(lambda t, n=count: self._room(n, t))
             for kept, new in zip(_tensors(self.codes[words]), _tensors(code), strict=True):
                 kept[rows.to(kept.device)] = new
-            self.bytes += _bytes(code)
         self.let_go()
+
+    def needs(self, bucket: TextBucket) -> int:
+        """Return the bytes that the codes of all captions will take, going by the first of a bucket."""
+        code = self._kept(bucket.code.select(slice(0, 1)))
+        return _bytes(code) * int(self.words.sum()) // int(self.words[bucket.captions[0]])
+
+    def _kept(self, code: TextCode) -> TextCode:
+        """Return a code as it is kept: prepared, unless that makes it far larger."""
+        one = code.select(slice(0, 1))
+        grows = _bytes(prepared_texts(self._scorer, one)) > _MOST_GROWTH * _bytes(one)
+        return code if grows else prepared_texts(self._scorer, code)
 
     def let_go(self) -> None:
         """Let the memory go of what lies in files; it is read again when it is wanted."""
@@ -87,7 +94,7 @@ class Shelf:
         """Return room for so many rows."""
         shape = (count, *like.shape[1:])
         size = math.prod(shape) * like.element_size()
-        if like.device.type != "cpu" or self._in_memory + size <= SHELF_BYTES:
+        if like.device.type != "cpu" or size < _WORTH_A_FILE or self._in_memory + size <= SHELF_BYTES:
             self._in_memory += size
             return like.new_empty(shape)
         self._maps.append(in_file(size, "captions' codes"))
@@ -136,15 +143,19 @@ class ListScorer:
         self._most: dict[int, int] = {}
         self._many = isinstance(self._scorer, ScoresLists)
 
-    def take(self, texts: Iterable[TextBucket]) -> int:
+    def take(self, texts: Iterable[TextBucket]) -> None:
         """Take captions' codes; all of them must be there before anything is scored.
 
-        Returns:
-            The bytes that all taken ones hold.
+        Raises:
+            InputError: They are too many for memory, and there is no room for them in files.
         """
         with inference(self._model, self._precision):
             self._shelf.take(texts)
-        return self._shelf.bytes
+
+    def needs(self, bucket: TextBucket) -> int:
+        """Return the bytes that the codes of all captions will take, going by some of them."""
+        with inference(self._model, self._precision):
+            return self._shelf.needs(bucket)
 
     def scores(
         self, images: CodeBlocks, chosen: Sequence[Int64[np.ndarray, " _"]], report: Report | None = None

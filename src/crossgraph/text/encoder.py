@@ -17,7 +17,8 @@ Direction = Literal["both", "forward"]
 class RecurrentTextEncoder(nn.Module):
     """Embedding → dropout → one-layer GRU, packed by length; two directions are averaged.
 
-    On a CPU the GRU is that of `crossgraph.text.recurrence`, which is the same, faster.
+    While it trains on a CPU, or reads captions of equal length without gradients, the GRU is that of
+    `crossgraph.text.recurrence`, which is the same, faster.
 
     Args:
         vocabulary: Entries of the vocabulary.

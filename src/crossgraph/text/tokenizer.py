@@ -46,7 +46,7 @@ def tokenize(caption: str) -> list[Word]:
     return list(_tokenized(caption))
 
 
-@functools.lru_cache(maxsize=8192)  # a test split's captions, which an evaluation asks for several times
+@functools.lru_cache(maxsize=8192)  # an evaluation of so many captions asks for each several times
 def _tokenized(caption: str) -> tuple[Word, ...]:
     lowered = caption.lower()
     origin = _origins(caption) if len(lowered) != len(caption) else range(len(caption))
