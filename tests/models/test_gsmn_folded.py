@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
-from references.drawn_codes import encode, grouped
+from hypothesis import settings
+from references.drawn_codes import any_codes, compare_folded, encode, grouped
 
 from crossgraph.core.types import TextCode
 from crossgraph.models.base import MODELS, Inputs
@@ -38,17 +37,9 @@ def build(seed=0, **choices):
 
 
 @settings(max_examples=40)
-@given(
-    st.sampled_from(FORMS),
-    st.tuples(st.integers(1, 4), st.integers(1, 9), st.integers(1, 6), st.integers(1, 8)),
-    st.booleans(),
-    st.integers(0, 10**6),
-)
+@any_codes(FORMS)
 def test_folded_and_plain_form_agree(form, sizes, mixed, seed):
-    model = build(seed, **form)
-    images, texts = grouped(*encode(model, seed, *sizes, mixed))
-    with torch.inference_mode():
-        torch.testing.assert_close(model.fold().score(images, texts), model.score(images, texts), rtol=0, atol=1e-5)
+    compare_folded(build(seed, **form), seed, sizes, mixed)
 
 
 @pytest.mark.parametrize("form", FORMS)

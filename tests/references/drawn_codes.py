@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
 from crossgraph.core.types import ImageCode, Regions, TextCode, Tokens
 from crossgraph.models.base import Matcher
@@ -51,3 +56,16 @@ def encode(
 def grouped(*codes: ImageCode | TextCode) -> tuple[ImageCode | TextCode, ...]:
     """Return each code as the only group."""
     return tuple(code.map(lambda tensor: tensor[None]) for code in codes)
+
+
+def any_codes(forms: Sequence[Mapping[str, Any]]) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Call a test with one of the forms, sizes for `encode`, whether they are mixed, and a seed."""
+    sizes = st.tuples(st.integers(1, 4), st.integers(1, 9), st.integers(1, 6), st.integers(1, 8))
+    return given(st.sampled_from(list(forms)), sizes, st.booleans(), st.integers(0, 10**6))
+
+
+def compare_folded(model: Any, seed: int, sizes: tuple[int, int, int, int], mixed: bool) -> None:
+    """Hold the scores of a model's folded form to its own."""
+    images, texts = grouped(*encode(model, seed, *sizes, mixed))
+    with torch.inference_mode():
+        torch.testing.assert_close(model.fold().score(images, texts), model.score(images, texts), rtol=0, atol=1e-5)
