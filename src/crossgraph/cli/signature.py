@@ -10,7 +10,6 @@ import argparse
 import inspect
 import itertools
 import math
-import os
 import re
 import shlex
 import types
@@ -263,7 +262,7 @@ def _refuse_further_values(
 def _fits(word: str, positional: Parameter, option: Parameter) -> bool:
     """Return whether a word can be a positional: a path that exists, and beside an option of files a folder."""
     if positional.convert is _path:
-        return os.path.isdir(word) if option.convert is _path else os.path.exists(word)
+        return Path(word).is_dir() if option.convert is _path else Path(word).exists()
     return _converts(word, positional)
 
 
