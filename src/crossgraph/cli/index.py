@@ -85,6 +85,7 @@ def index(
             except KeyboardInterrupt:
                 raise KeyboardInterrupt("what was reported is kept; the same command goes on from there") from None
         _tell(opened, outcome)
+        _print_notes(outcome.notes)
         if watch:
             watch_roots(opened, pictures or list(opened.manifest.roots().values()), settings)
 
@@ -114,7 +115,9 @@ def _by_server(folder: Path, pictures: list[Path], own: list[str]) -> bool:
     broken = [(one["path"], one["reason"]) for one in found.pop("broken")]
     left_out = found.pop("broken_count")
     _name_left_out(broken, left_out)
-    print(f"{folder}: {_summary(Outcome(**found), left_out)}, indexed by the server at {running.address}")
+    outcome = Outcome(**found)
+    print(f"{folder}: {_summary(outcome, left_out)}, indexed by the server at {running.address}")
+    _print_notes(outcome.notes)
     return True
 
 
@@ -188,6 +191,13 @@ def _name_left_out(broken: Sequence[tuple[str, str]], count: int) -> None:
         print(f"crossgraph index: left out {path}: {reason}", file=sys.stderr)
     if count > _NAMED:
         print(f"crossgraph index: left out {count - _NAMED:,} more", file=sys.stderr)
+
+
+def _print_notes(notes: Sequence[str]) -> None:
+    import sys
+
+    for note in notes:
+        print(f"crossgraph index: note: {note}", file=sys.stderr)
 
 
 def _summary(outcome: Outcome, left_out: int) -> str:

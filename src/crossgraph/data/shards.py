@@ -194,7 +194,7 @@ class ShardWriter:
             leftover.unlink(missing_ok=True)
         known = [self.folder / MANIFEST] if (self.folder / MANIFEST).exists() else []
         for path in [*known, *sorted(self.folder.glob("shard-*.json"))]:
-            remedy = "delete it and run the same command again"
+            remedy = "move it away and run the same command again"
             earlier = read_manifest(path, remedy)
             if earlier.encoder != self.encoder:
                 raise InputError(

@@ -9,6 +9,7 @@ other.
 from __future__ import annotations
 
 import json
+import shlex
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -27,7 +28,7 @@ from crossgraph.library.manifest import KnownFile, now
 from crossgraph.library.reading import Read, read_file
 from crossgraph.library.records import Kind
 from crossgraph.library.roots import choose_roots, taken_out
-from crossgraph.library.scan import Found, scan_root
+from crossgraph.library.scan import Found, is_excluded, scan_root
 from crossgraph.library.writing import Step, Writer
 from crossgraph.vision.pictures import DEFAULT_MEGAPIXELS, PictureLoader, heif_is_read
 from crossgraph.vision.region_encoder import RegionEncoder, load_region_encoder, picture_loader
@@ -82,6 +83,7 @@ class Outcome:
         removed: Files that are gone.
         unchanged: Files that are as before.
         broken: (path, reason) of files and folders that cannot be used.
+        notes: What a person should know about the patterns that were passed over, a line each.
         pictures: In the library afterwards.
         seconds: Spent reading and encoding.
     """
@@ -92,6 +94,7 @@ class Outcome:
     removed: int = 0
     unchanged: int = 0
     broken: list[tuple[str, str]] = field(default_factory=list[tuple[str, str]])
+    notes: list[str] = field(default_factory=list[str])
     pictures: int = 0
     seconds: float = 0.0
 
@@ -143,16 +146,18 @@ class _Run:
         self.heif = heif_is_read()
         self.before: dict[str, KnownFile] = {}  # what was known of the files to be read
         self.seen: set[str] = set()  # contents that this run has encoded
+        self.passed_over = 0  # files that the library knows and patterns now exclude
 
     def go(self, roots: Sequence[Path], named: bool) -> Outcome:
         begun = time.monotonic()
         self.writer.repair(self.report)
-        exclude = self._excluded()
+        exclude = self._patterns()
         todo: list[tuple[int, Found]] = []
         gone: list[str] = []
         numbers = {self.library.manifest.add_root(root): root for root in roots}
         for number, root in numbers.items():
             todo += ((number, file) for file in self._changed(root, number, exclude, gone, named))
+        self._remember_patterns(exclude, named)
         self._encode(todo)
         self.outcome.removed = len(gone)
         self.writer.forget(gone)
@@ -168,11 +173,24 @@ class _Run:
         self.outcome.seconds = time.monotonic() - begun
         return self.outcome
 
-    def _excluded(self) -> list[str]:
-        manifest = self.library.manifest
+    def _patterns(self) -> list[str]:
         if self.settings.exclude is not None:
-            manifest.remember({"exclude": json.dumps([pattern for pattern in self.settings.exclude if pattern])})
-        return json.loads(manifest.meta("exclude", "[]"))
+            return [pattern for pattern in self.settings.exclude if pattern]
+        return json.loads(self.library.manifest.meta("exclude", "[]"))
+
+    def _remember_patterns(self, patterns: list[str], named: bool) -> None:
+        """Remember the patterns once every root was read with them: a refused run must not change the next one."""
+        manifest, notes = self.library.manifest, self.outcome.notes
+        if self.settings.exclude is not None:
+            manifest.remember({"exclude": json.dumps(patterns)})
+        elif patterns and named:
+            change = "other patterns replace these, --exclude '' forgets them"
+            notes.append(f"the library remembers {_as_options(patterns)}: {change}")
+        before = sum(len(manifest.files(number)) for number in manifest.roots()) if self.passed_over else 0
+        if 2 * self.passed_over > before:
+            undo = "--exclude '' and the same folders bring them back"
+            count = f"{self.passed_over:,} of the {before:,} pictures that the library had"
+            notes.append(f"{_as_options(patterns)} takes out {count}; {undo}")
 
     def _changed(
         self, root: Path, number: int, exclude: Sequence[str], gone: list[str], named: bool
@@ -184,14 +202,20 @@ class _Run:
         self.outcome.broken += scan.notes
         if known and not scan.files and not self.settings.allow_empty:
             said = f"holds no picture any more, the library has {len(known):,} from it"
+            remedy = f"mount it; or if they are really gone: crossgraph library remove '{root}'"
+            if all(is_excluded(path, root, exclude) for path in known):
+                said = f"{_as_options(exclude)} passes over all {len(known):,} pictures that the library has from it"
+                remedy = f"exclude less (--exclude '' for nothing), or: crossgraph library remove '{root}'"
+                named = named or self.settings.exclude is not None
             if named:
-                remedy = f"mount it; or if they are really gone: crossgraph library remove '{root}'"
                 raise InputError(f"{root}: {said}", remedy)
             self.outcome.broken.append((str(root), f"folder: {said}, which stay"))
             return
         found = {file.path for file in scan.files}
         unread = tuple(f"{folder.rstrip('/')}/" for folder in scan.unread)
-        gone += [path for path in known if path not in found and not path.startswith(unread)]
+        left = [path for path in known if path not in found and not path.startswith(unread)]
+        gone += left
+        self.passed_over += sum(is_excluded(path, root, exclude) for path in left)
         same_limit = manifest.meta("max_megapixels") == f"{self.settings.max_megapixels:g}"
         for file in scan.files:
             before = known.get(file.path)
@@ -271,6 +295,10 @@ class _Run:
                 yield first, future.result()
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _as_options(patterns: Sequence[str]) -> str:
+    return " ".join(f"--exclude {shlex.quote(pattern)}" for pattern in patterns)
 
 
 def bundle_left_by_demo() -> Path | None:

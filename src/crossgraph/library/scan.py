@@ -136,5 +136,12 @@ def _status(folder: Path) -> os.stat_result | None:
         return None
 
 
+def is_excluded(path: str, root: Path, patterns: Sequence[str]) -> bool:
+    """Return whether patterns pass over a path below a root, or over a folder that it lies in."""
+    below = Path(path).relative_to(root)
+    folders = [below, *below.parents][:-1]
+    return any(_excluded(folder.name, folder.as_posix(), patterns) for folder in folders)
+
+
 def _excluded(name: str, below: str, patterns: Sequence[str]) -> bool:
     return any(fnmatch.fnmatch(name, pattern) or fnmatch.fnmatch(below, pattern) for pattern in patterns)
