@@ -1,4 +1,4 @@
-"""The extraction run: a folder of pictures through a region encoder into feature shards.
+"""Encode a folder of pictures into feature shards by a region encoder.
 
 Broken pictures are listed and never stop the run. A run that was stopped, also by kill -9, goes on at the
 last whole shard when it is started again, and its outcome equals an undisturbed run's: batches never
@@ -33,7 +33,7 @@ Report = Callable[[str, int, int], None]
 
 @dataclass(frozen=True)
 class Outcome:
-    """What an extraction run did.
+    """The result of an extraction.
 
     Attributes:
         pictures: Pictures the feature folder now holds.
@@ -58,7 +58,7 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Settings:
-    """How an extraction run goes about its work; none of it changes what a picture's features are.
+    """Settings of an extraction; none of them changes the features of a picture.
 
     Attributes:
         batch_size: Pictures a forward pass; small ones stay in a processor's cache.
@@ -96,8 +96,8 @@ def extract_features(
         pictures: A folder of pictures, or one picture.
         out: The feature folder.
         encoder: What turns a picture into regions.
-        settings: How to go about it.
-        report: Told about progress.
+        settings: Batch size, workers and limits.
+        report: Called with the progress.
 
     Raises:
         InputError: No picture could be used; `out` cannot be written, is being written by another process,
@@ -107,18 +107,18 @@ def extract_features(
     scan = find_pictures(pictures)
     info = EncoderInfo(encoder.name, encoder.sha256, encoder.feature_size, encoder.regions, encoder.grid)
     is_new = not out.exists()
-    _check_own(out)
+    _check_out(out)
     start = time.monotonic()
     writer = ShardWriter(out, info, settings.shard_rows)
     try:
         before = dict(writer.done)
         _check_same_pictures(pictures, scan, out, before)
-        kept = _unchanged(scan, before, settings, report)
-        todo = {name: path for name, path in scan.pictures.items() if name not in kept}
-        _check_room(out, len(todo) * encoder.regions * (2 * encoder.feature_size + 16))
+        unchanged = _unchanged(scan, before, settings, report)
+        todo = {name: path for name, path in scan.pictures.items() if name not in unchanged}
+        _check_disk_space(out, len(todo) * encoder.regions * (2 * encoder.feature_size + 16))
         fresh, failed = _encode_all(todo, encoder, writer, settings, report)
         broken = sorted([*scan.broken, *failed])
-        held = sorted([*kept, *fresh])
+        held = sorted([*unchanged, *fresh])
         if not held:
             name, reason = broken[0]
             many = f"none of {len(broken):,} pictures can be used, the first being {name}: " if len(broken) > 1 else ""
@@ -140,8 +140,8 @@ def extract_features(
     )
 
 
-def _check_own(out: Path) -> None:
-    """Refuse a folder that is used for something else: a run, the pictures themselves."""
+def _check_out(out: Path) -> None:
+    """Refuse an output folder that holds other things: a run, the pictures themselves."""
     if not out.is_dir():
         if out.exists():
             raise InputError(f"{out}: is a file", "give a folder for --out")
@@ -153,7 +153,7 @@ def _check_own(out: Path) -> None:
 
 
 def _check_same_pictures(pictures: Path, scan: Scan, out: Path, before: Mapping[str, str]) -> None:
-    """Refuse to throw away the features of what is evidently another set of pictures."""
+    """Refuse to replace the features of another set of pictures."""
     lost = before.keys() - scan.pictures.keys() - {name for name, _ in scan.broken}
     if len(lost) == len(before) > 0 or (lost and not pictures.is_dir()):
         raise InputError(
@@ -162,7 +162,7 @@ def _check_same_pictures(pictures: Path, scan: Scan, out: Path, before: Mapping[
         )
 
 
-def _check_room(out: Path, needed: int) -> None:
+def _check_disk_space(out: Path, needed: int) -> None:
     free = shutil.disk_usage(out).free
     if needed > free:
         raise InputError(
@@ -171,23 +171,23 @@ def _check_room(out: Path, needed: int) -> None:
         )
 
 
-def _unchanged(scan: Scan, before: Mapping[str, str], settings: Settings, report: Report) -> list[str]:
-    """Return the ids whose files still have the digest they had when they were encoded."""
+def _unchanged(scan: Scan, before: Mapping[str, str], settings: Settings, report: Report) -> set[str]:
+    """Return the ids whose files still have the digest that they had when they were encoded."""
     known = [name for name in scan.pictures if name in before]
 
-    def same(name: str) -> bool:
+    def is_same(name: str) -> bool:
         try:
             return files.sha256(scan.pictures[name]) == before[name]
         except OSError:
             return False
 
-    kept: list[str] = []
+    unchanged: set[str] = set()
     with ThreadPoolExecutor(settings.workers) as pool:
-        for done, (name, is_same) in enumerate(zip(known, pool.map(same, known), strict=True), start=1):
-            if is_same:
-                kept.append(name)
+        for done, (name, same) in enumerate(zip(known, pool.map(is_same, known), strict=True), start=1):
+            if same:
+                unchanged.add(name)
             report("checking", done, len(known))
-    return kept
+    return unchanged
 
 
 def _encode_all(
@@ -272,7 +272,7 @@ def _load_ahead(
 
 
 def _remove_if_empty(out: Path) -> None:
-    """Take away the folder that this run made when nothing came of it."""
+    """Remove the folder that this run made, if nothing was written to it."""
     with contextlib.suppress(OSError):
         if [entry.name for entry in out.iterdir()] == [".lock"]:
             (out / ".lock").unlink()
