@@ -207,7 +207,7 @@ def _summary(outcome: Outcome, left_out: int) -> str:
         "changed": outcome.updated,
         "gone": outcome.removed,
         "as before": outcome.unchanged,
-        "kept unseen": outcome.kept,
+        "not seen but kept": outcome.kept,
         "left out": left_out,
     }
     nothing = "nothing new" if outcome.pictures else "no picture found: JPEG, PNG, WebP, GIF, TIFF or BMP"

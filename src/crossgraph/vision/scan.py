@@ -150,8 +150,8 @@ def ignored_note(scan: FolderScan) -> list[str]:
     names = (Path(path).name for path in scan.ignored)
     counts = Counter("hidden" if name.startswith(".") else printable(name) for name in names)
     parts = [f"{count:,} {name}" for name, count in sorted(counts.items())]
-    folders = "folder" if len(scan.ignored) == 1 else "folders"
-    return [f"{printable(scan.root)}: passed over {listed(parts)} {folders}; name one to use it"] if parts else []
+    folders = f"{len(scan.ignored):,} {'folder' if len(scan.ignored) == 1 else 'folders'}"
+    return [f"{printable(scan.root)}: passed over {folders} ({', '.join(parts)}); name one to use it"] if parts else []
 
 
 def listed(parts: Sequence[str]) -> str:
