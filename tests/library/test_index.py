@@ -262,6 +262,34 @@ def test_excluded_folders_are_remembered_until_others_are_named(library, photos)
     assert index(library, photos, exclude=("private",)).removed == 1
 
 
+def test_patterns_that_the_library_remembers_are_named_with_how_to_change_them(library, photos):
+    write_picture(photos / "private" / "a.png", 60)
+    assert index(library, photos, exclude=("private", "*.tmp")).notes == []
+    (note,) = index(library, photos / "private").notes
+    assert note.startswith("the library remembers --exclude private --exclude '*.tmp': ")
+    assert "--exclude ''" in note
+    assert index(library).notes == [], "no folder is named, so none can be missing"
+
+
+def test_patterns_that_take_out_more_than_half_say_so(library, photos):
+    write_pictures(photos / "private", 7, 60)
+    assert index(library, photos).pictures == 13
+    outcome = index(library, photos, exclude=("private",))
+    assert outcome.removed == 7
+    (note,) = outcome.notes
+    assert note.startswith("--exclude private takes out 7 of the 13 pictures that the library had; --exclude ''")
+    index(library, photos, exclude=("",))
+    assert index(library, photos, exclude=("00?.png",)).notes == [], "six of thirteen are less than half"
+
+
+@pytest.mark.parametrize("named", [True, False])
+def test_patterns_that_would_empty_a_root_are_refused_and_not_remembered(library, photos, named):
+    index(library, photos)
+    with pytest.raises(InputError, match=r"--exclude '\*\.png' passes over all 6 pictures.*--exclude ''"):
+        index(library, *([photos] if named else []), exclude=("*.png",))
+    assert index(library, photos).unchanged == 6
+
+
 def test_a_folder_taken_out_stays_out_until_it_is_asked_for(library, photos):
     write_picture(photos / "sub" / "a.png", 60)
     index(library, photos)

@@ -119,26 +119,6 @@ def found(root: Path, exclude: Sequence[str] = (), avoid: Sequence[Path] = (), h
     return [Path(file.path).relative_to(root).as_posix() for file in scan_root(root, exclude, avoid, heif).files]
 
 
-@pytest.fixture
-def root(tmp_path) -> Path:
-    (tmp_path / "root").mkdir()
-    return (tmp_path / "root").resolve()
-
-
-def put(path: Path) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(b"x")
-    return path
-
-
-def scan_root(root: Path, exclude: Sequence[str] = (), avoid: Sequence[Path] = (), heif: bool = False) -> FolderScan:
-    return scan_folder(root, exclude, avoid, heif=heif, links_stay_inside=True)
-
-
-def found(root: Path, exclude: Sequence[str] = (), avoid: Sequence[Path] = (), heif: bool = False) -> list[str]:
-    return [Path(file.path).relative_to(root).as_posix() for file in scan_root(root, exclude, avoid, heif).files]
-
-
 def test_pictures_are_found_by_their_endings_in_order(root):
     for name in ("b.JPG", "a/c.jpeg", "a/d.webp", "notes.txt", "e.heic", "captions.csv"):
         put(root / name)
@@ -215,5 +195,3 @@ def test_a_folder_that_cannot_be_opened_is_named(root):
 def test_a_fifo_named_like_a_picture_is_not_waited_for(root):
     os.mkfifo(root / "pipe.jpg")
     assert scan_root(root).unusable == [(str(root / "pipe.jpg"), "not a regular file")]
-
-

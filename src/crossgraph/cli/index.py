@@ -85,6 +85,7 @@ def index(
             except KeyboardInterrupt:
                 raise KeyboardInterrupt("what was reported is kept; the same command goes on from there") from None
         _tell(opened, outcome)
+        _print_notes(outcome.notes)
         if watch:
             watch_roots(opened, pictures or list(opened.manifest.roots().values()), settings)
 

@@ -10,12 +10,15 @@ import numpy as np
 
 from crossgraph.core.errors import InputError
 from crossgraph.data.dataset import DataSet, Log, in_order
-from crossgraph.data.feature_folder import FeatureFolder, open_features
+from crossgraph.data.feature_folder import open_features
 from crossgraph.data.pairing import Name, pair
 from crossgraph.data.split import CocoIds, Split
 from crossgraph.data.splitting import find_or_make_splits
 
 PICTURE_FOLDERS = ("", "images", "pictures", "photos", "Images")
+UNUSUAL = 10  # times the median, from which on a count or length is noted
+MANY_CAPTIONS = 20  # of a picture: no more are never noted
+LONG_CAPTION = 500  # characters: no longer one is ever noted
 
 
 @dataclass(frozen=True)
@@ -70,14 +73,17 @@ class CaptionedData(DataSet):
         self._source = source
         self._features = features
         self._folder = open_features(features, log)
-        self._pictures = _readable(_usable(pictures, source, log), self._folder, features, log)
+        self._pictures = _usable(pictures, source, log)
+        _note_unusual(self._pictures, source, log)
         pairing = pair(_names(self._pictures), self._folder.ids)
         self._feature_rows = pairing.rows
         if pairing.extra:
             extra, known = _some([self._folder.ids[row] for row in pairing.extra]), len(self._folder.ids)
             log(f"note: {features}: {len(pairing.extra):,} of {known:,} pictures have no caption ({extra})")
+        self._leave_out(self._broken(), features, "pictures could not be read and are left out")
         if all(row is None for row in self._feature_rows):
             self._refuse_missing(range(len(self._pictures)))
+        self._leave_out(self._removed(), source, "pictures are gone, with their features, and are left out")
         self._complete_splits()
 
     @property
@@ -90,20 +96,52 @@ class CaptionedData(DataSet):
         self._refuse_missing(chosen)
         pictures = [self._pictures[place] for place in chosen]
         counts = [len(picture.captions) for picture in pictures]
+        files = find_picture_files(self.path, pictures)
         return Split(
             name=name,
             image_ids=[picture.id for picture in pictures],
             captions=[caption for picture in pictures for caption in picture.captions],
             caption_image=np.repeat(np.arange(len(pictures), dtype=np.int64), counts),
             features=self._folder.choose([row for place in chosen if (row := self._feature_rows[place]) is not None]),
-            picture_paths=_picture_paths(self.path, pictures),
+            picture_paths=[] if None in files else [file for file in files if file is not None],
             source=f"{self._source} ({name})",
             coco=_coco_ids(pictures),
         )
 
+    def _broken(self) -> list[int]:
+        """Return the pictures that extraction could not read: they will never have features."""
+        missing = [row for row, features in enumerate(self._feature_rows) if features is None]
+        if not missing or not self._folder.broken:
+            return []
+        broken = pair(_names([self._pictures[row] for row in missing]), self._folder.broken).rows
+        return [row for row, found in zip(missing, broken, strict=True) if found is not None]
+
+    def _removed(self) -> list[int]:
+        """Return the pictures of which neither features nor the file are left, where most others have both.
+
+        Where no pictures lie beside the captions, or most are missing, something else is amiss.
+        """
+        missing = [row for row, features in enumerate(self._feature_rows) if features is None]
+        if not missing or 2 * len(missing) > len(self._pictures):
+            return []
+        files = find_picture_files(self.path, self._pictures)
+        if 2 * sum(file is not None for file in files) < len(files):
+            return []
+        return [row for row in missing if files[row] is None]
+
+    def _leave_out(self, rows: Sequence[int], source: Path, reason: str) -> None:
+        """Drop pictures, with a note that names some."""
+        if rows:
+            names = _some([self._pictures[row].id for row in rows])
+            self._log(f"note: {source}: {len(rows):,} {reason} ({names})")
+            dropped = set(rows)
+            kept = [row for row in range(len(self._pictures)) if row not in dropped]
+            self._pictures = [self._pictures[row] for row in kept]
+            self._feature_rows = [self._feature_rows[row] for row in kept]
+
     def _refuse_missing(self, chosen: Sequence[int]) -> None:
         """Refuse pictures without features, naming some."""
-        missing = [self._pictures[place].id for place in chosen if self._feature_rows[place] is None]
+        missing = [self._pictures[row].id for row in chosen if self._feature_rows[row] is None]
         if missing:
             raise InputError(
                 f"{self._source}: {len(missing):,} of {len(chosen):,} pictures have no features in {self._features} "
@@ -117,15 +155,15 @@ class CaptionedData(DataSet):
             return
         if len(unknown) < len(self._pictures):
             count = f"{len(unknown):,} of {len(self._pictures):,} pictures name no split"
-            raise InputError(f"{self._source}: {count} ({_some(unknown)})", "name a split for all of them, or for none")
-        made = find_or_make_splits(
-            self.path,
-            unknown,
-            _picture_paths(self.path, self._pictures),
-            lambda: self._folder.contents(self._feature_rows),
-            self._log,
-        )
-        self._pictures = [replace(picture, split=made[picture.id]) for picture in self._pictures]
+            raise InputError(f"{self._source}: {count} ({_some(unknown)})", "name one for them too, as for the others")
+        splits = find_or_make_splits(self.path, unknown, self._evidence_of_likeness, self._log)
+        self._pictures = [replace(picture, split=splits[picture.id]) for picture in self._pictures]
+
+    def _evidence_of_likeness(self) -> tuple[list[Path | None], list[str]]:
+        """Return the pictures' files, and digests of those that are not at hand."""
+        files = find_picture_files(self.path, self._pictures)
+        rows = [row if file is None else None for row, file in zip(self._feature_rows, files, strict=True)]
+        return files, self._folder.contents(rows)
 
 
 def _coco_ids(pictures: Sequence[CaptionedPicture]) -> CocoIds | None:
@@ -142,7 +180,9 @@ def _usable(pictures: Sequence[CaptionedPicture], source: Path, log: Log) -> lis
     seen: set[str] = set()
     for picture in pictures:
         if picture.names[0] in seen:
-            raise InputError(f"{source}: picture '{picture.names[0]}' stands in it twice", "remove one of the two")
+            raise InputError(
+                f"{source}: picture '{picture.names[0]}' stands in it twice", "put all its captions into one entry"
+            )
         seen.add(picture.names[0])
         try:
             "".join((picture.id, *picture.captions)).encode("utf-8")
@@ -159,20 +199,21 @@ def _usable(pictures: Sequence[CaptionedPicture], source: Path, log: Log) -> lis
     return kept
 
 
-def _readable(
-    pictures: list[CaptionedPicture], folder: FeatureFolder, features: Path, log: Log
-) -> list[CaptionedPicture]:
-    """Drop, with a note, the pictures that extraction could not read: they will never have features."""
-    if not folder.broken:
-        return pictures
-    found = pair(_names(pictures), folder.ids).rows
-    lost = [place for place, row in enumerate(found) if row is None]
-    broken = pair(_names([pictures[place] for place in lost]), folder.broken).rows
-    gone = {place for place, row in zip(lost, broken, strict=True) if row is not None}
-    if gone:
-        names = _some([pictures[place].id for place in sorted(gone)])
-        log(f"note: {features}: {len(gone):,} pictures could not be read and are left out ({names})")
-    return [picture for place, picture in enumerate(pictures) if place not in gone]
+def _note_unusual(pictures: Sequence[CaptionedPicture], source: Path, log: Log) -> None:
+    """Note pictures with far more captions than usual, and captions far longer than usual: signs of a spoilt file."""
+    counts = np.array([len(picture.captions) for picture in pictures])
+    usual = int(np.median(counts))
+    if len(rows := np.flatnonzero(counts > max(MANY_CAPTIONS, UNUSUAL * usual))):
+        most = int(counts.argmax())
+        problem = f"{len(rows):,} picture{'s have' if len(rows) > 1 else ' has'} far more captions than usual"
+        log(f"note: {source}: {problem}: '{pictures[most].id}' has {counts[most]:,}, most have {usual:,}")
+    longest = [max(map(len, picture.captions)) for picture in pictures]
+    usual = int(np.median(longest))
+    if len(rows := np.flatnonzero(np.array(longest) > max(LONG_CAPTION, UNUSUAL * usual))):
+        most = int(np.argmax(longest))
+        problem = f"{len(rows):,} picture{'s have' if len(rows) > 1 else ' has'} a caption far longer than usual"
+        size = f"one of '{pictures[most].id}' has {longest[most]:,} characters, most have {usual:,}"
+        log(f"note: {source}: {problem}: {size}")
 
 
 def _names(pictures: Sequence[CaptionedPicture]) -> list[Name]:
@@ -182,15 +223,29 @@ def _names(pictures: Sequence[CaptionedPicture]) -> list[Name]:
     return [Name(path, (number or [""])[-1]) for path, number in zip(paths, numbers, strict=True)]
 
 
-def _picture_paths(folder: Path, pictures: Sequence[CaptionedPicture]) -> list[Path]:
-    """Find the picture files in or beside the folder; none of them where some cannot be found."""
+def find_picture_files(folder: Path, pictures: Sequence[CaptionedPicture]) -> list[Path | None]:
+    """Return each picture's file below the folder in or beside this one that holds most of them; None where it lacks.
+
+    A picture goes by several names, of which the first or the second is tried, the same for all.
+    """
     roots = [folder / below for below in PICTURE_FOLDERS] + [folder.parent / below for below in PICTURE_FOLDERS[1:]]
+    sample = pictures[:: max(1, len(pictures) // 20)]
+    best: list[Path | None] = [None] * len(pictures)
+    names = min(2, max((len(picture.names) for picture in sample), default=0))
     for root in roots:
-        for name in range(2):
-            paths = [root / picture.names[min(name, len(picture.names) - 1)] for picture in pictures]
-            if paths and paths[0].is_file() and all(path.is_file() for path in paths):
-                return paths
-    return []
+        for number in range(names):
+            if not any(_file(root, picture, number) for picture in sample):
+                continue
+            files = [_file(root, picture, number) for picture in pictures]
+            if None not in files:
+                return files
+            best = min(best, files, key=lambda some: some.count(None))
+    return best
+
+
+def _file(root: Path, picture: CaptionedPicture, number: int) -> Path | None:
+    path = root / picture.names[min(number, len(picture.names) - 1)]
+    return path if path.is_file() else None
 
 
 def _some(names: Sequence[str]) -> str:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from crossgraph.core.errors import InputError
+from crossgraph.data.caption_text import parse_captions
 from crossgraph.data.captioned import CaptionedPicture, coco_ids
 
 
@@ -32,9 +33,10 @@ def read_coco(value: Mapping[str, Any], source: Path, split: str | None) -> list
     captions: dict[Any, list[str]] = defaultdict(list)
     ids: dict[Any, list[Any]] = defaultdict(list)
     try:
-        for annotation in value["annotations"]:
-            captions[annotation["image_id"]].append(str(annotation["caption"]))
-            ids[annotation["image_id"]].append(annotation.get("id"))
+        for number, annotation in enumerate(value["annotations"]):
+            texts = parse_captions(annotation["caption"], f"{source}: annotations[{number}]")
+            captions[annotation["image_id"]] += texts
+            ids[annotation["image_id"]] += [annotation.get("id")] if len(texts) == 1 else [None] * len(texts)
         pictures = [
             CaptionedPicture(
                 (str(image["file_name"]), str(image["id"])),
@@ -53,6 +55,6 @@ def read_coco(value: Mapping[str, Any], source: Path, split: str | None) -> list
         lost = next(iter(captions))
         raise InputError(
             f"{source}: {len(captions):,} captioned pictures are not among its images (image_id {lost})",
-            "add them to images, or remove their annotations",
+            "add them to images; the file may be cut short, or joined from two",
         )
     return pictures

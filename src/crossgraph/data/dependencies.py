@@ -26,7 +26,7 @@ FILE = "dependencies.jsonl"
 FORMAT_VERSION = 1
 _KEPT_EVERY = 50_000  # captions: what a kill loses at most
 _LAST = 32_767  # the last token of a caption whose edges are kept
-_REMEDY = "make it again: remove it, then crossgraph parse DATA"
+_REMEDY = "move it away, then make it again: crossgraph parse DATA"
 
 
 @dataclass(frozen=True)
@@ -135,7 +135,7 @@ def _kept_lines(path: Path, parser: SentenceParser) -> dict[str, str]:
     if kept.parser != parser.name:
         raise InputError(
             f"{path}: was made by '{kept.parser}', not by '{parser.name}'",
-            "remove it to parse again, or name its parser by --parser",
+            "name its parser by --parser, or move it away to parse again",
         )
     every = PackedEdges(kept.flat, kept.starts)
     return {text: _line(text, every[row]) for text, row in kept.rows.items()}

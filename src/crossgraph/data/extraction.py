@@ -213,7 +213,7 @@ def _check_same_pictures(pictures: Path, scan: Scan, out: Path, before: Mapping[
     if len(lost) == len(before) > 0 or (lost and scan.folder is None):
         raise InputError(
             f"{out}: holds features of {len(before):,} other pictures ('{min(lost)}', ...), not of those in {pictures}",
-            "choose another --out folder, or delete this one first",
+            "choose another --out folder",
         )
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from crossgraph.core.errors import InputError
+from crossgraph.data.caption_text import parse_captions
 from crossgraph.data.captioned import CaptionedPicture, coco_ids
 from crossgraph.data.dataset import split_name
 
@@ -37,19 +38,19 @@ def read_karpathy(value: Mapping[str, Any], source: Path, captions: Captions = "
     pictures: list[CaptionedPicture] = []
     for number, image in enumerate(value["images"]):
         try:
-            sentences = [
-                sentence["raw"] if captions == "raw" else " ".join(sentence["tokens"])
+            where = f"{source}: images[{number}]"
+            texts = [
+                parse_captions(sentence["raw"] if captions == "raw" else " ".join(sentence["tokens"]), where)
                 for sentence in image["sentences"]
             ]
             folder = image.get("filepath")
             names = [str(image["filename"])]
             names += [f"{folder}/{image['filename']}"] if folder else []
             names += [str(image["cocoid"])] if "cocoid" in image else []
-            coco = (
-                coco_ids(image["cocoid"], [s.get("sentid") for s in image["sentences"]]) if "cocoid" in image else None
-            )
-            said = tuple(str(sentence) for sentence in sentences)
-            picture = CaptionedPicture(tuple(names), said, split_name(str(image["split"])), coco)
+            own = tuple(text for sentence in texts for text in sentence)
+            ids = [sentence.get("sentid") for sentence in image["sentences"]]
+            coco = coco_ids(image["cocoid"], ids) if "cocoid" in image and len(ids) == len(own) else None
+            picture = CaptionedPicture(tuple(names), own, split_name(str(image["split"])), coco)
         except (KeyError, TypeError, AttributeError) as error:
             raise InputError(
                 f"{source}: images[{number}] is not as Karpathy's files have it ({error})",

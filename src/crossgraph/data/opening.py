@@ -38,7 +38,7 @@ def open_data(folder: Path, features: Path | None = None, captions: Captions = "
     if folder.is_dir() and is_precomp(folder):
         return PrecompData(folder, features, log)
     home = folder if folder.is_dir() else folder.parent
-    layout, source, pictures = _read_pictures(folder, captions)
+    layout, source, pictures = _read_pictures(folder, captions, log)
     return CaptionedData(layout, home, source, pictures, features or _default_features(home), log)
 
 
@@ -61,7 +61,7 @@ def read_sentences(folder: Path, captions: Captions = "raw") -> tuple[Path, list
     if folder.is_dir() and is_precomp(folder):
         said = caption_lines(folder)
     else:
-        pictures = _read_pictures(folder, captions)[2]
+        pictures = _read_pictures(folder, captions, lambda note: None)[2]
         said = [caption for picture in pictures for caption in picture.captions if caption.strip()]
     for caption in said:
         try:
@@ -95,12 +95,15 @@ def _default_features(folder: Path) -> Path:
     )
 
 
-def _read_pictures(path: Path, captions: Captions) -> tuple[str, Path, list[CaptionedPicture]]:
+def _read_pictures(path: Path, captions: Captions, log: Log) -> tuple[str, Path, list[CaptionedPicture]]:
     if path.is_file():
-        if path.suffix in (".csv", ".jsonl"):
-            return "folder", path, read_captions(path)
+        if path.suffix.lower() in (".csv", ".tsv", ".jsonl"):
+            return "folder", path, read_captions(path, log)
         if path.suffix != ".json":
-            raise InputError(f"{path}: a file that holds no captions", "give the data set's folder")
+            raise InputError(
+                f"{path}: not a captions file by its name",
+                "give one that ends in .csv, .tsv, .jsonl or .json, or the data set's folder",
+            )
         found = _read_json_layouts([path], captions)
         if found is None:
             raise InputError(f"{path}: neither Karpathy's layout nor COCO's captions", f"give {_EXPECTED}")
@@ -108,10 +111,10 @@ def _read_pictures(path: Path, captions: Captions) -> tuple[str, Path, list[Capt
     own = [path / name for name in CAPTION_FILES if (path / name).is_file()]
     if len(own) > 1:
         raise InputError(
-            f"{path}: holds both {own[0].name} and {own[1].name}", "keep one of them, or name it by --data"
+            f"{path}: holds both {own[0].name} and {own[1].name}", f"name the one to read: --data {own[0]}"
         )
     if own:
-        return "folder", own[0], read_captions(own[0])
+        return "folder", own[0], read_captions(own[0], log)
     candidates = [
         file
         for place in (path, path / "annotations")

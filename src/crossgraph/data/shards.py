@@ -17,7 +17,7 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Self
+from typing import Self
 
 import numpy as np
 import torch
@@ -34,7 +34,8 @@ from crossgraph.data.manifest import (
     read_manifest,
 )
 from crossgraph.data.mapped import MappedArray, read_header
-from crossgraph.files import atomic_write, unwritable, write_json
+from crossgraph.files import atomic_write, write_json
+from crossgraph.locks import FileLock
 
 __all__ = ["EncoderInfo", "Picture", "ShardFeatures", "ShardWriter"]
 
@@ -65,7 +66,7 @@ class ShardWriter:
         try:
             self._recover()
         except BaseException:
-            self._lock.close()
+            self._lock.release()
             raise
 
     @property
@@ -162,7 +163,7 @@ class ShardWriter:
 
     def close(self) -> None:
         """Let other processes write the folder; what is buffered is lost unless flushed."""
-        self._lock.close()
+        self._lock.release()
 
     def __enter__(self) -> Self:
         """Return itself."""
@@ -193,7 +194,7 @@ class ShardWriter:
             leftover.unlink(missing_ok=True)
         known = [self.folder / MANIFEST] if (self.folder / MANIFEST).exists() else []
         for path in [*known, *sorted(self.folder.glob("shard-*.json"))]:
-            remedy = "delete it and run the same command again"
+            remedy = "move it away and run the same command again"
             earlier = read_manifest(path, remedy)
             if earlier.encoder != self.encoder:
                 raise InputError(
@@ -298,25 +299,9 @@ def _named(encoder: EncoderInfo) -> str:
     return f"{encoder.name} ({encoder.sha256[:8]}, {encoder.regions} × {encoder.feature_size})"
 
 
-def _lock(folder: Path) -> IO[bytes]:
-    """Make the folder and hold it for this process, until the returned file is closed or the process ends."""
+def _lock(folder: Path) -> FileLock:
+    """Make the folder and lock it; a network disk that cannot lock leaves it to the user."""
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        file = (folder / ".lock").open("ab")
-    except OSError as error:
-        raise unwritable(folder, error) from error
-    try:
-        import fcntl
-
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except ImportError:  # a system without flock: one writer at a time is then the user's care
-        pass
+        return FileLock(folder / ".lock", required=False)
     except BlockingIOError as error:
-        file.close()
-        raise InputError(
-            f"{folder}: another process is writing it",
-            "wait for it, or choose another folder",
-        ) from error
-    except OSError:  # a network disk that cannot lock
-        pass
-    return file
+        raise InputError(f"{folder}: another process is writing it", "wait for it, or choose another folder") from error

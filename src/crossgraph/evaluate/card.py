@@ -86,7 +86,7 @@ def build_card(
         "coco": around.coco,
         "explanations": around.explanations,
         "warnings": warnings_about(models, around.whole),
-        "notes": remarks + notes_about(models, around.split, evaluation) + _limit_notes(around),
+        "notes": remarks + notes_about(models, around.split, evaluation, around.whole) + _limit_notes(around),
         "chosen_by": [model.get("chosen_by") or {"split": "unknown"} for model in models],
         "seeds": {"training": [model.get("seed") for model in models], "bootstrap": protocol.seed},
         "seconds": {

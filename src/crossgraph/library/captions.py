@@ -33,7 +33,7 @@ def attach(manifest: Manifest, number: int, root: Path) -> tuple[list[int], list
     try:
         said = {each.names[0]: each.captions for each in read_captions(path)} if path is not None else {}
     except InputError as error:
-        return [], [(str(path), error.problem.removeprefix(f"{path}: "))]
+        return [], [(str(path), error.problem.removeprefix(str(path)).lstrip(":, "))]
     wanted = _wanted(manifest, number, root, said) if said else set[tuple[int, str]]()
     rows = manifest.connection.execute("SELECT picture, text FROM captions WHERE root = ?", (number,))
     known = {(row[0], row[1]) for row in rows}

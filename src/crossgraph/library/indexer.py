@@ -9,6 +9,7 @@ other.
 from __future__ import annotations
 
 import json
+import shlex
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -85,7 +86,7 @@ class Outcome:
         unchanged: Files that are as before.
         kept: Files that cannot be seen or read now; what is known of them stays.
         broken: (path, reason) of files and folders that cannot be used.
-        notes: Lines about folders that could not be read, are not there or were passed over.
+        notes: What a person should know about folders and patterns, a line each.
         pictures: In the library afterwards.
         seconds: Spent reading and encoding.
     """
@@ -158,15 +159,14 @@ class _Run:
         begun = time.monotonic()
         manifest = self.library.manifest
         self.writer.repair(self.report)
-        exclude = self._excluded()
+        exclude = self._patterns()
         numbers = {manifest.add_root(root): root for root in roots}
         changes = {
             number: scan_root(self.library, root, number, exclude, self.heif, self._is_unchanged)
             for number, root in numbers.items()
         }
-        self._check_emptied(changes.values(), named)
-        if self.settings.exclude is not None:
-            manifest.remember({"exclude": json.dumps(exclude)})
+        self._check_emptied(changes.values(), exclude, named)
+        self._remember_patterns(exclude, sum(change.excluded for change in changes.values()), named)
         for change in changes.values():
             self._take(change)
         self._encode([(number, file) for number, change in changes.items() for file in change.to_read])
@@ -186,23 +186,44 @@ class _Run:
         self.outcome.seconds = time.monotonic() - begun
         return self.outcome
 
-    def _excluded(self) -> list[str]:
+    def _patterns(self) -> list[str]:
         if self.settings.exclude is not None:
             return [pattern for pattern in self.settings.exclude if pattern]
         return json.loads(self.library.manifest.meta("exclude", "[]"))
+
+    def _remember_patterns(self, patterns: list[str], excluded: int, named: bool) -> None:
+        """Remember the patterns once every root was read with them: a refused run must not change the next one."""
+        manifest, notes = self.library.manifest, self.outcome.notes
+        if self.settings.exclude is not None:
+            manifest.remember({"exclude": json.dumps(patterns)})
+        elif patterns and named:
+            change = "other patterns replace these, --exclude '' forgets them"
+            notes.append(f"the library remembers {_as_options(patterns)}: {change}")
+        before = sum(len(manifest.files(number)) for number in manifest.roots()) if excluded else 0
+        if 2 * excluded > before:
+            undo = "--exclude '' and the same folders bring them back"
+            count = f"{excluded:,} of the {before:,} pictures that the library had"
+            notes.append(f"{_as_options(patterns)} takes out {count}; {undo}")
 
     def _is_unchanged(self, file: PictureFile, before: KnownFile) -> bool:
         """Return whether a known file needs not be read again."""
         is_same = (before.size, before.modified) == (file.size, file.modified)
         return is_same and (self.same_limit or "--max-megapixels" not in before.broken)
 
-    def _check_emptied(self, changes: Iterable[RootChanges], named: bool) -> None:
-        """Refuse a root that was named and suddenly holds nothing."""
+    def _check_emptied(self, changes: Iterable[RootChanges], patterns: Sequence[str], named: bool) -> None:
+        """Refuse a root that was named and suddenly holds nothing, and patterns that would take out all of a root."""
         for change in changes:
             root = str(change.root)
             lost = change.missing.unseen.get(root, [])
-            is_empty = not (change.to_read or change.unchanged)
-            if named and lost and is_empty and not self.settings.allow_empty:
+            if self.settings.allow_empty or change.to_read or change.unchanged:
+                continue
+            if change.known and change.excluded == change.known and (named or self.settings.exclude is not None):
+                raise InputError(
+                    f"{root}: {_as_options(patterns)} passes over all {change.known:,} pictures that the library has "
+                    "from it",
+                    f"exclude less (--exclude '' for nothing), or: crossgraph library remove '{root}'",
+                )
+            if named and lost:
                 raise InputError(
                     f"{root}: {change.missing.reasons[root]}, the library has {len(lost):,} from it",
                     f"mount it; or if they are really gone: crossgraph library remove '{root}'",
@@ -310,6 +331,10 @@ class _Run:
                 yield first, future.result()
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _as_options(patterns: Sequence[str]) -> str:
+    return " ".join(f"--exclude {shlex.quote(pattern)}" for pattern in patterns)
 
 
 def bundle_left_by_demo() -> Path | None:

@@ -34,6 +34,8 @@ class RootChanges:
         root: The folder.
         to_read: Its new and changed files.
         unchanged: How many files are as before.
+        known: How many files were known.
+        excluded: How many of them patterns pass over now.
         before: What is known of the changed files, and of those that cannot be seen.
         missing: Known files that were not found.
         unread: Files and folders that could not be asked, with the reason.
@@ -45,6 +47,8 @@ class RootChanges:
     root: Path
     to_read: list[PictureFile]
     unchanged: int
+    known: int
+    excluded: int
     before: dict[str, KnownFile]
     missing: Missing
     unread: dict[str, str]
@@ -91,6 +95,8 @@ def scan_root(
         root=root,
         to_read=to_read,
         unchanged=len(scan.files) - len(to_read),
+        known=len(known),
+        excluded=len(excluded),
         before={path: known[path] for path in [*(file.path for file in to_read), *unseen] if path in known},
         missing=missing,
         unread=scan.unread,

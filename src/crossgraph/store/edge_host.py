@@ -1,7 +1,7 @@
 """The process that holds an Edge shard: it answers its parent's requests, one after another.
 
 Edge keeps Python's one lock through every call, so that in the parent a flush would stop all threads; here it
-stops nothing else. This file is started by its path, by `crossgraph.store.edge_process`, and imports nothing of
+stops nothing else. This file is started by its path, by `crossgraph.store.edge_process`, and imports only the locks of
 the package: `python edge_host.py DESCRIPTOR PATH`.
 
 A request is (number, name, arguments), an answer (number, whether it went well, result or message). At the end
@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import array
 import ctypes
-import fcntl
 import os
 import signal
 import sys
@@ -21,6 +20,8 @@ from collections.abc import Sequence
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from crossgraph.locks import FileLock
 
 if TYPE_CHECKING:
     import qdrant_edge as qe
@@ -43,7 +44,7 @@ class Host:
         self._path = path
         self._shard: qe.EdgeShard | None = None
         self._settings: Settings = {}
-        self._lock = -1
+        self._lock: FileLock | None = None
         self._loose = 0
 
     @property
@@ -83,23 +84,18 @@ class Host:
         self._shard.flush()
 
     def _take(self) -> None:
-        Path(self._path).mkdir(parents=True, exist_ok=True)
-        self._lock = os.open(Path(self._path) / LOCK, os.O_RDWR | os.O_CREAT, 0o666)
         until = time.monotonic() + _PATIENCE
-        while True:
-            try:
-                fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                self._loose = int(os.pread(self._lock, 20, 0).strip() or 0)
-                return
-            except BlockingIOError:
-                if time.monotonic() > until:
-                    raise TimeoutError("another process still has it open") from None
-                time.sleep(0.02)
+        try:
+            self._lock = FileLock(Path(self._path) / LOCK, lambda: time.monotonic() < until)
+        except BlockingIOError:
+            raise TimeoutError("another process still has it open") from None
+        self._loose = int(self._lock.read().strip() or 0)
 
     def _note(self, loose: int) -> None:
-        """Keep how many points were written since the graph was built; Edge does not tell."""
+        """Keep how many points were written since the graph was built; Edge does not report it."""
+        assert self._lock is not None, "no shard is open"
         self._loose = loose
-        os.pwrite(self._lock, b"%-20d" % loose, 0)
+        self._lock.write(f"{loose:<20}")  # always of the same length, see `FileLock.write`
 
     def upsert(self, ids: list[int], vectors: bytes, payloads: list[dict[str, Any]]) -> None:
         """Add or replace points; vectors are float32 rows."""

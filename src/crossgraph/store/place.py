@@ -7,24 +7,22 @@ one that was killed is simply taken over; what the file says is only for people.
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import sys
 import time
-import weakref
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import cast
 
 from crossgraph.core.errors import InputError
-from crossgraph.files import read_json, unwritable, write_json
+from crossgraph.files import read_json, write_json
+from crossgraph.locks import FileLock
 
 MARKER = "store.json"
 LOCK = "owner.lock"
 FORMAT = 1
 REBUILD = "make it again with `crossgraph library rebuild`"
-_OPEN: weakref.WeakSet[StoreFolder] = weakref.WeakSet()
 _PATIENCE = 2.0  # seconds that a store may take to be let go by a process that is ending
 
 
@@ -81,39 +79,30 @@ class StoreFolder:
         self.path = path
         self._engine = engine
         self._size = size
+        self._lock = self._take()
         try:
-            path.mkdir(parents=True, exist_ok=True)
-            self._lock = os.open(path / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
-        except OSError as error:
-            raise unwritable(path, error) from error
-        try:
-            self._take()
+            self.announce("")
             self.data = self._read()
         except BaseException:
-            os.close(self._lock)
+            self._lock.release()
             raise
-        _OPEN.add(self)
 
-    def _take(self) -> None:
+    def _take(self) -> FileLock:
         until = time.monotonic() + _PATIENCE
-        while True:
-            try:
-                fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError:
-                owner = read_owner(self.path)
-                if time.monotonic() > until or (owner is not None and _alive(owner.pid)):
-                    raise OwnedError(self.path, owner) from None
-                time.sleep(0.05)
-            except OSError as error:
-                raise unwritable(self.path / LOCK, error) from error
-        self.announce("")
+
+        def owner_is_ending() -> bool:
+            owner = read_owner(self.path)
+            return time.monotonic() < until and (owner is None or not _alive(owner.pid))
+
+        try:
+            return FileLock(self.path / LOCK, owner_is_ending)
+        except BlockingIOError:
+            raise OwnedError(self.path, read_owner(self.path)) from None
 
     def announce(self, address: str) -> None:
         """Tell other processes where this one answers over HTTP."""
         text = json.dumps(asdict(Owner(os.getpid(), " ".join(sys.argv)[:200] or "python", address)))
-        os.ftruncate(self._lock, 0)
-        os.pwrite(self._lock, text.encode("utf-8", "replace"), 0)
+        self._lock.write(text)
 
     def _read(self) -> str:
         marker = self.path / MARKER
@@ -138,18 +127,11 @@ class StoreFolder:
         write_json(self.path / MARKER, {"format": FORMAT, "engine": self._engine, "size": self._size, "data": data})
         self.data = data
 
-    def forget(self) -> None:
-        """Let go of the lock's file alone; in a forked process, which must not hold it, nothing else is ours."""
-        if self._lock >= 0:
-            os.close(self._lock)
-            self._lock = -1
-
     def close(self) -> None:
-        """Give the folder back; twice is once."""
-        if self._lock >= 0:
-            os.ftruncate(self._lock, 0)
-            fcntl.flock(self._lock, fcntl.LOCK_UN)
-            self.forget()
+        """Release the folder; a second call does nothing."""
+        if self._lock.held:
+            self._lock.write("")
+            self._lock.release()
 
 
 def read_owner(folder: Path) -> Owner | None:
@@ -169,11 +151,3 @@ def _alive(pid: int) -> bool:
     except OSError:
         return True
     return True
-
-
-def _forget_all() -> None:
-    for folder in list(_OPEN):
-        folder.forget()
-
-
-os.register_at_fork(after_in_child=_forget_all)

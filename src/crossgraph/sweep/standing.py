@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 from crossgraph.core import config as configs
 from crossgraph.core.errors import InputError
-from crossgraph.files import read_json, read_text, sha256, unwritable
+from crossgraph.files import read_json, read_text, sha256
+from crossgraph.locks import lock_folder
 from crossgraph.sweep.definition import LOGS, Planned, Sweep, Variant
 from crossgraph.train.checkpoint import load_checkpoint
 from crossgraph.train.config import FREE_ON_RESUME
@@ -155,31 +155,13 @@ def valid_card(path: Path, runs: list[Path], fingerprint: str) -> dict[str, Any]
         return None
 
 
-@contextlib.contextmanager
-def alone(out: Path) -> Iterator[None]:
-    """Keep other sweeps out of a folder while the block runs; a kill releases it.
+def alone(out: Path) -> contextlib.AbstractContextManager[None]:
+    """Return a context manager that keeps other sweeps out of a folder.
 
     Raises:
-        InputError: Another sweep writes there, or the folder cannot be written.
+        InputError: On entry: another sweep writes there, or the folder cannot be written.
     """
-    import fcntl
-
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        file = (out / _LOCK).open("a+", encoding="ascii")
-    except OSError as error:
-        raise unwritable(out, error) from error
-    with file:
-        try:
-            fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            file.seek(0)
-            owner = file.read().strip() or "unknown"
-            raise InputError(f"{out}: another sweep writes here (process {owner})", "wait for it or stop it") from error
-        file.truncate(0)
-        file.write(str(os.getpid()))
-        file.flush()
-        yield
+    return lock_folder(out / _LOCK, "another sweep writes here")
 
 
 def trains_elsewhere(run: Path) -> bool:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import shutil
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any, cast
 
 from crossgraph.core.errors import InputError
 from crossgraph.files import is_leftover, unwritable
+from crossgraph.locks import lock_folder
 
 CHECKPOINTS = "checkpoint"
 _LOCK = ".lock"
@@ -55,26 +55,8 @@ def locked(out: Path) -> Iterator[None]:
     Raises:
         InputError: Another process trains there, or the folder cannot be written.
     """
-    import fcntl
-
     made = not out.exists()
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        file = (out / _LOCK).open("a+", encoding="ascii")
-    except OSError as error:
-        raise unwritable(out, error) from error
-    with file:
-        try:
-            fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)  # unlike flock's, not kept alive by a loader's worker
-        except OSError as error:
-            file.seek(0)
-            owner = file.read().strip() or "unknown"
-            raise InputError(
-                f"{out}: another training writes here (process {owner})", "wait for it or stop it"
-            ) from error
-        file.truncate(0)
-        file.write(str(os.getpid()))
-        file.flush()
+    with lock_folder(out / _LOCK, "another training writes here"):
         for path in out.iterdir():
             if is_leftover(path.name) and path.is_file():
                 path.unlink(missing_ok=True)

@@ -125,7 +125,7 @@ def _claim(out: Path, settings: Settings) -> None:
         raise InputError(f"{out}: is a file, not a folder", "name another folder by --out")
     for record in (out / "scenes.json", out / ".parts" / "scenes.json"):
         if record.exists():
-            _compare(out, files.read_json(record, "remove the folder and make it again"), settings)
+            _compare(out, files.read_json(record, "name another folder by --out"), settings)
             return
     try:
         strangers = [entry.name for entry in out.iterdir() if entry.name != ".parts"] if out.exists() else []
@@ -139,12 +139,12 @@ def _claim(out: Path, settings: Settings) -> None:
 def _compare(out: Path, before: Any, settings: Settings) -> None:
     wanted = asdict(settings)
     if not isinstance(before, dict):
-        raise InputError(f"{out / 'scenes.json'}: holds no settings", "remove the folder and make it again")
+        raise InputError(f"{out / 'scenes.json'}: holds no settings", "name another folder by --out")
     for name, value in wanted.items():
         if before.get(name) != value:
             raise InputError(
                 f"{out}: holds scenes with {name} {before.get(name)}, not {value}",
-                "name another folder by --out, or remove this one",
+                "name another folder by --out",
             )
 
 
