@@ -65,7 +65,7 @@ def test_bounds_and_none_are_in_range():
 
 
 def test_options_are_named_as_they_are_typed():
-    with pytest.raises(InputError, match="^--batch-size 0: give at least 1$"):
+    with pytest.raises(InputError, match=r"^--batch-size 0: give at least 1$"):
         Options(batch_size=0)
 
 
