@@ -48,7 +48,7 @@ def write_table(folder, text=TABLE):
 def words(folder, data, *more):
     places = {"--out": "runs", "--cards": "cards", "--page": "results.md"}
     given = [word for option, name in places.items() for word in (option, str(folder / name))]
-    splits = ["--splits", "test", "dev"]
+    splits = ["--splits", "test", "--splits", "dev"]
     return [
         "table",
         str(folder / "table.yaml"),
@@ -105,8 +105,8 @@ def test_a_dry_run_touches_nothing(data, tmp_path, capsys):
 @pytest.mark.parametrize(
     "more, message",
     [
-        (["--splits", "test", "tset"], "tset"),
-        (["--splits", "test", "test"], "name each split once"),
+        (["--splits", "test", "--splits", "tset"], "tset"),
+        (["--splits", "test", "--splits", "test"], "name each split once"),
         (["--only", "scann"], "did you mean 'scan'"),
         (["--page", "results.txt"], "must end in .md"),
         (["--epochs=0"], "epochs is 0"),
@@ -178,7 +178,7 @@ def test_kept_cards_are_done_without_their_runs_and_others_are_refused(made, dat
     folder, _ = made
     write_table(tmp_path)
     shutil.copytree(folder / "cards", tmp_path / "cards")
-    assert main(words(tmp_path, data, "--only", "vsepp", "tshsr")) == 0
+    assert main(words(tmp_path, data, "--only", "vsepp", "--only", "tshsr")) == 0
     assert "train" not in capsys.readouterr().err.replace("(train)", "")
     assert not (tmp_path / "runs" / "vsepp").exists()
     assert "failed" not in (tmp_path / "results.md").read_text()

@@ -128,7 +128,7 @@ def test_all_seeds_together_are_their_mean_and_the_same_pictures_are_drawn_for_e
         (LIST.replace("baseline: plain\n", ""), [], "has no 'baseline'"),
         (f"{LIST}  - {{name: two, ensemble: [slow, fast]}}\n", [], "has an ensemble"),
         (LIST, ["--splits", "dev"], "which the variant is chosen on"),
-        (LIST, ["--splits", "test", "test"], "name each split once"),
+        (LIST, ["--splits", "test", "--splits", "test"], "name each split once"),
         (LIST, ["--splits", "tset"], "tset"),
         (LIST, ["--page", "page.txt"], "must end in .md"),
         (LIST, ["--batch=0"], "batch is 0"),

@@ -55,7 +55,7 @@ def index(
     from crossgraph.library.allocation import keep_freed_memory
     from crossgraph.library.indexer import Settings, index_pictures
     from crossgraph.library.library import Library, default_library
-    from crossgraph.library.scan import check_roots
+    from crossgraph.library.roots import check_roots
 
     check_roots(pictures or [])
     folder = library or default_library()
@@ -85,6 +85,7 @@ def index(
             except KeyboardInterrupt:
                 raise KeyboardInterrupt("what was reported is kept; the same command goes on from there") from None
         _tell(opened, outcome)
+        _print_notes(outcome.notes)
         if watch:
             watch_roots(opened, pictures or list(opened.manifest.roots().values()), settings)
 
@@ -113,8 +114,10 @@ def _by_server(folder: Path, pictures: list[Path], own: list[str]) -> bool:
         found = RemoteSearcher(running).index(pictures, progress.report)
     broken = [(one["path"], one["reason"]) for one in found.pop("broken")]
     left_out = found.pop("broken_count")
+    outcome = Outcome(**found)
     _name_left_out(broken, left_out)
-    print(f"{folder}: {_summary(Outcome(**found), left_out)}, indexed by the server at {running.address}")
+    _print_notes(outcome.notes)
+    print(f"{folder}: {_summary(outcome, left_out)}, indexed by the server at {running.address}")
     return True
 
 
@@ -178,6 +181,7 @@ def _settle_model(library: Library, model: Path | None, store: str | None, reenc
 
 def _tell(library: Library, outcome: Outcome) -> None:
     _name_left_out(outcome.broken, len(outcome.broken))
+    _print_notes(outcome.notes)
     print(f"{library.folder}: {_summary(outcome, len(outcome.broken))}")
 
 
@@ -190,6 +194,13 @@ def _name_left_out(broken: Sequence[tuple[str, str]], count: int) -> None:
         print(f"crossgraph index: left out {count - _NAMED:,} more", file=sys.stderr)
 
 
+def _print_notes(notes: Sequence[str]) -> None:
+    import sys
+
+    for note in notes:
+        print(f"crossgraph index: note: {note}", file=sys.stderr)
+
+
 def _summary(outcome: Outcome, left_out: int) -> str:
     parts = {
         "new": outcome.added,
@@ -197,6 +208,7 @@ def _summary(outcome: Outcome, left_out: int) -> str:
         "changed": outcome.updated,
         "gone": outcome.removed,
         "as before": outcome.unchanged,
+        "not seen but kept": outcome.kept,
         "left out": left_out,
     }
     nothing = "nothing new" if outcome.pictures else "no picture found: JPEG, PNG, WebP, GIF, TIFF or BMP"

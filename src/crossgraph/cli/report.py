@@ -29,7 +29,7 @@ def report(
         data: The data folder; left out, the one that the runs were evaluated or trained on.
         features: Region features, where they lie elsewhere.
         split: Which split.
-        query: What to show: a caption's row in the split from 0, a picture's id, or a sentence; several may be given.
+        query: What to show: a caption's row in the split from 0, a picture's id, or a sentence.
         worst: How many of the worst queries each way.
         scores: Score files of these runs, in their order, to save the scoring.
         device: Where to compute; auto takes the accelerator where there is one.
