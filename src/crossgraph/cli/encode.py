@@ -133,19 +133,37 @@ def _features(path: Path) -> np.ndarray:
     return array
 
 
+def _is_folder(path: Path) -> bool:
+    import stat
+
+    from crossgraph.core.errors import InputError
+    from crossgraph.vision.scan import is_gone, reason_of
+
+    try:
+        return stat.S_ISDIR(path.stat().st_mode)
+    except OSError as error:
+        if is_gone(error):
+            return False
+        raise InputError(f"{path}: {reason_of(error)}", "check the permissions, or mount it") from error
+
+
 def _found(paths: list[Path]) -> list[str]:
     """Return the pictures named, and those in the folders named."""
     import sys
 
-    from crossgraph.vision.scan import find_pictures
+    from crossgraph.vision.missing import unread_notes
+    from crossgraph.vision.scan import find_pictures, ignored_note
 
     found: list[str] = []
     for root in paths:
-        if not root.is_dir():
+        if not _is_folder(root):
             found.append(str(root))
             continue
         scan = find_pictures(root)
         found += [str(path) for path in scan.pictures.values()]
+        assert scan.folder is not None
+        for note in [*ignored_note(scan.folder), *unread_notes(scan.folder.unread, ())]:
+            print(f"crossgraph encode: note: {note}", file=sys.stderr)
         for name, reason in scan.broken:
             print(f"crossgraph encode: left out {root / name}: {reason}", file=sys.stderr)
     return found

@@ -68,10 +68,9 @@ def summary(outcome: Outcome, out: Path) -> list[str]:
             parts.append(f"{outcome.pictures - outcome.extracted:,} were there already")
     if outcome.dropped:
         parts.append(f"{outcome.dropped:,} no longer among the pictures dropped")
-    if not outcome.broken:
-        return [", ".join(parts)]
-    head = f"{', '.join(parts)}; {len(outcome.broken):,} broken:"
-    return [head, *(f"  {printable(name)}: {printable(reason)}" for name, reason in outcome.broken)]
+    head = ", ".join(parts) + (f"; {len(outcome.broken):,} broken:" if outcome.broken else "")
+    broken = [f"  {printable(name)}: {printable(reason)}" for name, reason in outcome.broken]
+    return [head, *broken, *(f"note: {note}" for note in outcome.notes)]
 
 
 def _size(count: int) -> str:

@@ -55,7 +55,7 @@ def index(
     from crossgraph.library.allocation import keep_freed_memory
     from crossgraph.library.indexer import Settings, index_pictures
     from crossgraph.library.library import Library, default_library
-    from crossgraph.library.scan import check_roots
+    from crossgraph.library.roots import check_roots
 
     check_roots(pictures or [])
     folder = library or default_library()
@@ -114,10 +114,10 @@ def _by_server(folder: Path, pictures: list[Path], own: list[str]) -> bool:
         found = RemoteSearcher(running).index(pictures, progress.report)
     broken = [(one["path"], one["reason"]) for one in found.pop("broken")]
     left_out = found.pop("broken_count")
-    _name_left_out(broken, left_out)
     outcome = Outcome(**found)
-    print(f"{folder}: {_summary(outcome, left_out)}, indexed by the server at {running.address}")
+    _name_left_out(broken, left_out)
     _print_notes(outcome.notes)
+    print(f"{folder}: {_summary(outcome, left_out)}, indexed by the server at {running.address}")
     return True
 
 
@@ -181,6 +181,7 @@ def _settle_model(library: Library, model: Path | None, store: str | None, reenc
 
 def _tell(library: Library, outcome: Outcome) -> None:
     _name_left_out(outcome.broken, len(outcome.broken))
+    _print_notes(outcome.notes)
     print(f"{library.folder}: {_summary(outcome, len(outcome.broken))}")
 
 
@@ -207,6 +208,7 @@ def _summary(outcome: Outcome, left_out: int) -> str:
         "changed": outcome.updated,
         "gone": outcome.removed,
         "as before": outcome.unchanged,
+        "not seen but kept": outcome.kept,
         "left out": left_out,
     }
     nothing = "nothing new" if outcome.pictures else "no picture found: JPEG, PNG, WebP, GIF, TIFF or BMP"

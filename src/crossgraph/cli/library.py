@@ -75,11 +75,12 @@ def _check_table(path: Path) -> None:
 def _told(found: dict[str, object]) -> str:
     sizes = found["bytes"]
     assert isinstance(sizes, dict)
-    roots = found["roots"]
+    roots, problems = found["roots"], found["root_problems"]
     assert isinstance(roots, list)
+    assert isinstance(problems, dict)
     lines = [
         f"{found['folder']}: {found['pictures']:,} pictures in {found['files']:,} files, {found['broken']:,} broken",
-        *(f"  from {root}" for root in roots),
+        *(f"  from {root}" + (f": {problems[root]}" if root in problems else "") for root in roots),
         f"model {found['model']} on {found['region_encoder']}; index by {found['index']}"
         if found["model"]
         else "no model yet: crossgraph index PICTURES --model RUN-or-BUNDLE",

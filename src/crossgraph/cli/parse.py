@@ -24,7 +24,7 @@ def parse(
         captions: Of Karpathy's files: the sentence as written, or the file's own tokens.
     """
     from crossgraph.cli.progress import TaskProgress
-    from crossgraph.data.dependencies import FILE, write_dependencies
+    from crossgraph.data.edges import FILE, write_dependencies
     from crossgraph.data.opening import read_sentences
     from crossgraph.scoring.places import check_folder
     from crossgraph.text.dependencies import find_parser

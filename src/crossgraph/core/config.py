@@ -85,7 +85,7 @@ def build(cls: type[T], values: object, source: str, prefix: str = "") -> T:
 
     Raises:
         InputError: A key is unknown, a value is missing or has another type, or the class's own
-            checks (a `ValueError` from `__post_init__`) refuse it.
+            checks (an `InputError` or `ValueError` from `__post_init__`) refuse it.
     """
     if not isinstance(values, Mapping):
         raise InputError(f"{source}: {prefix or 'it'} must hold keys, not {_kind(values)}")
@@ -103,6 +103,8 @@ def build(cls: type[T], values: object, source: str, prefix: str = "") -> T:
             raise InputError(f"{source}: '{_join(prefix, name)}' is missing", "give it a value")
     try:
         return cls(**made)
+    except InputError as error:
+        raise InputError(f"{source}: {error.problem}", error.remedy) from error
     except ValueError as error:
         raise InputError(f"{source}: {prefix + ': ' if prefix else ''}{error}") from error
 

@@ -165,5 +165,6 @@ def _pixels(picture: Picture, loader: PictureLoader) -> np.ndarray:
             reason = str(error)
     first = picture.paths[0] if picture.paths else f"picture {picture.id}"
     raise InputError(
-        f"{first}: can no longer be read ({reason})", "run 'crossgraph index' first, so that the library knows"
+        f"{first}: can no longer be read ({reason})",
+        "mount its folder, or run 'crossgraph index' first, so that the library knows",
     )

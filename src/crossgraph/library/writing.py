@@ -114,9 +114,6 @@ class Writer:
                 _file(connection, root, read, number)
                 touched.append(number)
             for root, read in step.plain:
-                if not read.sha256:
-                    connection.execute("DELETE FROM files WHERE path = ?", (read.file.path,))
-                    continue
                 number = read.picture if read.picture is not None else _insert_broken(connection, read)
                 _file(connection, root, read, number)
                 touched.append(number)

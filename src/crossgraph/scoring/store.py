@@ -21,7 +21,7 @@ import numpy as np
 from jaxtyping import Float, Float32
 
 from crossgraph.core.errors import InputError
-from crossgraph.data.mapped import read_header
+from crossgraph.data.npy_file import read_header
 from crossgraph.files import atomic_write, read_json, reserve, sha256, write_json
 from crossgraph.scoring.places import check_file
 from crossgraph.scoring.portion import Portion

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from crossgraph.core.errors import InputError
-from crossgraph.data.mapped import MappedArray
+from crossgraph.data.npy_file import MappedArray
 
 AXES = ("pictures", "regions", "feature size")
 

@@ -1,7 +1,7 @@
-"""`.npy` files read by row through a memory map, checked before they are believed.
+"""Read rows of `.npy` files, checked before they are used.
 
-33 GB of features must never be read whole: each process opens its own map at its first read, and a
-copy sent to a loader's worker carries the path, not the map.
+33 GB of features must never be read whole: every call reads its rows alone, and a copy sent to a loader's worker
+carries the path.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import numpy as np
 
 from crossgraph.core.errors import InputError
 
-_AGAIN = "the file is damaged or half copied; copy or make it again"
+_REMEDY = "the file is damaged or half copied; copy or make it again"
 _HEAD = 1 << 16
 _SAMPLE = 1 << 12
 _SAMPLES = 64
@@ -28,8 +28,8 @@ class MappedArray:
 
     Args:
         path: The file.
-        axes: What its axes are, for messages: ("pictures", "regions", "feature size").
-        kinds: NumPy's letters of the kinds of number it may hold; floats by default.
+        axes: Names of its axes, for messages: ("pictures", "regions", "feature size").
+        kinds: NumPy's letters of the kinds of number that it may hold; floats by default.
 
     Attributes:
         shape: Its shape, from the header.
@@ -48,8 +48,6 @@ class MappedArray:
             raise InputError(f"{path}: its shape is {given}, {expected}", "check which file this is")
         if 0 in self.shape:
             raise InputError(f"{path}: holds nothing (shape {self.shape})", "make it again")
-        self._map: np.memmap | None = None
-        self._process = -1
 
     def __len__(self) -> int:
         """Return the number of rows."""
@@ -59,8 +57,8 @@ class MappedArray:
         """Read rows in the given order, as float32.
 
         Args:
-            rows: Which.
-            name: Names the i-th of them in messages about bad values.
+            rows: Their numbers.
+            name: Returns the name of the i-th of them, for messages about bad values.
 
         Raises:
             InputError: A value is NaN or infinite (in float32); the row is named.
@@ -84,12 +82,19 @@ class MappedArray:
             IndexError: A row is beyond the file.
         """
         rows = np.asarray(rows, dtype=np.int64)
-        found = self._open()[rows] if self._fortran or not hasattr(os, "preadv") else self._read(rows)
+        values = self._map()[rows] if self._fortran or not hasattr(os, "preadv") else self._read(rows)
         with np.errstate(over="ignore"):
-            return np.asarray(found, dtype=np.float32)
+            return np.asarray(values, dtype=np.float32)
+
+    def _map(self) -> np.memmap:
+        order = "F" if self._fortran else "C"
+        try:
+            return np.memmap(self.path, self.dtype, "r", self._offset, self.shape, order=order)
+        except (OSError, ValueError) as error:
+            raise InputError(f"{self.path}: cannot be opened ({error})", _REMEDY) from error
 
     def _read(self, rows: np.ndarray) -> np.ndarray:
-        """Read rows by system calls: where the pages are not in memory yet, ten times faster than through the map."""
+        """Read rows by system calls: where the pages are not in memory yet, ten times faster than through a map."""
         if len(rows) and not -len(self) <= rows.min() <= rows.max() < len(self):
             raise IndexError(f"{self.path}: rows {rows.min()} to {rows.max()} of {len(self)}")
         values = np.empty((len(rows), *self.shape[1:]), dtype=self.dtype)
@@ -98,17 +103,17 @@ class MappedArray:
         try:
             file = os.open(self.path, os.O_RDONLY)
         except OSError as error:
-            raise InputError(f"{self.path}: cannot be opened ({error})", _AGAIN) from error
+            raise InputError(f"{self.path}: cannot be opened ({error})", _REMEDY) from error
         try:
-            for place, row in enumerate(rows.tolist()):
+            for i, row in enumerate(rows.tolist()):
                 done, start = 0, self._offset + (row % len(self)) * size
                 while done < size:
-                    some = os.preadv(file, [into[place].data[done:]], start + done)
-                    if not some:
-                        raise InputError(f"{self.path}: truncated, row {row} is beyond its end", _AGAIN)
-                    done += some
+                    count = os.preadv(file, [into[i].data[done:]], start + done)
+                    if not count:
+                        raise InputError(f"{self.path}: truncated, row {row} is beyond its end", _REMEDY)
+                    done += count
         except OSError as error:
-            raise InputError(f"{self.path}: cannot be read ({error.strerror or error})", _AGAIN) from error
+            raise InputError(f"{self.path}: cannot be read ({error.strerror or error})", _REMEDY) from error
         finally:
             os.close(file)
         return values
@@ -116,20 +121,6 @@ class MappedArray:
     def fingerprint(self) -> str:
         """Return a digest of size, header, ends and 64 samples spread over the file: cheap at any size."""
         return sample_digest(self.path)
-
-    def __getstate__(self) -> dict[str, object]:
-        """Pickle without the open map."""
-        return {**self.__dict__, "_map": None}
-
-    def _open(self) -> np.memmap:
-        if self._map is None or self._process != os.getpid():
-            order = "F" if self._fortran else "C"
-            try:
-                self._map = np.memmap(self.path, self.dtype, "r", self._offset, self.shape, order=order)
-            except (OSError, ValueError) as error:
-                raise InputError(f"{self.path}: cannot be opened ({error})", _AGAIN) from error
-            self._process = os.getpid()
-        return self._map
 
 
 def read_header(path: Path, kinds: str = "f") -> tuple[tuple[int, ...], np.dtype, bool, int]:
@@ -152,13 +143,13 @@ def read_header(path: Path, kinds: str = "f") -> tuple[tuple[int, ...], np.dtype
         reason = os.strerror(error.errno).lower() if error.errno else str(error)
         raise InputError(f"{path}: cannot be read ({reason})", "check the path and its permissions") from error
     except (ValueError, EOFError) as error:
-        raise InputError(f"{path}: not a NumPy .npy file", _AGAIN) from error
+        raise InputError(f"{path}: not a NumPy .npy file", _REMEDY) from error
     if dtype.kind not in kinds:
         held = "Python objects" if dtype.hasobject else str(dtype)
         raise InputError(f"{path}: holds {held}, not plain numbers of the right kind", "save it as float32")
     expected = offset + math.prod(shape) * dtype.itemsize
     if min(shape, default=1) < 0 or size < expected:
-        raise InputError(f"{path}: truncated, {size:,} bytes of the {expected:,} its header promises", _AGAIN)
+        raise InputError(f"{path}: truncated, {size:,} bytes of the {expected:,} its header promises", _REMEDY)
     return tuple(shape), dtype, fortran, offset
 
 

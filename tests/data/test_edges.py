@@ -10,7 +10,7 @@ from references.tiny_pairs import write_precomp
 
 from crossgraph.core.errors import InputError
 from crossgraph.data import open_data
-from crossgraph.data.dependencies import FILE, read_dependencies, write_dependencies
+from crossgraph.data.edges import FILE, read_dependencies, write_dependencies
 from crossgraph.data.opening import read_sentences
 
 

@@ -12,7 +12,7 @@ from references.tiny_features import table_line
 
 from crossgraph.core.errors import InputError
 from crossgraph.data import open_data
-from crossgraph.data.bua import BottomUpFeatures, find_tables
+from crossgraph.data.bottom_up_tsv import BottomUpFeatures, find_tables
 
 
 @pytest.fixture(autouse=True)
@@ -79,7 +79,7 @@ def test_an_index_that_cannot_lie_beside_goes_to_the_cache(
     cache.parent.rename(tmp_path / "gone")
     cache.parent.touch()
     opened(path, notes)
-    assert "could not be kept" in notes[0]
+    assert "could not be saved" in notes[0]
 
 
 def test_a_picture_that_stands_twice_counts_once(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from crossgraph.core.errors import InputError
-from crossgraph.data.folder import read_captions
+from crossgraph.data.captions_file import read_captions
 
 TWO = ["a dog", 'it\'s a "cat", black']
 
