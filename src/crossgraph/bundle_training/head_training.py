@@ -22,8 +22,8 @@ from crossgraph.core.types import ImageCode, TextCode
 from crossgraph.data.split import Split
 from crossgraph.losses import InfoNCE
 from crossgraph.models.base import Progress
+from crossgraph.progress import ProgressCallback
 from crossgraph.runs import Run
-from crossgraph.scoring.encode import Report as ProgressCallback
 from crossgraph.scoring.encode import device_of, encode_split, inference
 from crossgraph.train.feed import Feed
 

@@ -20,9 +20,9 @@ from crossgraph.bundle_training.distillation import CosineAdamW, check_least
 from crossgraph.core.errors import InputError
 from crossgraph.core.types import ImageCode
 from crossgraph.data.split import Split
+from crossgraph.progress import ProgressCallback
 from crossgraph.runs import Run
 from crossgraph.scoring.encode import ImageBlocks, TextBucket, device_of, encode_captions
-from crossgraph.scoring.encode import Report as ProgressCallback
 from crossgraph.scoring.engine import score_split
 from crossgraph.scoring.limit import part_of
 from crossgraph.scoring.tuning import settle

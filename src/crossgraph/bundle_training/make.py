@@ -23,11 +23,11 @@ from crossgraph.data.split import Split
 from crossgraph.evaluate.margins import choose_margins, keep_margins
 from crossgraph.evaluate.nearness import nearness
 from crossgraph.files import write_text
+from crossgraph.progress import ProgressCallback
+from crossgraph.provenance import all_versions, git_revision, typed_command
 from crossgraph.runs import Run, load_run
-from crossgraph.scoring.encode import Report as ProgressCallback
 from crossgraph.scoring.engine import choose_device, score_split
 from crossgraph.scoring.fit import check_run_fits
-from crossgraph.scoring.provenance import all_versions, git_revision, typed_command
 from crossgraph.scoring.tuning import settle
 from crossgraph.train.job import open_splits
 

@@ -47,8 +47,8 @@ def bundle(
     from crossgraph.bundle_training.make import NEW, BundleRequest, make_bundle
     from crossgraph.core.errors import InputError
     from crossgraph.files import is_leftover
+    from crossgraph.progress import ProgressDisplay
     from crossgraph.scoring.places import check_folder
-    from crossgraph.scoring.progress import ScoringProgress
 
     check_folder(out)
     ours = any((out / name).exists() for name in (MANIFEST, "reranker", NEW))
@@ -58,8 +58,8 @@ def bundle(
     request = BundleRequest(
         run, data, out, retriever, features, recipe, LateInteractionRecipe(seed=seed) if sieve else None
     )
-    with ScoringProgress() as progress:
-        made = make_bundle(request, log=lambda line: print(line, file=sys.stderr), progress=progress.about)
+    with ProgressDisplay() as progress:
+        made = make_bundle(request, log=lambda line: print(line, file=sys.stderr), progress=progress.for_task)
     print(f"{out}: {made.reranker.info.model}, retrieved by {made.index_by}")
     if made.short_list is not None:
         sizes = ", ".join(f"{size} for {recall:g}" for recall, size in made.short_list.sizes.items())

@@ -15,8 +15,8 @@ from crossgraph.data import open_data
 from crossgraph.data.dataset import DataSet
 from crossgraph.evaluate.answers import DETAILS
 from crossgraph.files import read_json, write_json
+from crossgraph.provenance import typed_command
 from crossgraph.scoring.places import check_file, check_folder
-from crossgraph.scoring.provenance import typed_command
 from crossgraph.sweep import cards
 from crossgraph.sweep.cards import Cell, PageContent
 from crossgraph.sweep.definition import Planned, Sweep, Variant, find, load, plan

@@ -17,8 +17,8 @@ from crossgraph.data.split import Split
 from crossgraph.files import sha256
 from crossgraph.models.base import Matcher
 from crossgraph.pretrained import fingerprint
+from crossgraph.progress import ProgressDisplay
 from crossgraph.runs import Run, load_run, read_info
-from crossgraph.scoring.progress import ScoringProgress
 from crossgraph.text.choice import find_text_encoder
 from crossgraph.text.encoder import RecurrentTextEncoder
 from crossgraph.text.pieces import PieceVocabulary, load_vocabulary
@@ -120,8 +120,8 @@ def initialise_text_encoder(
         return record
     if not isinstance(encoder, RecurrentTextEncoder):
         raise InputError(f"--word-vectors {word_vectors}: the model learns no word embeddings", "leave it out")
-    with ScoringProgress() as progress:
-        report = progress.about("reading") if first else None
+    with ProgressDisplay() as progress:
+        report = progress.for_task("reading") if first else None
         vectors = read_word_vectors(word_vectors, vocabulary, encoder.embedding.embedding_dim, report)
     vectors.fill(encoder.embedding)
     if first:
