@@ -11,7 +11,7 @@ import contextlib
 import shutil
 import time
 from collections import deque
-from collections.abc import Callable, Collection, Generator, Mapping, Sequence
+from collections.abc import Collection, Generator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,13 +23,11 @@ from crossgraph import files
 from crossgraph.core.errors import InputError
 from crossgraph.data.manifest import MANIFEST, EncoderInfo, Picture
 from crossgraph.data.shards import ShardWriter
+from crossgraph.progress import ProgressCallback
 from crossgraph.vision.missing import Missing, find_missing, unread_notes
 from crossgraph.vision.pictures import DEFAULT_MEGAPIXELS, BrokenPicture, LoadedPicture, PictureLoader
 from crossgraph.vision.region_encoder import RegionEncoder, picture_loader
 from crossgraph.vision.scan import Scan, find_pictures, id_below, ignored_note, is_gone, printable, reason_of
-
-Report = Callable[[str, int, int], None]
-"""Called with what is being done ("checking", "extracting"), how many are done, and of how many."""
 
 
 @dataclass(frozen=True)
@@ -89,7 +87,7 @@ def extract_features(
     out: Path,
     encoder: RegionEncoder,
     settings: Settings | None = None,
-    report: Report = lambda task, done, total: None,
+    report: ProgressCallback = lambda task, done, total: None,
 ) -> Outcome:
     """Extract the regions of all pictures of a folder; the feature folder mirrors the picture folder.
 
@@ -227,7 +225,7 @@ def _check_disk_space(out: Path, needed: int) -> None:
 
 
 def _unchanged(
-    scan: Scan, before: Mapping[str, str], settings: Settings, report: Report
+    scan: Scan, before: Mapping[str, str], settings: Settings, report: ProgressCallback
 ) -> tuple[set[str], dict[str, str]]:
     """Return the ids whose files have the digest that they were encoded with, and those that cannot be read now."""
     known = [name for name in scan.pictures if name in before]
@@ -251,7 +249,7 @@ def _unchanged(
 
 
 def _encode_all(
-    todo: Mapping[str, Path], encoder: RegionEncoder, writer: ShardWriter, settings: Settings, report: Report
+    todo: Mapping[str, Path], encoder: RegionEncoder, writer: ShardWriter, settings: Settings, report: ProgressCallback
 ) -> tuple[list[str], list[tuple[str, str]]]:
     """Encode and append pictures in order; return the ids of those that worked, and the broken ones."""
     fresh: list[str] = []

@@ -1,4 +1,4 @@
-"""Where numbers come from: what a card and a score file say of a model, of the data, of the machine."""
+"""Provenance of results: model, data, command, versions and hardware, as cards and score files record them."""
 
 from __future__ import annotations
 
@@ -17,11 +17,10 @@ from crossgraph.data.split import Split
 from crossgraph.files import sha256
 from crossgraph.graphs.word_graph import reads_word_edges
 from crossgraph.runs import Run, versions
-from crossgraph.scoring.store import ScoreInfo
 
 
 def describe_run(run: Run) -> dict[str, Any]:
-    """Return what is worth knowing of a run beside a number it got."""
+    """Return a run's model, weights, training data and origin, for cards."""
     info = run.info
     return {
         "run": str(run.path),
@@ -46,30 +45,14 @@ def describe_run(run: Run) -> dict[str, Any]:
 
 
 def _word_edges(run: Run) -> dict[str, str] | None:
-    """Return what made the edges of a model's word graph, in training and of sentences; None where it has none."""
+    """Return the parsers that gave word-graph edges in training and now; None for models without a word graph."""
     parser = run.vocabulary.parser
     edges = {"trained_with": run.info.word_edges, "sentences": parser.name if parser else ""}
     return edges if reads_word_edges(run.model) else None
 
 
-def describe_score(run: Run, split: Split, device: torch.device, precision: str) -> ScoreInfo:
-    """Return what stands beside a score matrix that a run is about to make."""
-    return ScoreInfo(
-        models=[describe_run(run)],
-        split=split.name,
-        pairs=pairs_fingerprint(split),
-        features=split.features.fingerprint(),
-        region_encoder=split.features.encoder,
-        precision=precision,
-        device=str(hardware(device)["device"]),
-        command=typed_command(),
-        versions=all_versions(),
-        git_revision=git_revision(),
-    )
-
-
 def pairs_fingerprint(split: Split) -> str:
-    """Return a digest of a split's ids, captions and map, whatever its features: who may be averaged."""
+    """Return a digest of a split's ids, captions and map; scores whose digests are equal may be averaged."""
     digest = hashlib.sha256()
     for part in (split.image_ids, split.captions):
         digest.update("\0".join(part).encode("utf-8") + b"\1")
@@ -98,23 +81,23 @@ def git_revision() -> str:
 
 
 def hardware(device: torch.device | None = None) -> dict[str, Any]:
-    """Return what the numbers were computed on.
+    """Return system, processor, cores and device.
 
     Args:
-        device: That of the scores; None where no model ran.
+        device: Where the model ran; None where no model ran.
     """
-    found: dict[str, Any] = {
+    described: dict[str, Any] = {
         "system": f"{platform.system()} {platform.machine()}",
         "processor": _processor(),
         "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
     }
     if device is not None:
-        found["device"] = torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
-    return found
+        described["device"] = torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
+    return described
 
 
 def typed_command() -> str:
-    """Return what was typed, as one line."""
+    """Return the command line of this process as one line."""
     import shlex
 
     return shlex.join(["crossgraph", *sys.argv[1:]])

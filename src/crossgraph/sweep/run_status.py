@@ -1,4 +1,4 @@
-"""Where each run of a sweep stands, read from its folder; and who may write there."""
+"""Status of a sweep's runs, read from their folders; the paths of a sweep, and its lock."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ _LOCK = ".sweep.lock"
 
 
 @dataclass(frozen=True)
-class Standing:
-    """What a run's folder says of its training.
+class RunStatus:
+    """How far a run's training is.
 
     Attributes:
         state: Not begun, begun, or finished.
-        must_agree: What it was trained with: recipe, data, words; empty where nothing was begun.
+        must_agree: Recipe, data and vocabulary it was trained with; None where nothing was begun.
     """
 
     state: Literal["new", "begun", "finished"] = "new"
@@ -35,13 +35,13 @@ class Standing:
 
 
 @dataclass(frozen=True)
-class Places:
-    """Where the parts of a sweep lie.
+class SweepPaths:
+    """Paths of a sweep's runs, cards and logs.
 
     Attributes:
         out: The sweep's folder.
-        sweep: Its file.
-        split: What is evaluated.
+        sweep: Its definition.
+        split: The split that is evaluated.
     """
 
     out: Path
@@ -54,43 +54,43 @@ class Places:
         return folder if len(self.sweep.seeds) == 1 else folder / f"seed-{seed}"
 
     def runs(self, variant: Variant, seed: int) -> list[Path]:
-        """Return the runs that a row is made from: its own, or its members'."""
+        """Return the runs that a row consists of: its own, or its members'."""
         if not variant.ensemble:
             return [self.run(variant, seed)]
         return [self.run(self.sweep[name], seed) for name in variant.ensemble]
 
     def card(self, variant: Variant, seed: int) -> Path:
-        """Return the row's card, where `crossgraph evaluate` leaves it."""
+        """Return the row's card, as `crossgraph evaluate` names it."""
         folder = self.run(variant, seed)
         if variant.ensemble:
             return (folder if self.split == "test" else folder / self.split) / "card.json"
         return folder / ("card.json" if self.split == "test" else f"card-{self.split}.json")
 
     def details(self, variant: Variant, seed: int) -> Path:
-        """Return the folder of every query's rank."""
+        """Return the folder with the rank of each query."""
         return self.card(variant, seed).parent / f"details-{self.split}"
 
     def log(self, variant: Variant, seed: int) -> Path:
-        """Return the file that a row's commands write their progress to."""
+        """Return the log of a row's commands."""
         return self.out / LOGS / f"{self.run(variant, seed).relative_to(self.out).as_posix().replace('/', '-')}.log"
 
 
-def look(run: Path) -> Standing:
-    """Tell where a training stands.
+def read_run_status(run: Path) -> RunStatus:
+    """Return how far a run's training is.
 
     Raises:
         InputError: Its checkpoint is broken.
     """
     checkpoint = load_checkpoint(run / CHECKPOINTS)
     if checkpoint is None:
-        return Standing()
+        return RunStatus()
     state = checkpoint.values["state"]
     finished = bool(state["finished"]) and (run / "run.json").exists()
-    return Standing("finished" if finished else "begun", checkpoint.values["must_agree"])
+    return RunStatus("finished" if finished else "begun", checkpoint.values["must_agree"])
 
 
 def core_seconds(log: Path) -> float | None:
-    """Return the time that processors spent on a training, beside whose log it is kept; None where unknown."""
+    """Return the processor time of the training with this log; None where unknown."""
     try:
         return float(read_json(core_seconds_file(log))["seconds"])
     except (InputError, KeyError, TypeError, ValueError):
@@ -103,7 +103,7 @@ def core_seconds_file(log: Path) -> Path:
 
 
 def seconds_of_training(run: Path) -> float | None:
-    """Return how long a training has been at work, as its log says; None where that is gone."""
+    """Return the seconds of a training from its log; None where there is none."""
     try:
         last = read_text(run / "log.jsonl").splitlines()[-1]
         return float(json.loads(last)["seconds"])
@@ -111,40 +111,40 @@ def seconds_of_training(run: Path) -> float | None:
         return None
 
 
-def refuse_changed(planned: Planned, run: Path, standing: Standing, read: Mapping[str, str]) -> None:
-    """Refuse to go on with, or to count, a run that was trained with something else; nothing is ever removed.
+def check_unchanged(planned: Planned, run: Path, status: RunStatus, fingerprints: Mapping[str, str]) -> None:
+    """Check that a run was trained with what the sweep says now; nothing is ever removed.
 
     Args:
         planned: What the sweep says now.
         run: The run's folder.
-        standing: What it holds.
-        read: Fingerprints of what training reads: "train", "dev", and "vocabulary" where one was named.
+        status: Of that run.
+        fingerprints: Of what training reads: "train", "dev", and "vocabulary" where one was named.
 
     Raises:
         InputError: The folder is another's, or the recipe or the data differ; what differs is named.
     """
     refuse_other(run, resume=True)
-    if standing.must_agree is None:
+    if status.must_agree is None:
         return
     wanted = {key: value for key, value in configs.to_dict(planned.recipe).items() if key not in FREE_ON_RESUME}
-    if difference := first_difference(standing.must_agree["recipe"], wanted, ignore_new=True):
+    if difference := first_difference(status.must_agree["recipe"], wanted, ignore_new=True):
         name, old, new = difference
         problem = f"was trained with {name} {old}, now it is {new}"
     else:
-        had = {**standing.must_agree["data"], "vocabulary": standing.must_agree["vocabulary"]}
-        changed = [name for name, fingerprint in read.items() if had.get(name) != fingerprint]
+        had = {**status.must_agree["data"], "vocabulary": status.must_agree["vocabulary"]}
+        changed = [name for name, fingerprint in fingerprints.items() if had.get(name) != fingerprint]
         problem = f"was trained with other data than this (its {changed[0]})" if changed else ""
     if problem:
         raise InputError(f"{run}: {problem}", f"remove {run} to train it again, or give another --out")
 
 
 def valid_card(path: Path, runs: list[Path], fingerprint: str) -> dict[str, Any] | None:
-    """Return a card if it is of these runs' present weights and of this data; else None.
+    """Return a card if it was made from these runs' present weights and this data; else None.
 
     Args:
         path: The card.
-        runs: What it should be made from.
-        fingerprint: Of the split that should be evaluated.
+        runs: The evaluated runs.
+        fingerprint: Of the evaluated split.
     """
     try:
         card = read_json(path)
@@ -155,7 +155,7 @@ def valid_card(path: Path, runs: list[Path], fingerprint: str) -> dict[str, Any]
         return None
 
 
-def alone(out: Path) -> contextlib.AbstractContextManager[None]:
+def lock_sweep(out: Path) -> contextlib.AbstractContextManager[None]:
     """Return a context manager that keeps other sweeps out of a folder.
 
     Raises:
@@ -164,8 +164,8 @@ def alone(out: Path) -> contextlib.AbstractContextManager[None]:
     return lock_folder(out / _LOCK, "another sweep writes here")
 
 
-def trains_elsewhere(run: Path) -> bool:
-    """Whether another process still trains in this folder: one whose sweep was killed a moment ago, say."""
+def is_training(run: Path) -> bool:
+    """Return whether another process still trains in this folder: one whose sweep was just killed, say."""
     if not run.exists():
         return False
     try:

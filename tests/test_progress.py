@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from crossgraph.scoring import progress
-from crossgraph.scoring.progress import ScoringProgress
+from crossgraph import progress
+from crossgraph.progress import ProgressDisplay
 
 
 @pytest.fixture
@@ -16,8 +16,8 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
 
 
 def test_rate_and_time_left_follow_what_is_done(clock: list[float], capsys: pytest.CaptureFixture[str]) -> None:
-    with ScoringProgress() as shown:
-        report = shown.about("scoring test")
+    with ProgressDisplay() as shown:
+        report = shown.for_task("scoring test")
         report("pairs", 0, 400)
         clock[0] = 4.0
         report("pairs", 100, 400)
@@ -25,8 +25,8 @@ def test_rate_and_time_left_follow_what_is_done(clock: list[float], capsys: pyte
 
 
 def test_nothing_done_yet_is_no_rate(clock: list[float], capsys: pytest.CaptureFixture[str]) -> None:
-    with ScoringProgress() as shown:
-        report = shown.about("scoring test")
+    with ProgressDisplay() as shown:
+        report = shown.for_task("scoring test")
         report("pairs", 0, 400)
         clock[0] = 60.0
         report("pairs", 0, 400)
@@ -34,8 +34,8 @@ def test_nothing_done_yet_is_no_rate(clock: list[float], capsys: pytest.CaptureF
 
 
 def test_tasks_that_take_turns_keep_their_own_rates(clock: list[float], capsys: pytest.CaptureFixture[str]) -> None:
-    with ScoringProgress() as shown:
-        report = shown.about("scoring test")
+    with ProgressDisplay() as shown:
+        report = shown.for_task("scoring test")
         for portion in range(2):
             report("captions", 50 * portion, 100)
             clock[0] += 5.0
@@ -52,8 +52,8 @@ def test_tasks_that_take_turns_keep_their_own_rates(clock: list[float], capsys: 
 
 
 def test_a_task_done_anew_begins_anew(clock: list[float], capsys: pytest.CaptureFixture[str]) -> None:
-    with ScoringProgress() as shown:
-        report = shown.about("scoring dev")
+    with ProgressDisplay() as shown:
+        report = shown.for_task("scoring dev")
         for seconds in (10.0, 40.0):
             report("pairs", 0, 400)
             clock[0] += seconds

@@ -1,49 +1,36 @@
-"""The page of a table of models, from kept cards and from nothing else; see `crossgraph.sweep.cells`."""
+"""Writes the page of `crossgraph table`, from kept cards and from nothing else."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
 
 from crossgraph.evaluate.grid import grid
 from crossgraph.models.catalogue import NOT_IMPLEMENTED, catalogue
 from crossgraph.scoring.recall import CUTOFFS
-from crossgraph.sweep.cells import about_model
+from crossgraph.sweep.cards import (
+    MISSING,
+    Card,
+    PageContent,
+    about_model,
+    format_duration,
+    parameters,
+    rsum_with_interval,
+)
 from crossgraph.sweep.definition import Planned
 
-Card = Mapping[str, Any]
-MISSING, ABSENT = "?", "–"
+_ABSENT = "–"
 _STATUS = {
     "re-interpretation": "Re-interpretation: built from an abstract",
     "unverified": "Unverified: built after descriptions, held to nobody's code",
 }
 
 
-@dataclass(frozen=True)
-class Page:
-    """What a page is made from.
-
-    Attributes:
-        title: Its heading.
-        planned: Every model's training, in the tables' order.
-        splits: What was evaluated, the first one first.
-        cards: By variant and split, as far as there are any.
-        problems: Why a model failed just now, by variant.
-    """
-
-    title: str
-    planned: Sequence[Planned]
-    splits: Sequence[str]
-    cards: Mapping[tuple[str, str], Card]
-    problems: Mapping[str, str]
-
-
-def markdown(page: Page) -> str:
+def markdown(page: PageContent) -> str:
     """Return the page as Markdown."""
-    groups = {status: [p for p in page.planned if about_model(p)["status"] == status] for status in _statuses(page)}
-    parts = [f"# {page.title}", *_introduction(page)]
-    for status, planned in groups.items():
+    found = {about_model(planned)["status"] for planned in page.planned.values()}
+    parts = [f"# {page.sweep.title}", *_introduction(page)]
+    for status in [status for status in ("implemented", *_STATUS) if status in found]:
+        planned = [entry for entry in page.planned.values() if about_model(entry)["status"] == status]
         if status == "implemented":
             parts += _tables(page, planned, "##")
             continue
@@ -52,33 +39,18 @@ def markdown(page: Page) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def _statuses(page: Page) -> list[str]:
-    found = {about_model(planned)["status"] for planned in page.planned}
-    return [status for status in ("implemented", *_STATUS) if status in found]
-
-
-def _introduction(page: Page) -> list[str]:
-    """Return what a reader must know before the figures."""
-    one = next(iter(page.cards.values()), None)
-    budgets = {tuple(card["table"]["budget"].values()) for card in page.cards.values()}
-    if len(budgets) == 1 and one:
-        steps, batch, pairs = next(iter(budgets))
-        trained = f"{pairs:,} seen pairs in {steps:,} steps of {batch}"
-    else:
-        recipes = {(planned.recipe.epochs, planned.recipe.batch) for planned in page.planned}
-        trained = " or ".join(f"{epochs} epochs in batches of {batch}" for epochs, batch in sorted(recipes))
-    parts = [_MADE_BY.format(trained=trained, seed=page.planned[0].seed), _SMALL]
-    data = {split: next((c["data"] for (_, s), c in page.cards.items() if s == split), None) for split in page.splits}
-    told = [f"{s}: {d['images']:,} pictures and {d['captions']:,} captions" for s, d in data.items() if d]
-    if told:
-        parts.append(
-            f"Splits: {'; '.join(told)}. Region features: {next(d for d in data.values() if d)['region_encoder']}."
-        )
+def _introduction(page: PageContent) -> list[str]:
+    """Return the paragraphs before the figures."""
+    parts = [_MADE_BY.format(trained=page.budget(), seed=page.sweep.seeds[0]), _SMALL]
+    data = {split: card["data"] for split in page.splits for cell, card in page.cards.items() if cell[2] == split}
+    if data:
+        sizes = [f"{split}: {of['images']:,} pictures and {of['captions']:,} captions" for split, of in data.items()]
+        parts.append(f"Splits: {'; '.join(sizes)}. Region features: {next(iter(data.values()))['region_encoder']}.")
     return parts
 
 
-def _tables(page: Page, planned: Sequence[Planned], level: str) -> list[str]:
-    """Return the figures of some models: recall on every split, explanations, and what they cost."""
+def _tables(page: PageContent, planned: Sequence[Planned], level: str) -> list[str]:
+    """Return the tables of some models: recall on every split, explanations, and cost."""
     parts: list[str] = []
     for split in page.splits:
         parts += [f"{level} Recall: {split}", _grid(page, planned, split, _RECALL, both=True)]
@@ -89,11 +61,15 @@ def _tables(page: Page, planned: Sequence[Planned], level: str) -> list[str]:
 
 
 def _grid(
-    page: Page, planned: Sequence[Planned], split: str, columns: Mapping[str, Callable[[Card], str]], both: bool = False
+    page: PageContent,
+    planned: Sequence[Planned],
+    split: str,
+    columns: Mapping[str, Callable[[Card], str]],
+    both: bool = False,
 ) -> str:
     rows = [["model", *(["kind"] if both else []), *columns]]
     for entry in planned:
-        name, card = entry.variant.name, page.cards.get((entry.variant.name, split))
+        name, card = entry.variant.name, page.cards.get((entry.variant.name, entry.seed, split))
         label = f"{name} ({' '.join(entry.variant.label.split())})" if entry.variant.label else name
         label += f" — **failed**: {page.problems[name]}" if name in page.problems else ""
         kind = [about_model(entry)["kind"]] if both else []
@@ -106,38 +82,28 @@ def _recalls(card: Card, direction: str) -> str:
     return " ".join(f"{figures[f'{direction} R@{cutoff}']:.1f}" for cutoff in CUTOFFS)
 
 
-def _rsum(card: Card) -> str:
-    whole = card["results"]["whole"]
-    low, high = whole["intervals"]["rSum"]
-    return f"{whole['figures']['rSum']:.1f} ({low:.1f}–{high:.1f})"
-
-
 def _explained(part: str, key: str, name: str, digits: int) -> Callable[[Card], str]:
-    """Return what reads one figure of the explanations, with its interval."""
+    """Return a function that formats one figure of the explanations, with its interval."""
 
     def cell(card: Card) -> str:
         try:
             found = card["explanations"]["models"][0][part][key][name]
         except (KeyError, IndexError):
-            return ABSENT
+            return _ABSENT
         numbers = [f"{number:.{digits}f}".replace("-", "−") for number in (found["value"], *found["interval"])]
         return f"{numbers[0]} ({numbers[1]} to {numbers[2]})"
 
     return cell
 
 
-def _training(card: Card) -> str:
-    return _duration(card["table"]["training_seconds"])
+def _seconds(name: str) -> Callable[[Card], str]:
+    """Return a function that formats one duration of a card."""
 
+    def cell(card: Card) -> str:
+        seconds = card["table"].get(name)
+        return MISSING if seconds is None else format_duration(seconds)
 
-def _cores(card: Card) -> str:
-    return _duration(card["table"].get("training_core_seconds"))
-
-
-def _duration(seconds: float | None) -> str:
-    if seconds is None:
-        return MISSING
-    return f"{round(seconds)} s" if seconds < 90 else f"{round(seconds) // 60} min {round(seconds) % 60:02d} s"
+    return cell
 
 
 def _speed(card: Card) -> str:
@@ -148,7 +114,7 @@ def _speed(card: Card) -> str:
 _RECALL: dict[str, Callable[[Card], str]] = {
     "image→text R@1 R@5 R@10": lambda card: _recalls(card, "i2t"),
     "text→image R@1 R@5 R@10": lambda card: _recalls(card, "t2i"),
-    "rSum (95 %)": _rsum,
+    "rSum (95 %)": rsum_with_interval,
 }
 _EXPLANATIONS: dict[str, Callable[[Card], str]] = {
     "pointing game, %": _explained("pointing", "pointing", "model", 0),
@@ -159,9 +125,9 @@ _EXPLANATIONS: dict[str, Callable[[Card], str]] = {
     "beats random, % ": _explained("words", "deletion", "beats_random", 0),
 }
 _COST: dict[str, Callable[[Card], str]] = {
-    "parameters": lambda card: f"{sum(entry['parameters'] for entry in card['models']['entries']):,}",
-    "training": _training,
-    "a core's time": _cores,
+    "parameters": parameters,
+    "training": _seconds("training_seconds"),
+    "a core's time": _seconds("training_core_seconds"),
     "pairs/s of a core": _speed,
     "bytes a picture": lambda card: f"{card['table']['picture']['bytes']:,}",
     "which are": lambda card: str(card["table"]["picture"]["what"]),
@@ -187,7 +153,7 @@ _ABOUT_EXPLANATIONS = (
 )
 
 
-def _about_cost(page: Page) -> str:
+def _about_cost(page: PageContent) -> str:
     machines = {f"{card['hardware']['processor']}, {card['hardware']['cores']} cores" for card in page.cards.values()}
     where = f" on {' / '.join(sorted(machines))}" if machines else ""
     return (

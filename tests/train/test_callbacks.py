@@ -6,7 +6,7 @@ import csv
 import json
 from pathlib import Path
 
-from crossgraph.train.logs import RunLog
+from crossgraph.train.callbacks import RunLog
 
 
 def rows(folder: Path) -> list[tuple[str, int]]:

@@ -8,7 +8,7 @@ from xml.etree import ElementTree
 import pytest
 
 from crossgraph.bundle.calibration import Calibration
-from crossgraph.bundling.reliability import draw, wilson
+from crossgraph.bundle_training.reliability import draw, wilson
 
 BINS = ((0.0, 0.0, 100), (0.04, 0.09, 100), (0.25, 0.25, 100), (1.0, 1.0, 99))
 

@@ -1,4 +1,4 @@
-"""The one table of a sweep, from the cards that lie in its folder and from nothing else."""
+"""Writes the table of `crossgraph sweep`, from the cards in its folder and from nothing else."""
 
 from __future__ import annotations
 
@@ -10,33 +10,33 @@ from typing import Any
 
 from crossgraph.evaluate.grid import grid
 from crossgraph.files import write_json, write_text
+from crossgraph.sweep.cards import MISSING, format_duration
 from crossgraph.sweep.definition import Variant
-from crossgraph.sweep.standing import Places, seconds_of_training, valid_card
+from crossgraph.sweep.run_status import SweepPaths, seconds_of_training, valid_card
 from crossgraph.sweep.work import key
 
 FORMAT_VERSION = 1
 FIGURES = {"i2t_r1": "i2t R@1", "t2i_r1": "t2i R@1", "rsum": "rSum"}
-_MISSING = "?"
 
 
-def collect(places: Places, fingerprint: str, problems: Mapping[str, str]) -> dict[str, Any]:
+def collect(paths: SweepPaths, fingerprint: str, problems: Mapping[str, str]) -> dict[str, Any]:
     """Read every row's cards.
 
     Args:
-        places: Where they lie.
+        paths: Of the sweep.
         fingerprint: Of the split; cards of other data or of other weights count as missing.
         problems: Why rows failed, by `work.key`.
 
     Returns:
         The table as plain JSON values.
     """
-    sweep = places.sweep
-    rows = [_row(places, variant, fingerprint, problems) for variant in sweep.variants]
+    sweep = paths.sweep
+    rows = [_row(paths, variant, fingerprint, problems) for variant in sweep.variants]
     data = next((run["data"] for row in rows for run in row["runs"] if run["data"]), None)
     return {
         "format_version": FORMAT_VERSION,
         "title": sweep.title,
-        "split": places.split,
+        "split": paths.split,
         "seeds": sweep.seeds,
         "paper": sweep.paper,
         "paper_data": sweep.paper_data,
@@ -45,7 +45,7 @@ def collect(places: Places, fingerprint: str, problems: Mapping[str, str]) -> di
     }
 
 
-def write(table: Mapping[str, Any], places: Places) -> str:
+def write(table: Mapping[str, Any], paths: SweepPaths) -> str:
     """Write the table as Markdown, JSON and CSV into the sweep's folder; each file is whole or not there.
 
     Returns:
@@ -54,11 +54,11 @@ def write(table: Mapping[str, Any], places: Places) -> str:
     Raises:
         InputError: The folder cannot be written.
     """
-    stem = "table" if places.split == "test" else f"table-{places.split}"
+    stem = "table" if paths.split == "test" else f"table-{paths.split}"
     text = markdown(table)
-    write_json(places.out / f"{stem}.json", table)
-    write_text(places.out / f"{stem}.csv", _as_csv(table))
-    write_text(places.out / f"{stem}.md", text)
+    write_json(paths.out / f"{stem}.json", table)
+    write_text(paths.out / f"{stem}.csv", _as_csv(table))
+    write_text(paths.out / f"{stem}.md", text)
     return text
 
 
@@ -78,8 +78,8 @@ def markdown(table: Mapping[str, Any]) -> str:
     return "\n\n".join([f"# {table['title']}: {ours}", grid(rows, left=2), *_notes(table)]) + "\n"
 
 
-def _row(places: Places, variant: Variant, fingerprint: str, problems: Mapping[str, str]) -> dict[str, Any]:
-    failed = [problems[name] for seed in places.sweep.seeds if (name := key(variant, seed)) in problems]
+def _row(paths: SweepPaths, variant: Variant, fingerprint: str, problems: Mapping[str, str]) -> dict[str, Any]:
+    failed = [problems[name] for seed in paths.sweep.seeds if (name := key(variant, seed)) in problems]
     reported = variant.reported
     return {
         "name": variant.name,
@@ -87,15 +87,15 @@ def _row(places: Places, variant: Variant, fingerprint: str, problems: Mapping[s
         "table": variant.table,
         "ensemble": variant.ensemble,
         "reported": {"i2t_r1": reported.i2t_r1, "t2i_r1": reported.t2i_r1},
-        "runs": [_run(places, variant, seed, fingerprint) for seed in places.sweep.seeds],
+        "runs": [_run(paths, variant, seed, fingerprint) for seed in paths.sweep.seeds],
         "problem": failed[0] if failed else None,
     }
 
 
-def _run(places: Places, variant: Variant, seed: int, fingerprint: str) -> dict[str, Any]:
-    folders, path = places.runs(variant, seed), places.card(variant, seed)
+def _run(paths: SweepPaths, variant: Variant, seed: int, fingerprint: str) -> dict[str, Any]:
+    folders, path = paths.runs(variant, seed), paths.card(variant, seed)
     found: dict[str, Any] = {"seed": seed, "figures": None, "intervals": None, "parameters": None, "data": None}
-    found |= {"seconds": None, "chosen_by": None, "card": path.relative_to(places.out).as_posix()}
+    found |= {"seconds": None, "chosen_by": None, "card": path.relative_to(paths.out).as_posix()}
     card = valid_card(path, folders, fingerprint)
     if card is None:
         return found
@@ -115,7 +115,7 @@ def _figure(runs: Sequence[Mapping[str, Any]], name: str) -> str:
     """Return a figure with its bootstrap interval, or the seeds' mean with their standard deviation."""
     found = [run for run in runs if run["figures"]]
     if not found:
-        return _MISSING
+        return MISSING
     values = [run["figures"][name] for run in found]
     if len(runs) == 1:
         low, high = found[0]["intervals"][name]
@@ -126,20 +126,19 @@ def _figure(runs: Sequence[Mapping[str, Any]], name: str) -> str:
 
 
 def _parameters(runs: Sequence[Mapping[str, Any]]) -> str:
-    return next((f"{run['parameters']:,}" for run in runs if run["parameters"] is not None), _MISSING)
+    return next((f"{run['parameters']:,}" for run in runs if run["parameters"] is not None), MISSING)
 
 
 def _duration(runs: Sequence[Mapping[str, Any]]) -> str:
     seconds = [run["seconds"] for run in runs if run["seconds"] is not None]
     if not seconds:
-        return _MISSING
-    whole = round(statistics.fmean(seconds))
-    return f"{whole} s" if whole < 90 else f"{whole // 60} min {whole % 60:02d} s"
+        return MISSING
+    return format_duration(statistics.fmean(seconds))
 
 
 def _reported(reported: Mapping[str, Any]) -> str:
-    cells = [_MISSING if value is None else f"{value:.1f}" for value in reported.values()]
-    return "–" if set(cells) == {_MISSING} else " / ".join(cells)
+    cells = [MISSING if value is None else f"{value:.1f}" for value in reported.values()]
+    return "–" if set(cells) == {MISSING} else " / ".join(cells)
 
 
 def _notes(table: Mapping[str, Any]) -> list[str]:

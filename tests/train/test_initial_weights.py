@@ -19,7 +19,7 @@ from crossgraph.runs import load_run
 from crossgraph.text.pieces import PieceVocabulary
 from crossgraph.train import loop
 from crossgraph.train.config import ModelChoice, Recipe
-from crossgraph.train.text_side import read_captions_by
+from crossgraph.train.initial_weights import resolve_text_encoder
 
 PIECES = ["a", "thing", *(f"##{number}" for number in range(THINGS))]
 STILL = ["--optimiser.lr=1e-12", "--optimiser.weight_decay=0"]
@@ -178,7 +178,7 @@ def test_what_does_not_go_together_is_one_line(data, text_model, vectors, tmp_pa
 
 def test_a_model_with_a_text_encoder_of_its_own_says_so():
     with pytest.raises(InputError, match="model 'other' has its own text encoder"):
-        read_captions_by(Recipe(ModelChoice("other", {"size": 3})), Path("bert"))
+        resolve_text_encoder(Recipe(ModelChoice("other", {"size": 3})), Path("bert"), None)
 
 
 def no_tokenizer(folder: Path) -> None:

@@ -10,8 +10,7 @@ import numpy as np
 import pytest
 
 from crossgraph.core.errors import InputError
-from crossgraph.scoring import allocation
-from crossgraph.scoring.allocation import empty_matrix, give_back, let_go
+from crossgraph.memory import empty_matrix, release_pages, trim_heap
 
 
 @pytest.mark.parametrize("error", [OSError, AttributeError])
@@ -20,20 +19,20 @@ def test_a_library_that_cannot_is_left_alone(monkeypatch, error):
         raise error
 
     monkeypatch.setattr(ctypes, "CDLL", refused)
-    give_back()
+    trim_heap()
 
 
 def test_the_c_library_is_asked_for_all_of_it(monkeypatch):
     asked = []
     monkeypatch.setattr(ctypes, "CDLL", lambda name: SimpleNamespace(malloc_trim=asked.append))
-    give_back()
+    trim_heap()
     assert asked == [0]
 
 
 def test_a_large_matrix_without_room_is_refused_before_any_score(monkeypatch):
     """A limit on file sizes stands for the full disk; written to later, a map would end the program by a signal."""
     resource = pytest.importorskip("resource")
-    monkeypatch.setattr(allocation, "MATRIX_BYTES", 8)
+    monkeypatch.setattr(memory, "MATRIX_BYTES", 8)
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 20, before[1]))
     try:
@@ -52,11 +51,11 @@ def resident_kilobytes():
 
 
 def test_what_lies_in_a_file_is_let_go_of_and_read_again(monkeypatch):
-    monkeypatch.setattr(allocation, "MATRIX_BYTES", 8)
+    monkeypatch.setattr(memory, "MATRIX_BYTES", 8)
     matrix = empty_matrix((1000, 10_000))
     matrix[:] = np.arange(10_000)
     before = resident_kilobytes()
-    let_go(matrix[3:].T)
+    release_pages(matrix[3:].T)
     assert before - resident_kilobytes() > 30_000
     assert (matrix[::250] == np.arange(10_000)).all()
 
@@ -64,5 +63,5 @@ def test_what_lies_in_a_file_is_let_go_of_and_read_again(monkeypatch):
 def test_what_lies_in_memory_stays():
     matrix = empty_matrix((3, 4))
     matrix[:] = 1
-    let_go(matrix)
+    release_pages(matrix)
     assert matrix.sum() == 12
