@@ -33,9 +33,9 @@ from crossgraph.graphs.similarity_graph import SimilarityVector
 from crossgraph.losses import Hinge
 from crossgraph.models import base
 from crossgraph.models.base import MODELS, Batch, Inputs, Matcher, Progress
-from crossgraph.models.training_blocks import PairComputation, in_blocks
+from crossgraph.models.training_blocks import PairComputation, score_in_blocks
 from crossgraph.text import encoder
-from crossgraph.text.recurrence import recur
+from crossgraph.text.recurrence import run_gru_directions
 from crossgraph.train.allocator import keep_freed_memory
 from crossgraph.train.step import StepInput, TrainingStep
 
@@ -55,7 +55,7 @@ def published(pairs: PairComputation, images: ImageCode, texts: TextCode) -> dic
     for j, words in enumerate(texts.mask.sum(dim=1).tolist()):
         one = texts.select(slice(j, j + 1))
         one = TextCode(one.local[:, :words], one.mask[:, :words], one.index, one.parts)
-        for name, scores in pairs.plainly(images, one).items():
+        for name, scores in pairs.score_all(images, one).items():
             columns.setdefault(name, []).append(scores)
     return {name: torch.cat(parts, dim=1) for name, parts in columns.items()}
 
@@ -68,7 +68,11 @@ def packed(gru: nn.GRU, embedded: Tensor, lengths: Tensor) -> list[Tensor]:
 
 
 FUSED = SimilarityVector.of_contexts
-WAYS: dict[str, Callable[..., dict[str, Tensor]]] = {"published": published, "ours": in_blocks, "ours-bf16": in_blocks}
+WAYS: dict[str, Callable[..., dict[str, Tensor]]] = {
+    "published": published,
+    "ours": score_in_blocks,
+    "ours-bf16": score_in_blocks,
+}
 
 
 def make(name: str, pairs: int, negatives: str) -> tuple[Matcher, TrainingStep, StepInput]:
@@ -85,10 +89,10 @@ def make(name: str, pairs: int, negatives: str) -> tuple[Matcher, TrainingStep, 
 def take(step: TrainingStep, given: StepInput, form: str) -> tuple[float, float, float]:
     """Take a step; return the loss, the seconds and the processor seconds."""
     step.zero_grad(set_to_none=True)
-    base.in_blocks = WAYS[form]
+    base.score_in_blocks = WAYS[form]
     SimilarityVector.of_contexts = composed if form == "published" else FUSED
     started, worked = time.perf_counter(), time.process_time()
-    encoder.recur = packed if form == "published" else recur
+    encoder.run_gru_directions = packed if form == "published" else run_gru_directions
     with torch.autocast("cpu", torch.bfloat16, enabled=form.endswith("bf16")):
         terms = step(given)
     terms.pop("spread")

@@ -22,7 +22,7 @@ from crossgraph.evaluate.margins import Margins, choose_margins, fingerprint, ke
 from crossgraph.evaluate.nearness import encoded, nearness, of_whole, parts_of, short_lists
 from crossgraph.evaluate.second_look import FIRST_CAPTIONS, FIRST_PICTURES, guess_from, second_look
 from crossgraph.evaluate.sources import Source
-from crossgraph.models.folded import Precision
+from crossgraph.models.fast.form import Precision
 from crossgraph.scoring.allocation import give_back, let_go
 from crossgraph.scoring.blocks import BlockSize
 from crossgraph.scoring.chosen import ListScorer

@@ -16,7 +16,7 @@ from torch import Tensor
 from crossgraph.bundle.bundle import Bundle
 from crossgraph.bundle.sieve import Sieve
 from crossgraph.data.split import Split
-from crossgraph.models.folded import DTYPES, Precision
+from crossgraph.models.fast.form import DTYPES, Precision
 from crossgraph.runs import Run
 from crossgraph.scoring.allocation import empty_matrix, give_back, let_go
 from crossgraph.scoring.blocks import BlockSize

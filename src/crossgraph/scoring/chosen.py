@@ -13,7 +13,7 @@ from torch import Tensor
 
 from crossgraph.core.types import ImageCode, TextCode
 from crossgraph.models.base import Matcher, Scorer
-from crossgraph.models.folded import Precision, ScoresLists
+from crossgraph.models.fast.form import Precision, ScoresLists
 from crossgraph.scoring.allocation import give_back, in_file, let_go
 from crossgraph.scoring.blocks import SAMPLE, BlockSize
 from crossgraph.scoring.encode import CodeBlocks, Report, TextBucket, compute_in, device_of, inference, plan_buckets

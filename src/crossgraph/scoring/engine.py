@@ -17,7 +17,7 @@ from crossgraph.core.errors import InputError
 from crossgraph.core.types import ImageCode, TextCode
 from crossgraph.data.split import Split
 from crossgraph.models.base import Matcher, Scorer
-from crossgraph.models.folded import Precision, Prepares
+from crossgraph.models.fast.form import Precision, Prepares
 from crossgraph.scoring.allocation import empty_matrix
 from crossgraph.scoring.blocks import SAMPLE, BlockSize, block_shape
 from crossgraph.scoring.encode import (
