@@ -31,12 +31,11 @@ from crossgraph.core.types import ImageCode, Regions, TextCode, Tokens
 from crossgraph.graphs.cross_attention import contexts_of_words
 from crossgraph.graphs.similarity_graph import SimilarityVector
 from crossgraph.losses import Hinge
+from crossgraph.memory import keep_freed_memory
 from crossgraph.models import base
 from crossgraph.models.base import MODELS, Batch, Inputs, Matcher, Progress
 from crossgraph.models.training_blocks import PairComputation, score_in_blocks
 from crossgraph.text import encoder
-from crossgraph.text.recurrence import run_gru_directions
-from crossgraph.train.allocator import keep_freed_memory
 from crossgraph.train.step import StepInput, TrainingStep
 
 REGIONS, WIDTH, VOCABULARY = 36, 2048, 8000
@@ -55,7 +54,7 @@ def published(pairs: PairComputation, images: ImageCode, texts: TextCode) -> dic
     for j, words in enumerate(texts.mask.sum(dim=1).tolist()):
         one = texts.select(slice(j, j + 1))
         one = TextCode(one.local[:, :words], one.mask[:, :words], one.index, one.parts)
-        for name, scores in pairs.score_all(images, one).items():
+        for name, scores in pairs.plainly(images, one).items():
             columns.setdefault(name, []).append(scores)
     return {name: torch.cat(parts, dim=1) for name, parts in columns.items()}
 
@@ -92,7 +91,7 @@ def take(step: TrainingStep, given: StepInput, form: str) -> tuple[float, float,
     base.score_in_blocks = WAYS[form]
     SimilarityVector.of_contexts = composed if form == "published" else FUSED
     started, worked = time.perf_counter(), time.process_time()
-    encoder.run_gru_directions = packed if form == "published" else run_gru_directions
+    encoder.recur = packed if form == "published" else recur
     with torch.autocast("cpu", torch.bfloat16, enabled=form.endswith("bf16")):
         terms = step(given)
     terms.pop("spread")

@@ -11,4 +11,4 @@ export OMP_WAIT_POLICY=passive
 [ -f demo/scenes/captions.jsonl ] || $crossgraph scenes --out demo/scenes
 [ -f demo/scenes/features/manifest.json ] || $crossgraph extract demo/scenes/pictures --out demo/scenes/features
 $crossgraph versus tshsr-against-sgr --data demo/scenes --out runs/tshsr-against-sgr \
-  --cards experiments/tshsr-against-sgr --page docs/models/tshsr.md --splits test hard --device cpu
+  --cards experiments/tshsr-against-sgr --page docs/models/tshsr.md --splits test --splits hard --device cpu

@@ -127,8 +127,9 @@ def test_scores_that_are_no_numbers_are_refused_by_image_and_caption(evaluate, m
     np.save(tmp_path / "bad.npy", scores)
     image = (data / "test_ids.txt").read_text().split()[3]
     caption = (data / "test_caps.txt").read_text().splitlines()[17]
-    for files in ([tmp_path / "bad.npy"], [matrix, tmp_path / "bad.npy"]):
-        refused(evaluate("--scores", *files, "--out", tmp_path / "out"), "bad.npy", image, caption[:30], name)
+    bad = ["--scores", tmp_path / "bad.npy"]
+    for files in (bad, ["--scores", matrix, *bad]):
+        refused(evaluate(*files, "--out", tmp_path / "out"), "bad.npy", image, caption[:30], name)
     assert not (tmp_path / "out").exists()
 
 
@@ -157,6 +158,8 @@ def test_wrong_words_are_one_line(evaluate, matrix, run, tmp_path):
     (tmp_path / "file").write_text("")
     refused(evaluate(), "nothing to evaluate")
     refused(evaluate(run, "--scores", matrix), "either runs or --scores")
+    several = f"--scores {matrix} --scores {matrix}"
+    refused(evaluate("--scores", matrix, matrix), "--scores takes one value and is repeated for more: write " + several)
     refused(evaluate("--scores", tmp_path / "none.npy"), "none.npy", "no such file")
     refused(evaluate(tmp_path / "none"), "none", "no such folder")
     refused(evaluate("--scores", matrix, "--split", "dev"), "no split 'dev'", "test")
@@ -174,7 +177,7 @@ def test_matrices_of_other_data_are_refused_even_when_they_fit(evaluate, run, da
     (other / "test_caps.txt").write_text("".join(f"caption {number}\n" for number in range(75)))
     assert main(["score", str(run), "--data", str(other), "--out", str(tmp_path / "other.npy")]) == 0
     capfd.readouterr()
-    refused(evaluate("--scores", matrix, tmp_path / "other.npy"), "other.npy", "other pictures or captions")
+    refused(evaluate("--scores", matrix, "--scores", tmp_path / "other.npy"), "other.npy", "other pictures or captions")
 
 
 def card_of(folder: Path) -> dict:

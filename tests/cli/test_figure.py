@@ -45,7 +45,7 @@ def figure(capfd: pytest.CaptureFixture[str]):
 
 
 def test_a_figure_of_chosen_captions(figure, run, data, tmp_path):
-    code, out, err = figure(run, "--data", data, "--query", 0, 3, "--out", tmp_path / "pairs.png")
+    code, out, err = figure(run, "--data", data, "--query", 0, "--query", 3, "--out", tmp_path / "pairs.png")
     assert code == 0, err
     assert [line.split(":")[0] for line in out.splitlines()] == ["caption 0", "caption 3", "figure"]
     assert "of 3: a red dog runs" in out

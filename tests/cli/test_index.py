@@ -74,6 +74,18 @@ def test_a_broken_picture_is_named_on_stderr_and_does_not_fail_the_run(photos, m
     assert "5 new, 1 left out" in printed.out
 
 
+def test_one_pattern_each_exclude_and_the_word_after_it_is_a_folder(photos, model, tmp_path, capfd):
+    write_pictures(photos / "raw", 2, 60)
+    assert index(photos, "--model", model, "--store", "memory") == 0
+    assert index("--exclude", "raw", photos) == 0
+    printed = capfd.readouterr()
+    assert "5 pictures (2 gone, 5 as before; " in printed.out
+    assert "note" not in printed.err
+    assert index(photos) == 0
+    assert "note: the library remembers --exclude raw: " in capfd.readouterr().err
+    assert "write --exclude raw --exclude '*.tmp'" in refused(capfd, photos, "--exclude", "raw", "*.tmp")
+
+
 # which model
 
 

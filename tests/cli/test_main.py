@@ -78,7 +78,7 @@ def test_a_mistyped_option_of_every_command_is_one_line(name: str, capsys: pytes
 def test_help_and_import_load_nothing_heavy(root: Path):
     code = (
         "import sys, crossgraph; from crossgraph.cli.main import main; main(['--help']); "
-        "heavy = {'torch', 'numpy', 'jsonargparse', 'yaml', 'PIL', 'rich', 'nltk'} & set(sys.modules); "
+        "heavy = {'torch', 'numpy', 'argparse', 'yaml', 'PIL', 'rich', 'nltk'} & set(sys.modules); "
         "assert not heavy, heavy"
     )
     subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, cwd=root)

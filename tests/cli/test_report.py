@@ -62,7 +62,7 @@ def test_scores_made_before_give_the_same_page(report, run, data, tmp_path, capf
 
 
 def test_several_queries_may_be_given_at_once(report, run, tmp_path):
-    asked = ["--query", "2", "pictures/4.png", "a dog in the snow", "--worst", "0"]
+    asked = ["--query", "2", "--query", "pictures/4.png", "--query", "a dog in the snow", "--worst", "0"]
     assert report(run, "--out", tmp_path / "r.html", *asked)[0] == 0
     page = (tmp_path / "r.html").read_text()
     assert (page.count('class="query t2i"'), page.count('class="query i2t"')) == (2, 2)
@@ -81,7 +81,7 @@ def test_several_queries_may_be_given_at_once(report, run, tmp_path):
         (["--data", "nowhere"], ("nowhere", "no such folder")),
         (["--features", "f"], ("--features f", "data")),
         (["--scores", "nowhere.npy"], ("nowhere.npy",)),
-        (["--scores", "a.npy", "b.npy"], ("2 score files for 1 run",)),
+        (["--scores", "a.npy", "--scores", "b.npy"], ("2 score files for 1 run",)),
     ],
 )
 def test_what_cannot_be_shown_is_one_line_and_no_page(report, run, tmp_path, words, parts):

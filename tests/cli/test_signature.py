@@ -64,7 +64,7 @@ def refusal(line: str, function: Any = probe) -> str:
 
 
 def test_positionals_options_flags_and_lists():
-    given = run("a b --out o --image-size 4 --rate=1e-3 --model saf --scores x y --name 7 --resume")
+    given = run("a b --out o --image-size 4 --rate=1e-3 --model saf --scores x --scores y --name 7 --resume")
     assert given == {
         "runs": [Path("a"), Path("b")],
         "out": Path("o"),
@@ -171,12 +171,86 @@ def test_the_example_in_the_help_of_train_is_a_key_that_recipes_have(capsys: pyt
     assert example[1] in {field.name for field in fields(SGR.Config)}
 
 
-def test_an_option_of_many_values_may_be_repeated():
-    seen = []
+def listing(
+    folders: list[Path] | None = None, *, exclude: list[str] | None = None, scores: list[Path] | None = None, k: int = 3
+) -> None:
+    """List folders."""
+    GIVEN.update(locals())
 
-    def command(*, track: list[str] | None = None) -> None:
-        seen.append(track)
 
-    for words in (["--track", "a", "--track", "b"], ["--track", "a", "b"], ["--track=a", "--track=b"], []):
-        call(command, "crossgraph command", words)
-    assert seen == [["a", "b"], ["a", "b"], ["a", "b"], None]
+def find(
+    text: str | None = None,
+    *,
+    not_: list[str] | None = None,
+    like: list[int] | None = None,
+    track: list[Literal["board", "log"]] | None = None,
+) -> None:
+    """Find a text."""
+    GIVEN.update(locals())
+
+
+def words(function: Any, *given: str) -> dict[str, Any]:
+    GIVEN.clear()
+    call(function, "crossgraph command", given)
+    return {name: value for name, value in GIVEN.items() if value not in (None, [], 3)}
+
+
+def refused(function: Any, *given: str) -> str:
+    with pytest.raises(InputError) as error:
+        words(function, *given)
+    return str(error.value)
+
+
+@pytest.fixture
+def folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("photos", "more", "run"):
+        (tmp_path / name).mkdir()
+    for name in ("a.npy", "b.npy"):
+        (tmp_path / name).touch()
+
+
+def test_a_list_option_is_repeated_and_takes_one_value_each_time():
+    assert words(listing, "--exclude", "raw", "--exclude=tmp", "-k", "4") == {"exclude": ["raw", "tmp"], "k": 4}
+    assert words(listing) == {}
+
+
+@pytest.mark.usefixtures("folders")
+def test_positionals_stand_before_or_after_a_list_option():
+    photos = {"folders": [Path("photos")], "exclude": ["raw"]}
+    assert words(listing, "--exclude", "raw", "photos") == photos
+    assert words(listing, "photos", "--exclude", "raw") == photos
+    assert words(listing, "--exclude", "raw", "-k", "4", "photos") == photos | {"k": 4}
+    assert words(listing, "--exclude=raw", "photos", "more")["folders"] == [Path("photos"), Path("more")]
+    assert words(listing, "--exclude", "raw", "--", "-photos")["folders"] == [Path("-photos")]
+    assert words(listing, "--scores", "a.npy", "run") == {"folders": [Path("run")], "scores": [Path("a.npy")]}
+    car = {"text": "a red car", "not_": ["tree"]}
+    assert words(find, "--not", "tree", "a red car") == words(find, "a red car", "--not", "tree") == car
+    assert words(find, "--like", "3", "a red car") == {"text": "a red car", "like": [3]}
+    assert words(find, "--like", "3", "-a red car") == {"text": "-a red car", "like": [3]}
+
+
+@pytest.mark.usefixtures("folders")
+@pytest.mark.parametrize(
+    ("function", "line", "remedy"),
+    [
+        (listing, "--scores a.npy b.npy", "write --scores a.npy --scores b.npy"),
+        (listing, "--scores a.npy b.npy run", "write --scores a.npy --scores b.npy"),
+        (listing, "--scores a.npy none.npy -k 3", "write --scores a.npy --scores none.npy"),
+        (listing, "run --scores a.npy b.npy", "write --scores a.npy --scores b.npy"),
+        (listing, "--exclude raw *.tmp", "write --exclude raw --exclude '*.tmp'"),
+        (
+            listing,
+            "photos --exclude raw more",
+            "write --exclude raw --exclude more (or put more before --exclude if FOLDER is meant)",
+        ),
+        (find, "text --not tree car", "write --not tree --not car"),
+        (find, "--not tree car snow", "write --not tree --not car --not snow (or put "),
+        (find, "text --like 3 5 7", "write --like 3 --like 5 --like 7"),
+        (find, "--like 3 5", "write --like 3 --like 5 (or put 5 before --like if TEXT is meant)"),
+        (find, "--track board log", "write --track board --track log (or put "),
+    ],
+)
+def test_several_values_after_one_list_option_are_refused_with_the_line_to_type(function: Any, line: str, remedy: str):
+    said = refused(function, *line.split())
+    assert f"takes one value and is repeated for more: {remedy}" in said

@@ -109,7 +109,19 @@ def test_plain_values_give_the_same_settings_back(made: Settings):
 
 def test_yaml_numbers_may_be_written_with_an_exponent_alone():
     assert parse_yaml("rate: 2e-4", "r.yaml") == {"rate": 2e-4}
+    assert parse_yaml("a: -1e3\nb: +.5\nc: .5\nd: 1_000.5\ne: .inf", "r.yaml") == {
+        "a": -1e3,
+        "b": "+.5",
+        "c": 0.5,
+        "d": 1000.5,
+        "e": float("inf"),
+    }
     assert parse_yaml("", "r.yaml") == {}
+
+
+def test_yaml_dates_and_names_are_text():
+    text = "a: 2024-05-01\nb: e3\nc: 1e\nd: 1-2"
+    assert parse_yaml(text, "r.yaml") == {"a": "2024-05-01", "b": "e3", "c": "1e", "d": "1-2"}
 
 
 @pytest.mark.parametrize("text", ["- 1\n- 2", "just words", "a: [1, 2", "a: b: c", "1: 2", "a:\n  2: 3"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -233,7 +234,7 @@ def test_a_strange_entry_of_karpathys_is_one_line(tmp_path: Path, changes: dict[
         ('{"image": "a.jpg"}\n', r"line 1: has no 'caption' \(it has image\)"),
         ('{"imge": "a.jpg", "caption": "x"}\n', "rename 'imge' to 'image'"),
         ('{"image": 3, "caption": "x"}\n', "line 1: names no picture"),
-        ('{"image": "a.jpg", "caption": 3}\n', "line 1: the caption is not text"),
+        ('{"image": "a.jpg", "caption": 3}\n', "line 1: the caption is 3, not text"),
         ('{"image": "a.jpg", "caption": " "}\n', "'a.jpg' has an empty caption"),
         (
             '{"image": "a.jpg", "caption": "x", "split": "train"}\n{"image": "a.jpg", "caption": "y"}\n',
@@ -241,7 +242,7 @@ def test_a_strange_entry_of_karpathys_is_one_line(tmp_path: Path, changes: dict[
         ),
         (
             '{"image": "a.jpg", "caption": "x", "split": "train"}\n{"image": "b.jpg", "caption": "y"}\n',
-            "1 of 2 pictures name no",
+            r"1 of 2 pictures name no split \('b.jpg'\): name one for them too",
         ),
     ],
 )
@@ -257,11 +258,14 @@ def test_a_strange_line_is_named(tmp_path: Path, text: str, message: str) -> Non
     [
         (b"", "holds no caption"),
         (b"image,caption\n", "holds no caption"),
-        (b"image,caption\na.jpg,a dog, running\n", "line 2: more fields than columns"),
-        (b"image,caption\na.jpg\n", "line 2: has no 'caption'"),
+        (
+            b"image,caption\na.jpg,a dog, running\n",
+            "line 2 has 3 of 2 fields: put the caption in quotes where it holds a comma",
+        ),
+        (b"image,caption\na.jpg\n", "line 2 has 1 of 2 fields"),
         (b"name,words\na.jpg,a dog\n", "line 2: has no 'image'"),
         (b"image,caption\na.jpg,caf\xe9\n", "byte 23 is not UTF-8"),
-        (b"image,caption\na.jpg," + b"x" * 200_000, "field larger than field limit"),
+        (b"a.jpg,a dog\nb.jpg,a cat\n", r"line 1: a row \('a.jpg', ...\) where the columns should be named"),
     ],
 )
 def test_a_strange_csv_is_one_line(tmp_path: Path, text: bytes, message: str) -> None:
@@ -269,6 +273,71 @@ def test_a_strange_csv_is_one_line(tmp_path: Path, text: bytes, message: str) ->
     write_shards(tmp_path / "features", ["a.jpg"])
     with pytest.raises(InputError, match=message):
         opened(tmp_path)
+
+
+def words(count: int) -> list[str]:
+    return [f"caption {number}" for number in range(count)]
+
+
+@pytest.mark.parametrize(
+    ("captions", "message"),
+    [
+        (words(21), r"1 picture has far more captions than usual: 'p0.jpg' has 21, most have 2"),
+        (
+            ["long " * 101],
+            r"1 picture has a caption far longer than usual: one of 'p0.jpg' has 505 characters, most .* 9",
+        ),
+        (words(20), ""),
+        (["x" * 500], ""),
+    ],
+)
+def test_a_picture_with_captions_unlike_the_others_is_noted(tmp_path: Path, captions: list[str], message: str) -> None:
+    lines = [{"image": name, "captions": words(2), "split": "train"} for name in NAMES]
+    rows(tmp_path, lines[0] | {"captions": captions}, *lines[1:])
+    write_shards(tmp_path / "features", NAMES)
+    notes: list[str] = []
+    opened(tmp_path, notes)
+    assert len(notes) == bool(message) and re.search(message, "".join(notes))
+
+
+def test_a_picture_that_is_gone_with_its_features_is_left_out_with_a_note(tmp_path: Path) -> None:
+    rows(tmp_path, *({"image": name, "caption": "a dog", "split": "train"} for name in NAMES))
+    write_shards(tmp_path / "features", NAMES[1:])
+    for name in NAMES[1:]:
+        (tmp_path / name).touch()
+    notes: list[str] = []
+    assert opened(tmp_path, notes).split("train").image_ids == NAMES[1:]
+    assert "1 pictures are gone, with their features, and are left out ('p0.jpg')" in notes[0]
+    (tmp_path / NAMES[0]).touch()
+    with pytest.raises(InputError, match=r"1 of 6 pictures have no features .* extract those pictures too"):
+        opened(tmp_path).split("train")
+
+
+def test_most_pictures_gone_is_no_removal(tmp_path: Path) -> None:
+    rows(tmp_path, *({"image": name, "caption": "a dog", "split": "train"} for name in NAMES))
+    write_shards(tmp_path / "features", NAMES[4:])
+    for name in NAMES[4:]:
+        (tmp_path / name).touch()
+    with pytest.raises(InputError, match="4 of 6 pictures have no features"):
+        opened(tmp_path).split("train")
+
+
+@pytest.mark.parametrize(
+    ("written", "message"),
+    [(None, r"annotations\[0\]: the caption is null"), ("['a', 'b'", "begins as a list"), (3, "3, not text")],
+)
+def test_a_caption_of_cocos_that_is_none_is_refused(tmp_path: Path, written: object, message: str) -> None:
+    value = {"images": [{"id": 1, "file_name": "a.jpg"}], "annotations": [{"image_id": 1, "caption": written}]}
+    (tmp_path / "captions.json").write_text(json.dumps(value))
+    write_shards(tmp_path / "features", ["a.jpg"])
+    with pytest.raises(InputError, match=message):
+        opened(tmp_path)
+
+
+def test_a_list_written_as_text_is_several_captions_in_json_too(tmp_path: Path) -> None:
+    folder = karpathy(tmp_path / "d", sentences=[{"raw": "['one', 'two']"}])
+    write_shards(folder / "features", NAMES)
+    assert opened(folder).split("train").captions[:2] == ["one", "two"]
 
 
 def test_annotations_of_unknown_pictures_are_refused(tmp_path: Path) -> None:

@@ -97,6 +97,12 @@ def test_another_data_sets_split_of_the_same_name_is_no_reason_to_warn():
     assert card({**MODEL, "chosen_by": {"split": "test"}, "trained_on": {"test": "x" * 64}})["warnings"] == []
 
 
+def test_a_split_that_chose_the_checkpoint_and_has_changed_since_is_noted():
+    changed = {**MODEL, "chosen_by": {"split": "test"}, "trained_on": {"test": "x" * 64}}
+    assert "was trained when 'test' held other pictures or captions" in " ".join(card(changed)["notes"])
+    assert card({**changed, "chosen_by": {"split": "dev"}})["notes"] == []
+
+
 def test_the_same_weights_twice_are_warned_of():
     again = {**MODEL, "weights_sha256": "a" * 64}
     assert "named more than once" in card(again, again)["warnings"][0]

@@ -57,10 +57,18 @@ def test_changed_captions_are_known_by_the_next_run(library, photos):
     assert library.store.count(parse_filter("caption ~ 'dog'")) == 0
 
 
-def test_a_captions_file_that_cannot_be_read_is_named_and_what_is_known_stays(library, photos):
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("what is this", "holds no caption"),
+        ('image,caption\n000.png,"a dog\n001.png,a cat\n', "line 2: a quote opens here and is not closed"),
+        ("image,caption\n000.png\n", "line 2 has 1 of 2 fields"),
+    ],
+)
+def test_a_captions_file_that_cannot_be_read_is_named_and_what_is_known_stays(library, photos, text, reason):
     (photos / "captions.csv").write_text("image,caption\n000.png,a dog\n")
     index(library, photos)
-    (photos / "captions.csv").write_text("what is this")
+    (photos / "captions.csv").write_text(text)
     found = index(library, photos)
-    assert found.broken[0][0] == str(photos / "captions.csv")
+    assert found.broken[0] == (str(photos / "captions.csv"), reason)
     assert library.get(names(library)["000.png"]).captions == ("a dog",)

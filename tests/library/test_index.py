@@ -196,11 +196,13 @@ def test_a_root_that_is_not_there_keeps_its_pictures_and_the_others_are_indexed(
         index(library, photos)
     found = index(library)
     assert (found.added, found.removed, found.pictures) == (1, 0, 10)
-    assert found.broken == [(str(photos), "folder: is not there; its pictures stay in the library")]
+    (note,) = found.notes
+    assert note.startswith(f"{photos}: is not there; its pictures stay in the library")
+    assert f"crossgraph library remove '{photos}'" in note
     photos.mkdir()
     found = index(library)
     assert (found.removed, found.pictures) == (0, 10)
-    assert "holds no picture any more" in found.broken[0][1]
+    assert "holds no picture any more" in found.notes[0]
 
 
 def test_a_folder_that_cannot_be_opened_keeps_its_pictures(library, photos, monkeypatch):
@@ -213,10 +215,12 @@ def test_a_folder_that_cannot_be_opened_keeps_its_pictures(library, photos, monk
             raise PermissionError(13, "Permission denied")
         return open_folder(path)
 
-    monkeypatch.setattr("crossgraph.library.scan.os.scandir", refuse)
+    monkeypatch.setattr(os, "scandir", refuse)
     found = index(library, photos)
-    assert (found.removed, found.pictures) == (0, 7)
-    assert found.broken == [(str(photos / "sub"), "folder: permission denied")]
+    assert (found.removed, found.kept, found.pictures) == (0, 1, 7)
+    assert found.notes == [
+        f"{photos / 'sub'}: 1 picture below it cannot be read now (permission denied); what is known of it stays"
+    ]
 
 
 def test_several_roots_are_kept_apart(library, photos, tmp_path):
@@ -256,6 +260,34 @@ def test_excluded_folders_are_remembered_until_others_are_named(library, photos)
     assert index(library, photos).pictures == 6
     assert index(library, photos, exclude=("",)).pictures == 7
     assert index(library, photos, exclude=("private",)).removed == 1
+
+
+def test_patterns_that_the_library_remembers_are_named_with_how_to_change_them(library, photos):
+    write_picture(photos / "private" / "a.png", 60)
+    assert index(library, photos, exclude=("private", "*.tmp")).notes == []
+    (note,) = index(library, photos / "private").notes
+    assert note.startswith("the library remembers --exclude private --exclude '*.tmp': ")
+    assert "--exclude ''" in note
+    assert index(library).notes == [], "no folder is named, so none can be missing"
+
+
+def test_patterns_that_take_out_more_than_half_say_so(library, photos):
+    write_pictures(photos / "private", 7, 60)
+    assert index(library, photos).pictures == 13
+    outcome = index(library, photos, exclude=("private",))
+    assert outcome.removed == 7
+    (note,) = outcome.notes
+    assert note.startswith("--exclude private takes out 7 of the 13 pictures that the library had; --exclude ''")
+    index(library, photos, exclude=("",))
+    assert index(library, photos, exclude=("00?.png",)).notes == [], "six of thirteen are less than half"
+
+
+@pytest.mark.parametrize("named", [True, False])
+def test_patterns_that_would_empty_a_root_are_refused_and_not_remembered(library, photos, named):
+    index(library, photos)
+    with pytest.raises(InputError, match=r"--exclude '\*\.png' passes over all 6 pictures.*--exclude ''"):
+        index(library, *([photos] if named else []), exclude=("*.png",))
+    assert index(library, photos).unchanged == 6
 
 
 def test_a_folder_taken_out_stays_out_until_it_is_asked_for(library, photos):

@@ -64,9 +64,8 @@ def test_a_run_gets_the_authors_figures(folder, expected, goldens, name):
 
 @pytest.mark.parametrize("given", ["runs", "scores"])
 def test_the_ensemble_gets_the_authors_figures(folder, expected, goldens, tmp_path, given):
-    members = (
-        [folder / "sgr", folder / "saf"] if given == "runs" else ["--scores", folder / "sgr.npy", folder / "saf.npy"]
-    )
+    score_files = ["--scores", folder / "sgr.npy", "--scores", folder / "saf.npy"]
+    members = [folder / "sgr", folder / "saf"] if given == "runs" else score_files
     data = goldens / "sgraf" / "dataset" / "tiny_precomp"
     typed("evaluate", *members, "--data", data, "--split", "test", "--out", tmp_path)
     agrees(tmp_path, expected, "ensemble", (expected["SGR.sims"] + expected["SAF.sims"]) / 2)

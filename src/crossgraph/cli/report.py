@@ -29,15 +29,15 @@ def report(
         data: The data folder; left out, the one that the runs were evaluated or trained on.
         features: Region features, where they lie elsewhere.
         split: Which split.
-        query: What to show: a caption's row in the split from 0, a picture's id, or a sentence; several may be given.
+        query: What to show: a caption's row in the split from 0, a picture's id, or a sentence.
         worst: How many of the worst queries each way.
         scores: Score files of these runs, in their order, to save the scoring.
         device: Where to compute; auto takes the accelerator where there is one.
     """
     import sys
 
+    from crossgraph.progress import ProgressDisplay
     from crossgraph.report.job import ReportJob, write_report
-    from crossgraph.scoring.progress import ScoringProgress
 
     def say(line: str) -> None:
         print(line, file=sys.stderr)
@@ -53,9 +53,9 @@ def report(
         scores=scores or [],
         device=device,
     )
-    with ScoringProgress() as progress:
+    with ProgressDisplay() as progress:
         try:
-            page = write_report(job, say, progress.about)
+            page = write_report(job, say, progress.for_task)
         except KeyboardInterrupt:
             raise KeyboardInterrupt(f"{out} is as it was before") from None
     print(f"{page} ({page.stat().st_size / 1e6:.1f} MB)")

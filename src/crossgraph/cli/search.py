@@ -46,7 +46,7 @@ def search(
         library: The library's folder; $CROSSGRAPH_LIBRARY, or the one in your home folder.
         image: A picture to look like.
         picture_weight: Share of the picture where words are given too, 0..1.
-        not_: What must not be in it; several times for several.
+        not_: What must not be in it.
         where: A filter.
         like: Ids of pictures to look like.
         unlike: Ids of pictures not to look like.

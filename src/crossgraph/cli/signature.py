@@ -1,22 +1,23 @@
-"""A function's typed signature as a command line.
+"""Parse a command line by a function's typed signature.
 
-Positional parameters are positionals, keyword-only parameters are `--options`, their types decide what
-is read, the Google docstring gives the help. jsonargparse does the parsing; this module tells it what
-to parse and says in one line what went wrong.
+Positional parameters are positionals, keyword-only parameters are `--options`, the types choose the converters and
+the Google docstring gives the help. A list option takes one value each time and is repeated: `--like 3 --like 5`.
 """
 
 from __future__ import annotations
 
 import argparse
 import inspect
+import itertools
 import math
 import re
+import shlex
 import types
 import typing
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NoReturn
 
 from crossgraph.core.errors import InputError, did_you_mean
 
@@ -61,6 +62,7 @@ class Parameter:
 
 _WIDEST = 2**63
 _SHORT = re.compile(r"-[a-zA-Z]")
+_LIKE_AN_OPTION = re.compile(r"--|-[^\d.]\S*$")  # with a space in it, it is a text
 
 
 def call(function: Callable[..., None], prog: str, arguments: Sequence[str]) -> None:
@@ -76,7 +78,9 @@ def call(function: Callable[..., None], prog: str, arguments: Sequence[str]) -> 
         SystemExit: `--help` was asked for and printed.
     """
     parameters, collects = read(function)
-    words, overrides = _arrange(parameters, arguments, collects)
+    positionals, options, overrides = _arrange(parameters, arguments, collects)
+    escape = any(word.startswith("-") for word in positionals)
+    words = [*options, "--", *positionals] if escape else [*positionals, *options]
     parser = _parser(parameters, prog, inspect.getdoc(function) or "", collects)
     try:
         values = vars(parser.parse_args(words))
@@ -101,7 +105,8 @@ def read(function: Callable[..., None]) -> tuple[list[Parameter], bool]:
             collects = True
             continue
         hint, many = _element(hints[name])
-        shown = name.upper().removesuffix("S") if many and not option else name.upper()
+        shown = name.upper().rstrip("_")
+        shown = shown.removesuffix("S") if many else shown
         if hint is not bool:
             convert, shown = _converter(hint, shown)
         else:
@@ -166,22 +171,21 @@ def _number(text: str) -> float:
     return value
 
 
-def _path(text: str | Path) -> Path:
-    if isinstance(text, Path):  # the parser checks what it has made, and defaults, once more
-        return text
+def _path(text: str) -> Path:
     if not text or "\0" in text:
         raise argparse.ArgumentTypeError(f"{text!r} is not a path")
     return Path(text)
 
 
-def _arrange(parameters: Sequence[Parameter], arguments: Sequence[str], collects: bool) -> tuple[list[str], list[str]]:
-    """Spell options one way, put positionals first, take the overrides out.
+def _arrange(
+    parameters: Sequence[Parameter], arguments: Sequence[str], collects: bool
+) -> tuple[list[str], list[str], list[str]]:
+    """Separate the words into positionals, options with their values (spelled one way) and overrides.
 
     Raises:
-        InputError: An option is unknown; the message suggests the nearest.
+        InputError: An option is unknown, or a list option is followed by several values.
     """
     options = {p.name: p for p in parameters if p.option}
-    texts = any(p.convert is str and not p.option for p in parameters)
     positionals: list[str] = []
     rest: list[str] = []
     overrides: list[str] = []
@@ -196,39 +200,78 @@ def _arrange(parameters: Sequence[Parameter], arguments: Sequence[str], collects
         elif _SHORT.fullmatch(word) and word[1:] in options:  # an option of one letter is written with one dash too
             word = f"-{word}"
         if not word.startswith("--"):
-            if re.match(r"-[^\d.]\S*$", word):  # with a space in it, it is a text
-                known = f"see {' '.join(p.spelled for p in options.values())}"
-                text = (
-                    f"a text that begins with a minus stands last, after --: -- '{word}'; for options " if texts else ""
-                )
-                raise InputError(f"no option {word}", text + known)
+            if _LIKE_AN_OPTION.match(word):
+                raise _unknown_short_option(word, parameters)
             positionals.append(word)
             continue
         name, equals, value = word[2:].partition("=")
-        found = options.get(name.replace("-", "_")) or options.get(f"{name}_")  # `not_` is --not
-        if found is not None:
-            rest.append(found.spelled + equals + value)
-            if not equals and not found.flag:
-                rest += _values(queue, found.many)
+        option = options.get(name.replace("-", "_")) or options.get(f"{name}_")  # `not_` is --not
+        if option is not None:
+            rest.append(option.spelled + equals + value)
+            if not equals and not option.flag and queue and not queue[0].startswith("--"):
+                rest.append(queue.pop(0))
+                if option.many:
+                    _refuse_further_values(option, rest[-1], queue, positionals, parameters)
         elif name == "help":
             rest.append("--help")
         elif collects and (equals or "." in name or (queue and not queue[0].startswith("--"))):
             overrides.append(f"{name}={value if equals else _override_value(name, queue)}")
         else:
             raise InputError(f"no option --{name}", did_you_mean(f"--{name}", [p.spelled for p in options.values()]))
-    return positionals + rest if not any(p.startswith("-") for p in positionals) else [
-        *rest,
-        "--",
-        *positionals,
-    ], overrides
+    return positionals, rest, overrides
 
 
-def _values(queue: list[str], many: bool) -> list[str]:
-    """Take the words that belong to the option just read."""
-    taken: list[str] = []
-    while queue and not queue[0].startswith("--") and (many or not taken) and not (taken and _SHORT.match(queue[0])):
-        taken.append(queue.pop(0))
-    return taken
+def _unknown_short_option(word: str, parameters: Sequence[Parameter]) -> InputError:
+    known = f"see {' '.join(p.spelled for p in parameters if p.option)}"
+    if any(p.convert is str and not p.option for p in parameters):
+        known = f"a text that begins with a minus stands last, after --: -- '{word}'; for options {known}"
+    return InputError(f"no option {word}", known)
+
+
+def _refuse_further_values(
+    option: Parameter, value: str, queue: Sequence[str], positionals: Sequence[str], parameters: Sequence[Parameter]
+) -> None:
+    """Refuse `--scores a.npy b.npy`: once, b.npy was a further value, and it must not silently become a positional.
+
+    A word after the value is a positional where that is the only way to read it: no positional stands before the
+    option, and the word fits the open positional but not the option.
+
+    Raises:
+        InputError: Further values follow; the remedy is the line to type.
+    """
+    following = list(itertools.takewhile(lambda word: not _LIKE_AN_OPTION.match(word), queue))
+    accepting = [p for p in parameters if not p.option]
+    if not any(p.many for p in accepting):
+        accepting = accepting[len(positionals) :]
+    fitting = [word for word in following if accepting and _fits(word, accepting[0], option)]
+
+    def is_value(word: str) -> bool:
+        if option.convert not in (str, _path):
+            return _converts(word, option)
+        return bool(positionals) or word not in fitting
+
+    too_many = len(fitting) > len(accepting) and not any(p.many for p in accepting)
+    further = following if too_many else list(itertools.takewhile(is_value, following))
+    if further:
+        line = " ".join(f"{option.spelled} {shlex.quote(word)}" for word in (value, *further))
+        if set(further) <= set(fitting):
+            line += f" (or put {shlex.join(further)} before {option.spelled} if {accepting[0].shown} is meant)"
+        raise InputError(f"{option.spelled} takes one value and is repeated for more", f"write {line}")
+
+
+def _fits(word: str, positional: Parameter, option: Parameter) -> bool:
+    """Return whether a word can be a positional: a path that exists, and beside an option of files a folder."""
+    if positional.convert is _path:
+        return Path(word).is_dir() if option.convert is _path else Path(word).exists()
+    return _converts(word, positional)
+
+
+def _converts(word: str, parameter: Parameter) -> bool:
+    try:
+        parameter.convert(word)
+    except argparse.ArgumentTypeError:
+        return False
+    return True
 
 
 def _override_value(name: str, queue: list[str]) -> str:
@@ -249,47 +292,43 @@ def _suspect(overrides: Sequence[str], parameters: Sequence[Parameter]) -> None:
             raise InputError(f"no option --{name}", hint)
 
 
-def _parser(parameters: Sequence[Parameter], prog: str, doc: str, collects: bool) -> Any:
-    from jsonargparse import ArgumentParser
+class _Parser(argparse.ArgumentParser):
+    """argparse's parser, whose errors are raised and not printed."""
 
-    parser = ArgumentParser(
+    def error(self, message: str) -> NoReturn:
+        raise argparse.ArgumentError(None, message)
+
+
+def _parser(parameters: Sequence[Parameter], prog: str, doc: str, collects: bool) -> _Parser:
+    parser = _Parser(
         prog=prog,
         description=re.split(r"\n\s*(?:Args|Raises|Returns|Attributes|Yields):\s*\n", doc)[0].strip(),
         epilog="Any key of the recipe can be set by --a.b=VALUE, for example --model.config.dropout=0.2."
         if collects
         else None,
-        exit_on_error=False,
         allow_abbrev=False,
-        add_help=True,
-        formatter_class=_Formatter,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     for p in parameters:
         settings: dict[str, Any] = {"help": p.help.replace("%", "%%")}
+        if p.option:
+            settings |= {"dest": p.name, "required": p.required}
+            settings["help"] += " (required)" if p.required else ""
         if p.flag:
             parser.add_argument(p.spelled, action="store_true", **settings)
             continue
         settings |= {"type": p.convert, "metavar": p.shown}
-        if p.many:
-            settings["nargs"] = "+" if p.required or p.option else "*"
-            if p.option and not p.default:
-                settings["action"] = "extend"  # --x a --x b is --x a b
-        elif not p.option and not p.required:
-            settings["nargs"] = "?"
         if not p.required:
             settings["default"] = p.default
             if p.default not in (None, [], ()):
                 settings["help"] += f" (default: {p.default})"
-        if p.option:
-            settings["required"] = p.required
-            settings["help"] += " (required)" if p.required else ""
-        if p.name.endswith("_"):
-            settings["dest"] = p.name
+        if p.option and p.many:
+            settings["action"] = "append"
+            settings["help"] += " (may be repeated)"
+        elif not p.option and (p.many or not p.required):
+            settings["nargs"] = "?" if not p.many else "+" if p.required else "*"
         parser.add_argument(p.spelled if p.option else p.name, **settings)
     return parser
-
-
-class _Formatter(argparse.RawDescriptionHelpFormatter):
-    """argparse's help, with the docstring's line breaks kept."""
 
 
 def _described(doc: str) -> dict[str, str]:

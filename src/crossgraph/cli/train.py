@@ -48,14 +48,13 @@ def train(
         resume: Go on from the last checkpoint in OUT.
         small: Use the recipe's small form, which runs in seconds.
         seeds: Train so many runs, OUT/seed-0, OUT/seed-1 and so on, and summarise them.
-        track: Follow the training also by tensorboard, wandb (offline) or trackio (local), in folders of the run;
-            may be repeated.
+        track: Follow the training also by tensorboard, wandb (offline) or trackio (local), in folders of the run.
         device: Where to compute; auto takes a GPU where there is one.
         devices: Processes that train as one on this machine.
         overrides: Changes to the recipe.
     """
-    from crossgraph.scoring.provenance import typed_command
-    from crossgraph.train.allocator import keep_freed_memory
+    from crossgraph.memory import keep_freed_memory
+    from crossgraph.provenance import typed_command
     from crossgraph.train.command import Request, run
     from crossgraph.train.job import Sources
 

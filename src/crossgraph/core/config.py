@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import functools
 import math
+import re
 import types
 import typing
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, TypeVar, cast
 
@@ -83,7 +85,7 @@ def build(cls: type[T], values: object, source: str, prefix: str = "") -> T:
 
     Raises:
         InputError: A key is unknown, a value is missing or has another type, or the class's own
-            checks (a `ValueError` from `__post_init__`) refuse it.
+            checks (an `InputError` or `ValueError` from `__post_init__`) refuse it.
     """
     if not isinstance(values, Mapping):
         raise InputError(f"{source}: {prefix or 'it'} must hold keys, not {_kind(values)}")
@@ -101,6 +103,8 @@ def build(cls: type[T], values: object, source: str, prefix: str = "") -> T:
             raise InputError(f"{source}: '{_join(prefix, name)}' is missing", "give it a value")
     try:
         return cls(**made)
+    except InputError as error:
+        raise InputError(f"{source}: {error.problem}", error.remedy) from error
     except ValueError as error:
         raise InputError(f"{source}: {prefix + ': ' if prefix else ''}{error}") from error
 
@@ -124,17 +128,41 @@ def _plain(value: object) -> Any:
 
 
 def _yaml(text: str, source: str) -> Any:
-    import jsonargparse
     import yaml
 
     try:
-        loader = cast("Callable[[str], Any]", jsonargparse.get_loader("yaml"))
-        return loader(text)
+        return yaml.load(text, Loader=_yaml_loader())
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         where = f" at line {mark.line + 1}, column {mark.column + 1}" if mark and "\n" in text.strip() else ""
         reason = getattr(error, "problem", None) or str(error).splitlines()[0]
         raise InputError(f"{source}: not valid YAML{where} ({reason})", "mend or quote the value") from error
+
+
+@functools.cache
+def _yaml_loader() -> Any:
+    """Return PyYAML's safe loader, changed in two ways: 1e-3 is a number, as in YAML 1.2, and a date is text."""
+    import yaml
+
+    resolvers = {
+        first: [(tag, pattern) for tag, pattern in entries if not tag.endswith((":float", ":timestamp"))]
+        for first, entries in yaml.SafeLoader.yaml_implicit_resolvers.items()
+    }
+    base = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+    loader: Any = type("Loader", (base,), {"yaml_implicit_resolvers": resolvers})
+    loader.add_implicit_resolver("tag:yaml.org,2002:float", _YAML_FLOAT, list("-+0123456789."))
+    return loader
+
+
+_YAML_FLOAT = re.compile(
+    r"""[-+]?[0-9][0-9_]*\.[0-9_]*(?:[eE][-+]?[0-9]+)?$
+    |[-+]?[0-9][0-9_]*[eE][-+]?[0-9]+$
+    |\.[0-9_]+(?:[eE][-+][0-9]+)?$
+    |[-+]?[0-9][0-9_]*(?::[0-5]?[0-9])+\.[0-9_]*$
+    |[-+]?\.(?:inf|Inf|INF)$
+    |\.(?:nan|NaN|NAN)$""",
+    re.VERBOSE,
+)
 
 
 def _check_keys(values: Mapping[object, object], source: str) -> None:

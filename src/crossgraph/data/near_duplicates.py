@@ -27,36 +27,44 @@ _FLAT = 8  # of 256 shades
 _ONES = np.array([byte.bit_count() for byte in range(256)], dtype=np.uint8)
 
 
-def group_alike(hashes: Sequence[bytes | None], near: int = NEAR) -> list[int]:
+def group_alike(hashes: Sequence[bytes | None], near: int = NEAR, contents: Sequence[str] = ()) -> list[int]:
     """Give every picture the number of its group: the first picture that it is alike to, directly or by others.
 
     Args:
-        hashes: `difference_hash` of every picture; None, for one that could not be read, is alike to none.
+        hashes: `difference_hash` of every picture; None where unknown.
         near: Bits that may differ, at most `NEAR`.
+        contents: For every picture what only an equal picture shares, or "" where unknown; none are compared if empty.
     """
     roots = list(range(len(hashes)))
 
-    def root(place: int) -> int:
-        while roots[place] != place:
-            roots[place] = roots[roots[place]]
-            place = roots[place]
-        return place
+    def root(row: int) -> int:
+        while roots[row] != row:
+            roots[row] = roots[roots[row]]
+            row = roots[row]
+        return row
 
-    known = np.array([place for place, value in enumerate(hashes) if value is not None], dtype=np.int64)
+    def join(first: int, second: int) -> None:
+        low, high = sorted((root(first), root(second)))
+        roots[high] = low
+
+    with_content: dict[str, int] = {}
+    for row, content in enumerate(contents):
+        if content:
+            join(row, with_content.setdefault(content, row))
+    known = np.array([row for row, value in enumerate(hashes) if value is not None], dtype=np.int64)
     codes = np.frombuffer(b"".join(value for value in hashes if value is not None), np.uint8).reshape(-1, BITS // 8)
     with Ticker("finding near-duplicates", len(codes) * _BANDS, "comparisons") as ticker:
         for first, second in _close(codes, near, ticker):
-            low, high = sorted((root(int(known[first])), root(int(known[second]))))
-            roots[high] = low
-    return [root(place) for place in range(len(roots))]
+            join(int(known[first]), int(known[second]))
+    return [root(row) for row in range(len(roots))]
 
 
-def difference_hashes(paths: Sequence[Path]) -> list[bytes | None]:
-    """Hash pictures; None for those that cannot be read or are too flat to be told apart."""
+def difference_hashes(paths: Sequence[Path | None]) -> list[bytes | None]:
+    """Hash pictures; None for those without a path, that cannot be read, or are too flat to be told apart."""
     hashes: list[bytes | None] = []
     with Ticker("comparing pictures", len(paths), "pictures") as ticker:
         for done, path in enumerate(paths):
-            hashes.append(difference_hash(path))
+            hashes.append(None if path is None else difference_hash(path))
             ticker.update(done + 1)
     return hashes
 

@@ -22,7 +22,7 @@ from crossgraph.evaluate.remarks import notes_about, warnings_about
 from crossgraph.evaluate.sources import Source
 from crossgraph.evaluate.table import markdown
 from crossgraph.files import write_json, write_text
-from crossgraph.scoring.provenance import all_versions, git_revision, hardware, pairs_fingerprint, typed_command
+from crossgraph.provenance import all_versions, git_revision, hardware, pairs_fingerprint, typed_command
 from crossgraph.scoring.recall import CUTOFFS
 
 FORMAT_VERSION = 1
@@ -86,7 +86,7 @@ def build_card(
         "coco": around.coco,
         "explanations": around.explanations,
         "warnings": warnings_about(models, around.whole),
-        "notes": remarks + notes_about(models, around.split, evaluation) + _limit_notes(around),
+        "notes": remarks + notes_about(models, around.split, evaluation, around.whole) + _limit_notes(around),
         "chosen_by": [model.get("chosen_by") or {"split": "unknown"} for model in models],
         "seeds": {"training": [model.get("seed") for model in models], "bootstrap": protocol.seed},
         "seconds": {

@@ -18,7 +18,7 @@ def warnings_about(models: Sequence[dict[str, Any]], whole: Split) -> list[str]:
     """Return what makes the numbers too good: the split chose the weights or trained them, a model stands for two.
 
     Args:
-        models: Entries of `crossgraph.scoring.provenance.describe_run`.
+        models: Entries of `crossgraph.provenance.describe_run`.
         whole: The split evaluated.
     """
     fingerprint = whole.fingerprint()
@@ -39,15 +39,19 @@ def warnings_about(models: Sequence[dict[str, Any]], whole: Split) -> list[str]:
     return found
 
 
-def notes_about(models: Sequence[dict[str, Any]], split: Split, evaluation: Evaluation) -> list[str]:
+def notes_about(
+    models: Sequence[dict[str, Any]], split: Split, evaluation: Evaluation, whole: Split | None = None
+) -> list[str]:
     """Return what explains the numbers: a model of its own kind, other features, unknown choosing, ties, lost images.
 
     Args:
-        models: Entries of `crossgraph.scoring.provenance.describe_run`.
+        models: Entries of `crossgraph.provenance.describe_run`.
         split: What was evaluated.
         evaluation: Its figures.
+        whole: The split of which that is a part; by default all of it.
     """
     found: list[str] = []
+    whole = whole or split
     for model in models:
         status = str(model.get("status") or "implemented")
         if status != "implemented":
@@ -59,6 +63,7 @@ def notes_about(models: Sequence[dict[str, Any]], split: Split, evaluation: Eval
         chosen = str(dict(model.get("chosen_by") or {}).get("split", "unknown"))
         if chosen.startswith("unknown"):
             found.append(f"{model['run']}: which split chose its checkpoint is unknown")
+        found += _changed_data(model, whole)
     for direction, figures in (("i2t", evaluation.whole.i2t), ("t2i", evaluation.whole.t2i)):
         if figures.tied > 0:
             found.append(f"{direction}: ties decide the rank of {figures.tied:.2f} % of the queries")
@@ -69,6 +74,21 @@ def notes_about(models: Sequence[dict[str, Any]], split: Split, evaluation: Eval
         count = evaluation.whole.images - asked
         found.append(f"{count:,} images have no caption: no i2t query, but answers that t2i can get wrong")
     return found
+
+
+def _changed_data(model: dict[str, Any], whole: Split) -> list[str]:
+    """Return a note where a split of this name chose or trained the model, but held other pictures then.
+
+    Data that have grown since have another fingerprint, so that `warnings_about` cannot know them.
+    """
+    known = dict(model.get("trained_on") or {}).get(whole.name)
+    if known in (None, whole.fingerprint()) or whole.name not in (
+        "train",
+        dict(model.get("chosen_by") or {}).get("split"),
+    ):
+        return []
+    changed = f"{model['run']}: was trained when '{whole.name}' held other pictures or captions"
+    return [f"{changed}; if these are the same data, changed since, the figures flatter it"]
 
 
 def _word_edges(model: dict[str, Any], split: Split) -> list[str]:

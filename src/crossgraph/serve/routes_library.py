@@ -11,7 +11,7 @@ from fastapi.responses import Response, StreamingResponse
 from pydantic import ValidationError
 
 from crossgraph.core.errors import InputError
-from crossgraph.library.scan import check_roots
+from crossgraph.library.roots import check_roots
 from crossgraph.serve.answers import Health, JobProgress, LibraryState
 from crossgraph.serve.asking import IndexRequest
 from crossgraph.serve.jobs import Job, events

@@ -7,6 +7,7 @@ from typing import Annotated
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import Response
 
+from crossgraph.library.roots import existing_first
 from crossgraph.serve.answers import Details, Identifier
 from crossgraph.serve.pictures import PictureFile, find, image, thumbnail
 from crossgraph.serve.problems import documented
@@ -26,12 +27,12 @@ async def details(request: Request, number: Identifier) -> Details:
 
     def work() -> Details:
         picture = find(service.library, number)
-        paths = [str(path) for path in picture.paths]
+        paths = existing_first(picture.paths)[0]
         return Details(
             id=picture.id,
-            name=picture.paths[0].name,
-            path=paths[0],
-            paths=paths,
+            name=paths[0].name,
+            path=str(paths[0]),
+            paths=list(map(str, paths)),
             width=picture.width,
             height=picture.height,
             date=picture.date,

@@ -6,11 +6,11 @@ A recipe is a YAML file of these fields (`recipes/`), changed field by field fro
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from crossgraph.core.errors import InputError
+from crossgraph.core.ranges import CheckedSettings, Count, NotNegative, Positive, Probability, Range, Size
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ class ModelChoice:
 
 
 @dataclass(frozen=True)
-class LossChoice:
+class LossChoice(CheckedSettings, prefix="loss."):
     """The ranking loss on a batch's score matrix; see `crossgraph.losses`.
 
     Attributes:
@@ -43,15 +43,26 @@ class LossChoice:
 
     name: Literal["hinge", "infonce"] = "hinge"
     negatives: Literal["hardest", "sum", "warm-up"] = "hardest"
-    warm_up_epochs: int = 0
-    warm_up_steps: int = 0
-    margin: float = 0.2
-    temperature: float = 0.05
+    warm_up_epochs: Count = 0
+    warm_up_steps: Count = 0
+    margin: NotNegative = 0.2
+    temperature: Positive = 0.05
     same_image: Literal["masked", "negatives"] = "masked"
+
+    def __post_init__(self) -> None:
+        """Refuse a warm-up that never is.
+
+        Raises:
+            InputError: A value is out of its range, or the warm-up has no length.
+        """
+        super().__post_init__()
+        has_warm_up = self.warm_up_epochs or self.warm_up_steps
+        if self.name == "hinge" and self.negatives == "warm-up" and not has_warm_up:
+            raise InputError("loss.negatives is 'warm-up' for no time", "set loss.warm_up_epochs or loss.warm_up_steps")
 
 
 @dataclass(frozen=True)
-class OptimiserChoice:
+class OptimiserChoice(CheckedSettings, prefix="optimiser."):
     """The optimiser.
 
     Attributes:
@@ -63,14 +74,14 @@ class OptimiserChoice:
     """
 
     name: Literal["adam", "adamw"] = "adam"
-    lr: float = 2e-4
-    weight_decay: float = 0.0
-    clip: float = 2.0
-    text_model_lr: float = 0.1
+    lr: Positive = 2e-4
+    weight_decay: NotNegative = 0.0
+    clip: NotNegative = 2.0
+    text_model_lr: Positive = 0.1
 
 
 @dataclass(frozen=True)
-class ScheduleChoice:
+class ScheduleChoice(CheckedSettings, prefix="schedule."):
     """The learning rate over time, as a factor on `optimiser.lr`.
 
     Attributes:
@@ -84,15 +95,15 @@ class ScheduleChoice:
     """
 
     name: Literal["constant", "step", "cosine"] = "constant"
-    drop_every: int = 30
+    drop_every: Size = 30
     drop_at: list[int] = field(default_factory=list[int])
-    factor: float = 0.1
-    floor: float = 0.0
-    warm_up_steps: int = 0
+    factor: Positive = 0.1
+    floor: NotNegative = 0.0
+    warm_up_steps: Count = 0
 
 
 @dataclass(frozen=True)
-class Regularisation:
+class Regularisation(CheckedSettings, prefix="regularise."):
     """Noise on the inputs while training, for small data sets; all off by default, as published.
 
     Attributes:
@@ -103,14 +114,14 @@ class Regularisation:
             what is evaluated and kept; 0 keeps the weights themselves.
     """
 
-    region_dropout: float = 0.0
-    word_dropout: float = 0.0
-    feature_noise: float = 0.0
-    average: float = 0.0
+    region_dropout: Probability = 0.0
+    word_dropout: Probability = 0.0
+    feature_noise: NotNegative = 0.0
+    average: Probability = 0.0
 
 
 @dataclass(frozen=True)
-class Evaluation:
+class Evaluation(CheckedSettings, prefix="evaluate."):
     """When the dev split is ranked, and when to stop.
 
     Attributes:
@@ -120,14 +131,14 @@ class Evaluation:
         patience: Stop after so many evaluations without a new best; 0 never stops early.
     """
 
-    every_epochs: int = 1
-    every_steps: int = 0
-    dev_limit: int = 0
-    patience: int = 0
+    every_epochs: Size = 1
+    every_steps: Count = 0
+    dev_limit: Count = 0
+    patience: Count = 0
 
 
 @dataclass(frozen=True)
-class Checkpoints:
+class Checkpoints(CheckedSettings, prefix="checkpoint."):
     """How much work a power cut may cost; there is always one after an evaluation.
 
     Attributes:
@@ -135,12 +146,12 @@ class Checkpoints:
         every_steps: Optimiser steps; 0 is never.
     """
 
-    every_minutes: float = 5.0
-    every_steps: int = 0
+    every_minutes: NotNegative = 5.0
+    every_steps: Count = 0
 
 
 @dataclass(frozen=True)
-class CollapseWatch:
+class CollapseWatch(CheckedSettings, prefix="collapse."):
     """What happens when the loss freezes where all scores are equal.
 
     Attributes:
@@ -149,11 +160,11 @@ class CollapseWatch:
     """
 
     action: Literal["warn", "stop", "off"] = "warn"
-    after_steps: int = 300
+    after_steps: Size = 300
 
 
 @dataclass(frozen=True)
-class Recipe:
+class Recipe(CheckedSettings):
     """Everything that decides what a training run computes, its data apart.
 
     Attributes:
@@ -184,80 +195,16 @@ class Recipe:
     evaluate: Evaluation = field(default_factory=Evaluation)
     checkpoint: Checkpoints = field(default_factory=Checkpoints)
     collapse: CollapseWatch = field(default_factory=CollapseWatch)
-    batch: int = 128
-    accumulate: int = 1
-    epochs: int = 30
-    max_steps: int = 0
+    batch: Annotated[int, Range(least=2)] = 128  # one pair has no negatives
+    accumulate: Size = 1
+    epochs: Size = 30
+    max_steps: Count = 0
     precision: Literal["32", "bf16"] = "32"
-    workers: int = 0
-    seed: int = 0
-    vocabulary_minimum: int = 4
-    log_every: int = 10
+    workers: Count = 0
+    seed: Count = 0
+    vocabulary_minimum: Size = 4
+    log_every: Size = 10
 
 
 # Fields that change when things happen or how fast, but no number that is computed: `--resume` may change them.
 FREE_ON_RESUME = ("workers", "checkpoint", "collapse")
-
-_AT_LEAST: Mapping[str, float] = {
-    "batch": 2,  # one pair has no negatives
-    "accumulate": 1,
-    "epochs": 1,
-    "max_steps": 0,
-    "workers": 0,
-    "seed": 0,
-    "vocabulary_minimum": 1,
-    "log_every": 1,
-    "loss.warm_up_epochs": 0,
-    "loss.warm_up_steps": 0,
-    "loss.margin": 0,
-    "optimiser.weight_decay": 0,
-    "optimiser.clip": 0,
-    "schedule.drop_every": 1,
-    "schedule.warm_up_steps": 0,
-    "schedule.floor": 0,
-    "regularise.feature_noise": 0,
-    "evaluate.every_epochs": 1,
-    "evaluate.every_steps": 0,
-    "evaluate.dev_limit": 0,
-    "evaluate.patience": 0,
-    "checkpoint.every_minutes": 0,
-    "checkpoint.every_steps": 0,
-    "collapse.after_steps": 1,
-}
-_POSITIVE = ("optimiser.lr", "optimiser.text_model_lr", "loss.temperature", "schedule.factor")
-_SHARES = ("regularise.region_dropout", "regularise.word_dropout", "regularise.average")
-
-
-def check_ranges(recipe: Recipe, source: str) -> None:
-    """Refuse values of the right type that no training can use.
-
-    Args:
-        recipe: What was read.
-        source: Where from, for the message.
-
-    Raises:
-        InputError: A field is out of its range; the field, the value and the range are named.
-    """
-    for name, least in _AT_LEAST.items():
-        if not _value(recipe, name) >= least:
-            raise InputError(f"{source}: {name} is {_value(recipe, name)}", f"give at least {least:g}")
-    for name in _POSITIVE:
-        if not 0 < _value(recipe, name) < float("inf"):
-            raise InputError(f"{source}: {name} is {_value(recipe, name)}", "give a number above 0")
-    for name in _SHARES:
-        if not 0 <= _value(recipe, name) < 1:
-            raise InputError(
-                f"{source}: {name} is {_value(recipe, name)}", "give a share from 0 up to, not including, 1"
-            )
-    warm_up = recipe.loss.warm_up_epochs or recipe.loss.warm_up_steps
-    if recipe.loss.name == "hinge" and recipe.loss.negatives == "warm-up" and not warm_up:
-        raise InputError(
-            f"{source}: loss.negatives is 'warm-up' for no time", "set loss.warm_up_epochs or loss.warm_up_steps"
-        )
-
-
-def _value(recipe: Recipe, dotted: str) -> float:
-    value: Any = recipe
-    for name in dotted.split("."):
-        value = getattr(value, name)
-    return value

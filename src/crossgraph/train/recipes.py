@@ -1,4 +1,4 @@
-"""Finds a recipe by name or path, and reads it with the changes from the command line."""
+"""Finds recipes by name or path, and reads them with the changes from the command line."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from crossgraph.core import config as configs
 from crossgraph.core.errors import InputError, did_you_mean
 from crossgraph.files import read_text
 from crossgraph.models.base import MODELS
-from crossgraph.train.config import Recipe, check_ranges
+from crossgraph.train.config import Recipe
 
 SMALL = "small"
 _PACKAGE = Path(__file__).parents[1]
@@ -87,9 +87,7 @@ def load(path: Path, overrides: Sequence[str] = (), small: bool = False) -> Reci
     values = configs.apply_overrides(values, overrides)
     if values.get("precision") == 32:  # YAML's number for what is a name
         values["precision"] = "32"
-    recipe = configs.build(Recipe, values, source)
-    check_ranges(recipe, source)
-    return with_model_config(recipe, source)
+    return with_model_config(configs.build(Recipe, values, source), source)
 
 
 def with_model_config(recipe: Recipe, source: str) -> Recipe:

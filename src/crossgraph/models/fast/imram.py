@@ -127,9 +127,7 @@ class FastIMRAM(FastForm):
         vectors = queries.reshape(1, b * n, d)  # (1, b · n, d), and (a, b · n, d) once rewritten for each context
         score, smooth = first.new_zeros(a, b), self._config.smooth
         for step in range(self._config.steps):
-            weights = attend(affinity[None], query_side, context_side, self._config.smooth, self._config.affinity_norm)[
-                0
-            ]
+            weights = attend(affinity[None], query_side, context_side, smooth, self._config.affinity_norm)[0]
             score += _cosines(first, weights, lengths, contexts.parts[GRAM]).mean(dim=-1)
             if step + 1 == self._config.steps:
                 break

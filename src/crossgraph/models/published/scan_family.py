@@ -17,6 +17,7 @@ from crossgraph.models.bfan import BFANConfig, Focus
 from crossgraph.models.camp import CAMPConfig, Form
 from crossgraph.models.gsmn import KERNELS, GSMNConfig
 from crossgraph.models.imram import DIRECTIONS_OF, IMRAMConfig
+from crossgraph.models.imram import Form as ImramForm
 from crossgraph.models.pfan import PFANConfig
 from crossgraph.models.published.checkpoint import IMPORTERS, PublishedModel
 from crossgraph.models.published.translation import (
@@ -83,6 +84,7 @@ def import_bfan(states: Sequence[Mapping[str, Tensor]], options: Mapping[str, An
     return PublishedModel("bfan", config, encoder_inputs(weights, source), weights)
 
 
+_IMRAM_FORMS: dict[str, ImramForm] = {f"{form}_IMRAM": form for form in get_args(ImramForm)}
 _IMRAM = {
     "0.img_enc.fc_local.": "project_regions.",
     "0.txt_enc.embed.": "encode_words.embedding.",
@@ -105,7 +107,7 @@ def import_imram(states: Sequence[Mapping[str, Tensor]], options: Mapping[str, A
     weights = rename_tensors(states, lambda key: translate_prefix(key, _IMRAM), source)
     config = IMRAMConfig(
         **encoder_fields(IMRAMConfig, weights, options, source),
-        form=option_choice(options, "model_mode", {f"{form}_IMRAM": form for form in DIRECTIONS_OF}, "full", source),
+        form=option_choice(options, "model_mode", _IMRAM_FORMS, "full", source),
         steps=int(option_number(options, "iteration_step", 3.0, source)),
         smooth=option_number(options, "lambda_softmax", 9.0, source),
         affinity_norm=option_choice(options, "raw_feature_norm", _AFFINITY_NORMS, "clipped_l2norm", source),
