@@ -196,11 +196,13 @@ def test_a_root_that_is_not_there_keeps_its_pictures_and_the_others_are_indexed(
         index(library, photos)
     found = index(library)
     assert (found.added, found.removed, found.pictures) == (1, 0, 10)
-    assert found.broken == [(str(photos), "folder: is not there; its pictures stay in the library")]
+    (note,) = found.notes
+    assert note.startswith(f"{photos}: is not there; its pictures stay in the library")
+    assert f"crossgraph library remove '{photos}'" in note
     photos.mkdir()
     found = index(library)
     assert (found.removed, found.pictures) == (0, 10)
-    assert "holds no picture any more" in found.broken[0][1]
+    assert "holds no picture any more" in found.notes[0]
 
 
 def test_a_folder_that_cannot_be_opened_keeps_its_pictures(library, photos, monkeypatch):
@@ -213,10 +215,12 @@ def test_a_folder_that_cannot_be_opened_keeps_its_pictures(library, photos, monk
             raise PermissionError(13, "Permission denied")
         return open_folder(path)
 
-    monkeypatch.setattr("crossgraph.library.scan.os.scandir", refuse)
+    monkeypatch.setattr(os, "scandir", refuse)
     found = index(library, photos)
-    assert (found.removed, found.pictures) == (0, 7)
-    assert found.broken == [(str(photos / "sub"), "folder: permission denied")]
+    assert (found.removed, found.kept, found.pictures) == (0, 1, 7)
+    assert found.notes == [
+        f"{photos / 'sub'}: 1 picture below it cannot be read now (permission denied); what is known of it stays"
+    ]
 
 
 def test_several_roots_are_kept_apart(library, photos, tmp_path):

@@ -1,139 +1,407 @@
-"""Which files of a root are its pictures."""
+"""What cannot be seen or read now is neither found nor gone: a library keeps it, with its id."""
 
 from __future__ import annotations
 
+import errno
 import os
+import shutil
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from references.tiny_library import index, names, new_library, write_picture, write_pictures
 
 from crossgraph.core.errors import InputError
-from crossgraph.library.scan import check_roots, scan_root
+from crossgraph.library import Library, maintenance
 
 
 @pytest.fixture
-def root(tmp_path) -> Path:
-    (tmp_path / "root").mkdir()
-    return (tmp_path / "root").resolve()
+def photos(tmp_path) -> Path:
+    write_pictures(tmp_path / "photos" / "sub", 3)
+    write_picture(tmp_path / "photos" / "x.png", 10)
+    return (tmp_path / "photos").resolve()
 
 
-def put(path: Path) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(b"x")
-    return path
+@pytest.fixture
+def library(tmp_path, photos) -> Iterator[Library]:
+    with new_library(tmp_path / "library") as made:
+        index(made, photos)
+        yield made
 
 
-def found(root: Path, *arguments: object) -> list[str]:
-    return [Path(file.path).relative_to(root).as_posix() for file in scan_root(root, *arguments).files]  # type: ignore[arg-type]
+def quiet(*said: object) -> None:
+    pass
 
 
-def test_pictures_are_found_by_their_endings_in_order(root):
-    for name in ("b.JPG", "a/c.jpeg", "a/d.webp", "notes.txt", "e.heic", "captions.csv"):
-        put(root / name)
-    assert found(root, (), (), True) == ["a/c.jpeg", "a/d.webp", "b.JPG", "e.heic"]
+class Refusing:
+    """An entry of a folder, or a listing, whose file system answers some questions with an error."""
+
+    def __init__(self, entry: os.DirEntry[str], number: int, questions: str) -> None:
+        self.entry, self.number, self.questions = entry, number, questions
+        self.name, self.path = entry.name, entry.path
+
+    def __getattr__(self, question: str) -> Callable[..., object]:
+        if question in self.questions.split():
+            raise OSError(self.number, os.strerror(self.number), self.path)
+        return getattr(self.entry, question)
 
 
-def test_without_the_extra_a_heic_picture_is_named_with_the_command_that_helps(root):
-    put(root / "e.heic")
-    scan = scan_root(root)
-    assert not scan.files
-    assert "pip install 'crossgraph[heif]'" in scan.notes[0][1]
+def refuse(monkeypatch: pytest.MonkeyPatch, folder: Path, number: int, questions: str) -> None:
+    """Let a folder's entries be listed, and some questions about them fail, as on a share that went away."""
+    scandir = os.scandir
+
+    class Listing(list[Refusing]):
+        def __enter__(self) -> Listing:
+            return self
+
+        def __exit__(self, *raised: object) -> None:
+            pass
+
+    def listed(path: str) -> object:
+        if Path(path) != folder:
+            return scandir(path)
+        with scandir(path) as entries:
+            return Listing(Refusing(entry, number, questions) for entry in entries)
+
+    monkeypatch.setattr(os, "scandir", listed)
 
 
-def test_hidden_files_and_folders_are_skipped(root):
-    for name in (".hidden.jpg", ".thumbs/a.jpg", "a/.b/c.jpg", "a/._d.jpg", "a/e.jpg"):
-        put(root / name)
-    assert found(root) == ["a/e.jpg"]
+@pytest.mark.parametrize("number", [errno.EACCES, errno.EIO, errno.ESTALE, errno.ENOTCONN, errno.EHOSTDOWN])
+@pytest.mark.parametrize("questions", ["stat", "is_dir", "is_symlink stat is_dir"])
+def test_files_that_are_listed_and_cannot_be_asked_stay_with_their_ids(library, photos, monkeypatch, number, questions):
+    before = names(library)
+    with monkeypatch.context() as patch:
+        refuse(patch, photos / "sub", number, questions)
+        outcome = index(library, photos)
+    assert (outcome.removed, outcome.kept, outcome.broken) == (0, 3, [])
+    (note,) = outcome.notes
+    reason = os.strerror(number).lower()
+    assert note == f"{photos / 'sub'}: 3 pictures below it cannot be read now ({reason}); what is known of them stays"
+    assert names(library) == before
+    again = index(library, photos)
+    assert (again.added, again.unchanged, again.kept, again.notes) == (0, 4, 0, [])
+    assert names(library) == before
 
 
-@pytest.mark.parametrize(
-    ("pattern", "left"),
-    [("raw", ["a.jpg", "b/a.tmp.jpg"]), ("*.tmp.jpg", ["a.jpg", "raw/c.jpg"]), ("b/*", ["a.jpg", "raw/c.jpg"])],
-)
-def test_excluded_names_and_paths_are_passed_over(root, pattern, left):
-    for name in ("a.jpg", "b/a.tmp.jpg", "raw/c.jpg"):
-        put(root / name)
-    assert found(root, [pattern]) == left
+def test_a_file_that_went_away_between_listing_and_asking_is_gone(library, photos, monkeypatch):
+    refuse(monkeypatch, photos / "sub", errno.ENOENT, "stat")
+    outcome = index(library, photos, allow_empty=True)
+    assert (outcome.removed, outcome.kept) == (3, 0)
 
 
-def test_a_link_never_leads_out_of_the_root(root, tmp_path):
-    secret = put(tmp_path / "outside" / "secret.jpg")
-    (root / "folder").symlink_to(secret.parent)
-    (root / "file.jpg").symlink_to(secret)
-    (root / "up.jpg").symlink_to("../outside/secret.jpg")
-    scan = scan_root(root)
-    assert not scan.files
-    assert len(scan.notes) == 3
-    assert all("leads out" in reason for _, reason in scan.notes)
+def test_of_a_listing_that_breaks_off_the_rest_stays(library, photos, monkeypatch):
+    before = names(library)
+    scandir = os.scandir
+
+    class Broken:
+        def __init__(self, path: str) -> None:
+            self.entries = iter(sorted(scandir(path), key=lambda entry: entry.name)[:1])
+
+        def __enter__(self) -> Broken:
+            return self
+
+        def __exit__(self, *raised: object) -> None:
+            pass
+
+        def __iter__(self) -> Iterator[os.DirEntry[str]]:
+            yield from self.entries
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    monkeypatch.setattr(os, "scandir", lambda path: Broken(path) if Path(path).name == "sub" else scandir(path))
+    outcome = index(library, photos)
+    assert (outcome.removed, outcome.kept, outcome.unchanged) == (0, 2, 2)
+    assert "sub: 2 pictures below it cannot be read now (input/output error)" in outcome.notes[0]
+    assert names(library) == before
 
 
-def test_a_linked_folder_inside_the_root_counts_once_by_its_real_name(root):
-    put(root / "z_real" / "a.jpg")
-    (root / "a_link").symlink_to(root / "z_real")
-    assert found(root) == ["z_real/a.jpg"]
+@pytest.mark.parametrize("number", [errno.EACCES, errno.ESTALE])
+def test_a_folder_that_cannot_be_asked_keeps_what_lies_at_any_depth(library, photos, monkeypatch, number):
+    write_picture(photos / "sub" / "deep" / "d.png", 20)
+    index(library, photos)
+    stat = Path.stat
+
+    def failing(path: Path, **options: bool) -> os.stat_result:
+        if path.name == "sub":
+            raise OSError(number, os.strerror(number))
+        return stat(path, **options)
+
+    monkeypatch.setattr(Path, "stat", failing)
+    outcome = index(library, photos)
+    assert (outcome.removed, outcome.kept) == (0, 4)
+    assert len(outcome.notes) == 1
 
 
-def test_loops_of_links_end(root):
-    put(root / "a" / "b.jpg")
-    (root / "a" / "again").symlink_to(root)
-    (root / "x").symlink_to(root / "y")
-    (root / "y").symlink_to(root / "x")
-    assert found(root) == ["a/b.jpg"]
+def test_hundreds_of_folders_that_cannot_be_asked_are_one_line(library, photos, monkeypatch):
+    for number in range(8):
+        write_picture(photos / f"year{number}" / "deep" / f"y{number}.png", 30 + number)
+    index(library, photos)
+    scandir = os.scandir
+
+    def refuse_deep(path: str) -> object:
+        if Path(path).name == "deep":
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", refuse_deep)
+    outcome = index(library, photos)
+    assert outcome.kept == 8
+    assert outcome.notes == [
+        f"{photos}: 8 pictures below it cannot be read now (input/output error); what is known of them stays"
+    ]
 
 
-def test_a_link_to_nothing_is_named(root):
-    (root / "gone.jpg").symlink_to(root / "nothing.jpg")
-    assert scan_root(root).notes == [(str(root / "gone.jpg"), "a link to nothing")]
+@pytest.mark.parametrize("number", [errno.EIO, errno.ESTALE, errno.EACCES, errno.ETIMEDOUT])
+def test_a_known_file_whose_bytes_cannot_be_read_now_stays_as_it_was(library, photos, monkeypatch, number):
+    before = names(library)
+    os.utime(photos / "x.png", (1, 1))
+    write_picture(photos / "new.png", 60)
+    read = Path.read_bytes
+
+    def failing(path: Path) -> bytes:
+        if path.parent == photos:
+            raise OSError(number, os.strerror(number))
+        return read(path)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "read_bytes", failing)
+        outcome = index(library, photos)
+    assert (outcome.removed, outcome.kept, outcome.broken, library.manifest.count("broken")) == (0, 1, [], 0)
+    assert f"2 pictures below it cannot be read now ({os.strerror(number).lower()})" in outcome.notes[0]
+    assert names(library) == before
+    assert index(library, photos).added == 1, "what could not be read is tried again"
+    assert names(library)["x.png"] == before["x.png"]
 
 
-def test_a_name_that_is_not_utf8_is_named_and_the_rest_found(root):
-    put(root / "fine.jpg")
-    put(Path(os.fsdecode(os.fsencode(root) + b"/caf\xe9.jpg")))
-    scan = scan_root(root)
-    assert len(scan.files) == 1
-    assert "not UTF-8" in scan.notes[0][1]
-    scan.notes[0][0].encode("utf-8")  # it can be printed
+def test_a_link_whose_target_cannot_be_asked_stays(library, photos, monkeypatch):
+    (photos / "link.png").symlink_to(photos / "sub" / "000.png")
+    index(library, photos)
+    before = library.get(names(library)["000.png"]).paths
+    assert len(before) == 2
+    real = os.path.realpath
+
+    def failing(path: str, *, strict: bool = False) -> str:
+        if strict:
+            raise OSError(errno.EHOSTDOWN, os.strerror(errno.EHOSTDOWN))
+        return real(path)
+
+    monkeypatch.setattr(os.path, "realpath", failing)
+    outcome = index(library, photos)
+    assert (outcome.removed, outcome.kept) == (0, 1)
+    assert library.get(names(library)["000.png"]).paths == before
 
 
-def test_the_library_itself_is_never_entered_by_whatever_name(root):
-    put(root / "library" / "thumbnails" / "a.webp")
-    (root / "other").symlink_to(root / "library")
-    put(root / "a.jpg")
-    assert found(root, (), [root / "library"]) == ["a.jpg"]
+# a folder that suddenly holds nothing
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
-def test_a_folder_that_cannot_be_opened_is_named(root):
-    put(root / "closed" / "a.jpg")
-    (root / "closed").chmod(0)
-    try:
-        scan = scan_root(root)
-    finally:
-        (root / "closed").chmod(0o755)
-    assert scan.unread == [str(root / "closed")]
-    assert "permission denied" in scan.notes[0][1]
-
-
-def test_a_fifo_named_like_a_picture_is_not_waited_for(root):
-    os.mkfifo(root / "pipe.jpg")
-    assert scan_root(root).notes == [(str(root / "pipe.jpg"), "not a regular file")]
-
-
-def test_of_nested_roots_the_outer_one_is_kept(tmp_path):
-    (tmp_path / "a" / "b").mkdir(parents=True)
-    (tmp_path / "link").symlink_to(tmp_path / "a" / "b")
-    assert check_roots([tmp_path / "a" / "b", tmp_path / "a", tmp_path / "link"]) == [(tmp_path / "a").resolve()]
-
-
-@pytest.mark.parametrize(("name", "problem"), [("missing", "no such folder"), ("file.jpg", "is a file")])
-def test_a_root_that_is_no_folder_is_refused(tmp_path, name, problem):
-    put(tmp_path / "file.jpg")
-    with pytest.raises(InputError, match=problem):
-        check_roots([tmp_path / name])
-
-
-def test_a_root_whose_name_is_not_utf8_is_refused(tmp_path):
-    folder = Path(os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9"))
+def unmount(folder: Path, away: Path) -> None:
+    """Leave an empty folder where another disk was."""
+    shutil.move(folder, away)
     folder.mkdir()
-    with pytest.raises(InputError, match="not UTF-8"):
-        check_roots([folder])
+
+
+@pytest.mark.parametrize("named", [True, False])
+def test_a_folder_that_suddenly_holds_nothing_keeps_its_pictures_until_it_is_mounted_again(
+    library, photos, tmp_path, named
+):
+    before = names(library)
+    unmount(photos / "sub", tmp_path / "away")
+    for _ in range(2):
+        outcome = index(library, *([photos] if named else []))
+        assert (outcome.removed, outcome.kept, outcome.unchanged) == (0, 3, 1)
+        (note,) = outcome.notes
+        assert note.startswith(f"{photos / 'sub'}: holds no picture any more; the 3 pictures known from it stay")
+        assert f"crossgraph library remove '{photos / 'sub'}'" in note
+        assert names(library) == before
+    (photos / "sub").rmdir()
+    shutil.move(tmp_path / "away", photos / "sub")
+    outcome = index(library, photos)
+    assert (outcome.added, outcome.renamed, outcome.unchanged, outcome.notes) == (0, 0, 4, [])
+    assert names(library) == before
+
+
+def test_a_folder_of_one_picture_is_kept_where_it_is_another_folder_now(library, photos, tmp_path):
+    write_picture(photos / "one" / "a.png", 20)
+    index(library, photos)
+    unmount(photos / "one", tmp_path / "away")
+    assert index(library, photos).kept == 1
+
+
+def test_the_last_picture_of_the_same_folder_may_go(library, photos):
+    write_picture(photos / "one" / "a.png", 20)
+    index(library, photos)
+    (photos / "one" / "a.png").unlink()
+    outcome = index(library, photos)
+    assert (outcome.removed, outcome.kept, outcome.notes) == (1, 0, [])
+
+
+def test_a_folder_that_was_deleted_is_gone(library, photos):
+    shutil.rmtree(photos / "sub")
+    outcome = index(library, photos)
+    assert (outcome.removed, outcome.kept, outcome.notes) == (3, 0, [])
+
+
+def test_pictures_moved_out_of_a_folder_leave_nothing_behind(library, photos):
+    before = names(library)
+    (photos / "sorted").mkdir()
+    for path in (photos / "sub").iterdir():
+        path.rename(photos / "sorted" / path.name)
+    outcome = index(library, photos)
+    assert (outcome.renamed, outcome.removed, outcome.kept, outcome.notes) == (3, 3, 0, [])
+    assert names(library) == before
+
+
+def test_a_folder_that_holds_nothing_is_taken_out_and_new_pictures_in_it_are_found(library, photos, tmp_path):
+    unmount(photos / "sub", tmp_path / "away")
+    assert index(library, photos).kept == 3
+    assert maintenance.remove(library, photos / "sub", quiet) == 3
+    assert index(library, photos).notes == []
+    write_picture(photos / "sub" / "new.png", 70)
+    assert index(library, photos).added == 1
+
+
+def test_a_folder_that_is_excluded_is_not_taken_for_an_empty_one(library, photos):
+    write_picture(photos / "year" / "raw" / "a.png", 20)
+    index(library, photos)
+    assert index(library, photos, exclude=("raw", "sub")).removed == 4
+
+
+def change_device(monkeypatch: pytest.MonkeyPatch, folder: Path, device: int) -> None:
+    """Let a folder, and what lies below it, be on another device."""
+    stat = Path.stat
+
+    def on_device(path: Path, **options: bool) -> os.stat_result:
+        found = stat(path, **options)
+        if path != folder and not path.is_relative_to(folder):
+            return found
+        return os.stat_result([*found[:2], device, *found[3:10]])
+
+    monkeypatch.setattr(Path, "stat", on_device)
+
+
+def test_another_disk_in_place_of_the_known_one_keeps_the_known_pictures(library, photos, tmp_path, monkeypatch):
+    with monkeypatch.context() as patch:
+        change_device(patch, photos / "sub", 77)
+        index(library, photos)
+    before = names(library)
+    unmount(photos / "sub", tmp_path / "away")
+    write_picture(photos / "sub" / "other.png", 80)
+    with monkeypatch.context() as patch:
+        change_device(patch, photos / "sub", 78)
+        outcome = index(library, photos)
+    assert (outcome.added, outcome.removed, outcome.kept) == (1, 0, 3)
+    assert "sub: is another disk than before; the 3 pictures known from it stay" in outcome.notes[0]
+    assert names(library) == before | {"other.png": names(library)["other.png"]}
+
+
+def test_a_disk_whose_folder_went_away_with_it_keeps_its_pictures(library, photos, tmp_path, monkeypatch):
+    with monkeypatch.context() as patch:
+        change_device(patch, photos / "sub", 77)
+        index(library, photos)
+    shutil.move(photos / "sub", tmp_path / "away")
+    outcome = index(library, photos)
+    assert (outcome.removed, outcome.kept) == (0, 3)
+    assert "sub: was another disk and is not there now" in outcome.notes[0]
+
+
+def test_new_device_numbers_after_a_restart_change_nothing(library, photos, monkeypatch):
+    change_device(monkeypatch, photos, 99)
+    (photos / "sub" / "000.png").unlink()
+    outcome = index(library, photos)
+    assert (outcome.removed, outcome.kept, outcome.unchanged, outcome.notes) == (1, 0, 3, [])
+
+
+def test_captions_stay_while_the_root_holds_nothing(library, photos, tmp_path):
+    (photos / "captions.csv").write_text("image,caption\nx.png,a red car\n")
+    other = write_pictures(tmp_path / "other", 1, start=40)
+    index(library, photos, other)
+    number = names(library)["x.png"]
+    assert library.get(number).captions == ("a red car",)
+    unmount(photos, tmp_path / "away")
+    assert index(library).kept == 4
+    assert library.get(number).captions == ("a red car",)
+
+
+# roots
+
+
+def test_each_run_names_a_root_that_is_gone_and_how_to_take_it_out(library, photos, tmp_path):
+    moved = photos.rename(tmp_path / "moved")
+    outcome = index(library, moved)
+    assert (outcome.added, outcome.renamed) == (0, 4)
+    (note,) = outcome.notes
+    assert note.startswith(f"{photos}: is not there")
+    assert f"crossgraph library remove '{photos}'" in note
+    maintenance.remove(library, photos, quiet)
+    assert index(library).notes == []
+
+
+@pytest.mark.parametrize("number", [errno.EACCES, errno.ESTALE, errno.ENOTCONN])
+def test_a_root_that_cannot_be_asked_keeps_its_pictures_and_the_others_are_indexed(
+    library, photos, tmp_path, monkeypatch, number
+):
+    other = write_pictures(tmp_path / "other", 2, start=40)
+    index(library, other)
+    stat = Path.stat
+
+    def failing(path: Path, **options: bool) -> os.stat_result:
+        if path == photos:
+            raise OSError(number, os.strerror(number))
+        return stat(path, **options)
+
+    monkeypatch.setattr(Path, "stat", failing)
+    outcome = index(library)
+    assert (outcome.removed, outcome.unchanged, outcome.pictures) == (0, 2, 6)
+    assert outcome.notes == [
+        f"{photos}: cannot be read now ({os.strerror(number).lower()}); its pictures stay in the library"
+    ]
+    with pytest.raises(InputError, match=os.strerror(number).lower()):
+        index(library, photos)
+
+
+# folders of systems and devices
+
+
+NAS = ("@eaDir/a.jpg", "#recycle", "$RECYCLE.BIN", "lost+found", "__MACOSX", "@Recycle", "System Volume Information")
+
+
+def test_folders_of_systems_and_devices_are_passed_over_with_a_line(library, photos):
+    for position, name in enumerate(NAS):
+        write_picture(photos / name / "t.png", 50 + position)
+    write_picture(photos / ".hidden" / "h.png", 90)
+    outcome = index(library, photos)
+    assert (outcome.added, outcome.pictures) == (0, 4)
+    (note,) = outcome.notes
+    for part in ("1 @eaDir", "1 #recycle", "1 hidden", "name one to use it"):
+        assert part in note
+
+
+@pytest.mark.parametrize("name", ["#recycle", ".hidden", ".hidden/album", "@eaDir/x.jpg"])
+def test_such_a_folder_is_taken_where_it_is_named(library, photos, name):
+    write_picture(photos / name / "t.png", 50)
+    assert index(library, photos).added == 0
+    assert index(library, photos / name).added == 1
+    assert index(library).unchanged == 5, "and it stays"
+    assert list(library.manifest.roots().values()) == [photos]
+    (photos / name / "t.png").unlink()
+    assert index(library).removed == 1
+
+
+def test_such_a_root_stays_when_the_folder_around_it_becomes_one(library, photos, tmp_path):
+    outer = tmp_path / "outer"
+    write_picture(outer / "#recycle" / "t.png", 50)
+    write_picture(outer / "u.png", 51)
+    index(library, outer / "#recycle")
+    outcome = index(library, outer)
+    assert (outcome.added, outcome.unchanged, outcome.removed) == (1, 1, 0)
+
+
+def test_pictures_that_an_older_library_has_from_such_folders_leave_with_the_reason(library, photos, monkeypatch):
+    write_pictures(photos / "@eaDir", 2, start=50)
+    with monkeypatch.context() as patch:
+        patch.setattr("crossgraph.vision.scan.SYSTEM_FOLDERS", frozenset())
+        assert index(library, photos).added == 2
+    outcome = index(library, photos)
+    assert (outcome.removed, outcome.kept, outcome.pictures) == (2, 0, 4)
+    assert outcome.notes[0] == (
+        f"{photos}: 2 pictures leave the library: folders like @eaDir are passed over unless they are named"
+    )

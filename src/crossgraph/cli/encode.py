@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from crossgraph.pipeline import PictureCodes, Pipeline
-    from crossgraph.scoring.encode import Report
+    from crossgraph.scoring.encode import ProgressCallback
 
 
 def encode(
@@ -42,9 +42,9 @@ def encode(
     from crossgraph.core.errors import InputError
     from crossgraph.pipeline import TextCodes, load
     from crossgraph.pipeline.export import SUFFIXES, choose_part, write_npy, write_safetensors
+    from crossgraph.progress import ProgressDisplay
+    from crossgraph.provenance import describe_run
     from crossgraph.scoring.places import check_file
-    from crossgraph.scoring.progress import ScoringProgress
-    from crossgraph.scoring.provenance import describe_run
 
     if out.suffix not in SUFFIXES:
         raise InputError(f"{out}: must end in .safetensors or .npy", f"name it {out.stem or 'codes'}.safetensors")
@@ -63,8 +63,8 @@ def encode(
     pipe = load(run, device=device)
     sentences = _sentences(texts) if texts else []
     sides: dict[str, PictureCodes | TextCodes] = {}
-    with ScoringProgress() as progress:
-        report = progress.about("encoding")
+    with ProgressDisplay() as progress:
+        report = progress.for_task("encoding")
         if texts:
             sides["texts"] = pipe.encode_texts(sentences, report)
         if features:
@@ -83,7 +83,7 @@ def encode(
     print(f"{out}: {told}")
 
 
-def _encode_own(pipe: Pipeline, path: Path, report: Report) -> PictureCodes:
+def _encode_own(pipe: Pipeline, path: Path, report: ProgressCallback) -> PictureCodes:
     """Encode a file of features; what is wrong with a picture of it is told with the file's name."""
     import numpy as np
 
@@ -133,19 +133,37 @@ def _features(path: Path) -> np.ndarray:
     return array
 
 
+def _is_folder(path: Path) -> bool:
+    import stat
+
+    from crossgraph.core.errors import InputError
+    from crossgraph.vision.scan import is_gone, reason_of
+
+    try:
+        return stat.S_ISDIR(path.stat().st_mode)
+    except OSError as error:
+        if is_gone(error):
+            return False
+        raise InputError(f"{path}: {reason_of(error)}", "check the permissions, or mount it") from error
+
+
 def _found(paths: list[Path]) -> list[str]:
     """Return the pictures named, and those in the folders named."""
     import sys
 
-    from crossgraph.vision.scan import find_pictures
+    from crossgraph.vision.missing import unread_notes
+    from crossgraph.vision.scan import find_pictures, ignored_note
 
     found: list[str] = []
     for root in paths:
-        if not root.is_dir():
+        if not _is_folder(root):
             found.append(str(root))
             continue
         scan = find_pictures(root)
         found += [str(path) for path in scan.pictures.values()]
+        assert scan.folder is not None
+        for note in [*ignored_note(scan.folder), *unread_notes(scan.folder.unread, ())]:
+            print(f"crossgraph encode: note: {note}", file=sys.stderr)
         for name, reason in scan.broken:
             print(f"crossgraph encode: left out {root / name}: {reason}", file=sys.stderr)
     return found

@@ -39,15 +39,15 @@ def extract(
         workers: Threads that read pictures.
         max_megapixels: Larger pictures are listed as broken.
     """
-    from crossgraph.cli.progress import TaskProgress
     from crossgraph.data.extraction import Settings, extract_features
+    from crossgraph.progress import ProgressDisplay
     from crossgraph.vision.region_encoder import load_region_encoder
 
     settings = Settings(batch_size, workers, max_megapixels)
     network = load_region_encoder(encoder, None if encoder.endswith("+bfloat16") else precision)
-    with TaskProgress() as progress:
+    with ProgressDisplay() as progress:
         try:
-            outcome = extract_features(pictures, out, network, settings, progress.report)
+            outcome = extract_features(pictures, out, network, settings, progress.update)
         except KeyboardInterrupt:
             raise KeyboardInterrupt(f"whole shards in {out} are kept; the same command goes on from there") from None
     for line in summary(outcome, out):
@@ -68,10 +68,9 @@ def summary(outcome: Outcome, out: Path) -> list[str]:
             parts.append(f"{outcome.pictures - outcome.extracted:,} were there already")
     if outcome.dropped:
         parts.append(f"{outcome.dropped:,} no longer among the pictures dropped")
-    if not outcome.broken:
-        return [", ".join(parts)]
-    head = f"{', '.join(parts)}; {len(outcome.broken):,} broken:"
-    return [head, *(f"  {printable(name)}: {printable(reason)}" for name, reason in outcome.broken)]
+    head = ", ".join(parts) + (f"; {len(outcome.broken):,} broken:" if outcome.broken else "")
+    broken = [f"  {printable(name)}: {printable(reason)}" for name, reason in outcome.broken]
+    return [head, *broken, *(f"note: {note}" for note in outcome.notes)]
 
 
 def _size(count: int) -> str:

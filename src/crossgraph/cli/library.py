@@ -28,10 +28,10 @@ def library(
     """
     from json import dumps
 
-    from crossgraph.cli.progress import TaskProgress
     from crossgraph.core.errors import InputError
     from crossgraph.library import maintenance
     from crossgraph.library.library import Library, default_library
+    from crossgraph.progress import ProgressDisplay
 
     needs = {"remove": "the folder to take out", "export": "the .csv or .jsonl to write"}
     if action in needs and target is None:
@@ -40,8 +40,8 @@ def library(
         raise InputError(
             f"library {action} {target}: takes nothing more", f"leave {target} out; --library names the library"
         )
-    with Library(library or default_library()) as opened, TaskProgress() as progress:
-        report = progress.report
+    with Library(library or default_library()) as opened, ProgressDisplay() as progress:
+        report = progress.update
         if action == "info":
             found = opened.info()
             print(dumps(found, indent=2, ensure_ascii=False) if json else _told(found))
@@ -75,11 +75,12 @@ def _check_table(path: Path) -> None:
 def _told(found: dict[str, object]) -> str:
     sizes = found["bytes"]
     assert isinstance(sizes, dict)
-    roots = found["roots"]
+    roots, problems = found["roots"], found["root_problems"]
     assert isinstance(roots, list)
+    assert isinstance(problems, dict)
     lines = [
         f"{found['folder']}: {found['pictures']:,} pictures in {found['files']:,} files, {found['broken']:,} broken",
-        *(f"  from {root}" for root in roots),
+        *(f"  from {root}" + (f": {problems[root]}" if root in problems else "") for root in roots),
         f"model {found['model']} on {found['region_encoder']}; index by {found['index']}"
         if found["model"]
         else "no model yet: crossgraph index PICTURES --model RUN-or-BUNDLE",

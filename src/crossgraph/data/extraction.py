@@ -1,4 +1,4 @@
-"""The extraction run: a folder of pictures through a region encoder into feature shards.
+"""Encode a folder of pictures into feature shards by a region encoder.
 
 Broken pictures are listed and never stop the run. A run that was stopped, also by kill -9, goes on at the
 last whole shard when it is started again, and its outcome equals an undisturbed run's: batches never
@@ -11,7 +11,7 @@ import contextlib
 import shutil
 import time
 from collections import deque
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Collection, Generator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,23 +23,23 @@ from crossgraph import files
 from crossgraph.core.errors import InputError
 from crossgraph.data.manifest import MANIFEST, EncoderInfo, Picture
 from crossgraph.data.shards import ShardWriter
+from crossgraph.progress import ProgressCallback
+from crossgraph.vision.missing import Missing, find_missing, unread_notes
 from crossgraph.vision.pictures import DEFAULT_MEGAPIXELS, BrokenPicture, LoadedPicture, PictureLoader
 from crossgraph.vision.region_encoder import RegionEncoder, picture_loader
-from crossgraph.vision.scan import Scan, find_pictures
-
-Report = Callable[[str, int, int], None]
-"""Called with what is being done ("checking", "extracting"), how many are done, and of how many."""
+from crossgraph.vision.scan import Scan, find_pictures, id_below, ignored_note, is_gone, printable, reason_of
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What an extraction run did.
+    """The result of an extraction.
 
     Attributes:
         pictures: Pictures the feature folder now holds.
         extracted: Those of them that this run encoded; the others were there already.
         dropped: Pictures that the folder held and that are no longer among the pictures.
         broken: (id, reason) of the pictures that could not be used, sorted by id.
+        notes: Lines about folders that could not be read, hold nothing now or were passed over.
         regions: Regions of a picture.
         feature_size: Width of a region's vector.
         bytes: Size of the shards.
@@ -50,6 +50,7 @@ class Outcome:
     extracted: int
     dropped: int
     broken: list[tuple[str, str]]
+    notes: list[str]
     regions: int
     feature_size: int
     bytes: int
@@ -58,7 +59,7 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Settings:
-    """How an extraction run goes about its work; none of it changes what a picture's features are.
+    """Settings of an extraction; none of them changes the features of a picture.
 
     Attributes:
         batch_size: Pictures a forward pass; small ones stay in a processor's cache.
@@ -86,7 +87,7 @@ def extract_features(
     out: Path,
     encoder: RegionEncoder,
     settings: Settings | None = None,
-    report: Report = lambda task, done, total: None,
+    report: ProgressCallback = lambda task, done, total: None,
 ) -> Outcome:
     """Extract the regions of all pictures of a folder; the feature folder mirrors the picture folder.
 
@@ -96,8 +97,8 @@ def extract_features(
         pictures: A folder of pictures, or one picture.
         out: The feature folder.
         encoder: What turns a picture into regions.
-        settings: How to go about it.
-        report: Told about progress.
+        settings: Batch size, workers and limits.
+        report: Called with the progress.
 
     Raises:
         InputError: No picture could be used; `out` cannot be written, is being written by another process,
@@ -107,23 +108,24 @@ def extract_features(
     scan = find_pictures(pictures)
     info = EncoderInfo(encoder.name, encoder.sha256, encoder.feature_size, encoder.regions, encoder.grid)
     is_new = not out.exists()
-    _check_own(out)
+    _check_out(out)
     start = time.monotonic()
     writer = ShardWriter(out, info, settings.shard_rows)
     try:
         before = dict(writer.done)
-        _check_same_pictures(pictures, scan, out, before)
-        kept = _unchanged(scan, before, settings, report)
-        todo = {name: path for name, path in scan.pictures.items() if name not in kept}
-        _check_room(out, len(todo) * encoder.regions * (2 * encoder.feature_size + 16))
+        missing = _missing(scan, before)
+        _check_same_pictures(pictures, scan, out, before, missing)
+        kept, unread = _unchanged(scan, before, settings, report)
+        todo = {name: path for name, path in scan.pictures.items() if name not in kept and name not in unread}
+        _check_disk_space(out, len(todo) * encoder.regions * (2 * encoder.feature_size + 16))
         fresh, failed = _encode_all(todo, encoder, writer, settings, report)
+        writer.flush()
+        unseen, notes = _not_seen(scan, missing, unread, {writer.done[name] for name in fresh}, before)
         broken = sorted([*scan.broken, *failed])
-        held = sorted([*kept, *fresh])
+        held = sorted([*kept, *fresh, *unseen])
         if not held:
-            name, reason = broken[0]
-            many = f"none of {len(broken):,} pictures can be used, the first being {name}: " if len(broken) > 1 else ""
-            raise InputError(f"{pictures}: {many}{reason}", "check that these are pictures")
-        writer.finish(held, broken)
+            raise _nothing_usable(pictures, broken, notes)
+        writer.finish(held, sorted([*broken, *_unread_new(scan, held)]))
     finally:
         writer.close()
         if is_new:
@@ -131,8 +133,9 @@ def extract_features(
     return Outcome(
         pictures=len(held),
         extracted=len(fresh),
-        dropped=len(before.keys() - scan.pictures.keys()),
+        dropped=len(before.keys() - scan.pictures.keys() - set(held)),
         broken=broken,
+        notes=notes,
         regions=encoder.regions,
         feature_size=encoder.feature_size,
         bytes=sum(file.stat().st_size for file in out.glob("*.npy")),
@@ -140,8 +143,8 @@ def extract_features(
     )
 
 
-def _check_own(out: Path) -> None:
-    """Refuse a folder that is used for something else: a run, the pictures themselves."""
+def _check_out(out: Path) -> None:
+    """Refuse an output folder that holds other things: a run, the pictures themselves."""
     if not out.is_dir():
         if out.exists():
             raise InputError(f"{out}: is a file", "give a folder for --out")
@@ -152,17 +155,67 @@ def _check_own(out: Path) -> None:
         raise InputError(f"{out}: holds other files ({min(names)}) and no features", "give a new folder for --out")
 
 
-def _check_same_pictures(pictures: Path, scan: Scan, out: Path, before: Mapping[str, str]) -> None:
-    """Refuse to throw away the features of what is evidently another set of pictures."""
-    lost = before.keys() - scan.pictures.keys() - {name for name, _ in scan.broken}
-    if len(lost) == len(before) > 0 or (lost and not pictures.is_dir()):
+def _missing(scan: Scan, before: Mapping[str, str]) -> Missing:
+    """Return which pictures with features were not found, by their paths."""
+    if scan.folder is None:
+        return Missing(gone=[name for name in before if name not in scan.pictures])
+    return find_missing(scan.folder, [str(Path(scan.folder.root, name)) for name in before])
+
+
+def _not_seen(
+    scan: Scan, missing: Missing, unread: Mapping[str, str], moved: Collection[str], before: Mapping[str, str]
+) -> tuple[list[str], list[str]]:
+    """Return the ids whose features stay though their pictures cannot be seen or read now, and lines that say so.
+
+    Args:
+        scan: Of the pictures.
+        missing: Pictures with features that it did not find.
+        unread: Paths of pictures with features that could not be opened, with the reason.
+        moved: Digests of pictures that this run has encoded: one of these is not missing.
+        before: Digests of the pictures with features.
+    """
+    if scan.folder is None:
+        return list(unread), unread_notes(unread, unread)
+    root = Path(scan.folder.root)
+    for folder, paths in missing.unseen.items():
+        missing.unseen[folder] = [path for path in paths if before[id_below(root, path)] not in moved]
+    could_not = {**scan.folder.unread, **{str(root / name): reason for name, reason in unread.items()}}
+    known = [*missing.unread, *(str(root / name) for name in unread)]
+    notes = [*ignored_note(scan.folder), *missing.notes("delete '{}'"), *unread_notes(could_not, known)]
+    kept = [*known, *(path for paths in missing.unseen.values() for path in paths)]
+    return [id_below(root, path) for path in kept], notes
+
+
+def _unread_new(scan: Scan, held: Collection[str]) -> list[tuple[str, str]]:
+    """Return (id, reason) of what could not be asked and has no features."""
+    if scan.folder is None:
+        return []
+    root, known = Path(scan.folder.root), set(held)
+    names = ((printable(id_below(root, path)), reason) for path, reason in scan.folder.unread.items())
+    return [(name, reason) for name, reason in names if name not in known]
+
+
+def _nothing_usable(pictures: Path, broken: Sequence[tuple[str, str]], notes: Sequence[str]) -> InputError:
+    if not broken:
+        return InputError(notes[-1], "mount it, or check the permissions")
+    name, reason = broken[0]
+    many = f"none of {len(broken):,} pictures can be used, the first being {name}: " if len(broken) > 1 else ""
+    return InputError(f"{pictures}: {many}{reason}", "check that these are pictures")
+
+
+def _check_same_pictures(pictures: Path, scan: Scan, out: Path, before: Mapping[str, str], missing: Missing) -> None:
+    """Refuse to replace the features of another set of pictures."""
+    root = Path(scan.folder.root) if scan.folder else None
+    gone = {name if root is None else id_below(root, name) for name in missing.gone}
+    lost = gone - {name for name, _ in scan.broken}
+    if len(lost) == len(before) > 0 or (lost and scan.folder is None):
         raise InputError(
             f"{out}: holds features of {len(before):,} other pictures ('{min(lost)}', ...), not of those in {pictures}",
             "choose another --out folder",
         )
 
 
-def _check_room(out: Path, needed: int) -> None:
+def _check_disk_space(out: Path, needed: int) -> None:
     free = shutil.disk_usage(out).free
     if needed > free:
         raise InputError(
@@ -171,27 +224,32 @@ def _check_room(out: Path, needed: int) -> None:
         )
 
 
-def _unchanged(scan: Scan, before: Mapping[str, str], settings: Settings, report: Report) -> list[str]:
-    """Return the ids whose files still have the digest they had when they were encoded."""
+def _unchanged(
+    scan: Scan, before: Mapping[str, str], settings: Settings, report: ProgressCallback
+) -> tuple[set[str], dict[str, str]]:
+    """Return the ids whose files have the digest that they were encoded with, and those that cannot be read now."""
     known = [name for name in scan.pictures if name in before]
 
-    def same(name: str) -> bool:
+    def digest(name: str) -> str | OSError:
         try:
-            return files.sha256(scan.pictures[name]) == before[name]
-        except OSError:
-            return False
+            return files.sha256(scan.pictures[name])
+        except OSError as error:
+            return error
 
-    kept: list[str] = []
+    kept: set[str] = set()
+    unread: dict[str, str] = {}
     with ThreadPoolExecutor(settings.workers) as pool:
-        for done, (name, is_same) in enumerate(zip(known, pool.map(same, known), strict=True), start=1):
-            if is_same:
-                kept.append(name)
+        for done, (name, found) in enumerate(zip(known, pool.map(digest, known), strict=True), start=1):
+            if found == before[name]:
+                kept.add(name)
+            elif isinstance(found, OSError) and not is_gone(found):
+                unread[name] = reason_of(found)
             report("checking", done, len(known))
-    return kept
+    return kept, unread
 
 
 def _encode_all(
-    todo: Mapping[str, Path], encoder: RegionEncoder, writer: ShardWriter, settings: Settings, report: Report
+    todo: Mapping[str, Path], encoder: RegionEncoder, writer: ShardWriter, settings: Settings, report: ProgressCallback
 ) -> tuple[list[str], list[tuple[str, str]]]:
     """Encode and append pictures in order; return the ids of those that worked, and the broken ones."""
     fresh: list[str] = []
@@ -272,7 +330,7 @@ def _load_ahead(
 
 
 def _remove_if_empty(out: Path) -> None:
-    """Take away the folder that this run made when nothing came of it."""
+    """Remove the folder that this run made, if nothing was written to it."""
     with contextlib.suppress(OSError):
         if [entry.name for entry in out.iterdir()] == [".lock"]:
             (out / ".lock").unlink()

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import stat
 from collections.abc import Mapping
 from pathlib import Path
 
 from crossgraph.core.errors import InputError
-from crossgraph.data.folder import CAPTION_FILES, read_captions
+from crossgraph.data.captions_file import CAPTION_FILES, read_captions
 from crossgraph.library.manifest import Manifest
+from crossgraph.vision.scan import is_gone, reason_of
 
 
 def attach(manifest: Manifest, number: int, root: Path) -> tuple[list[int], list[tuple[str, str]]]:
@@ -24,7 +26,10 @@ def attach(manifest: Manifest, number: int, root: Path) -> tuple[list[int], list
         The pictures whose captions have changed, and (path, reason) of a captions file that cannot be read; the
         captions known from before then stay.
     """
-    path = next((root / name for name in CAPTION_FILES if (root / name).is_file()), None)
+    try:
+        path = next((root / name for name in CAPTION_FILES if _is_file(root / name)), None)
+    except OSError as error:
+        return [], [(str(error.filename or root), reason_of(error))]
     try:
         said = {each.names[0]: each.captions for each in read_captions(path)} if path is not None else {}
     except InputError as error:
@@ -42,6 +47,20 @@ def attach(manifest: Manifest, number: int, root: Path) -> tuple[list[int], list
             connection.executemany("INSERT INTO captions VALUES (?, ?, ?)", [(*each, number) for each in fresh])
             connection.executemany("INSERT OR IGNORE INTO pending VALUES (?)", [(picture,) for picture in changed])
     return changed, []
+
+
+def _is_file(path: Path) -> bool:
+    """Return whether a path is a file.
+
+    Raises:
+        OSError: That cannot be asked now.
+    """
+    try:
+        return stat.S_ISREG(path.stat().st_mode)
+    except OSError as error:
+        if is_gone(error):
+            return False
+        raise
 
 
 def _wanted(manifest: Manifest, number: int, root: Path, said: Mapping[str, tuple[str, ...]]) -> set[tuple[int, str]]:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import shlex
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -27,13 +27,14 @@ from crossgraph.library.lock import writing
 from crossgraph.library.manifest import KnownFile, now
 from crossgraph.library.reading import Read, read_file
 from crossgraph.library.records import Kind
-from crossgraph.library.roots import choose_roots, taken_out
-from crossgraph.library.scan import Found, is_excluded, scan_root
+from crossgraph.library.roots import choose_roots
+from crossgraph.library.scan import RootChanges, remember_identities, scan_root
 from crossgraph.library.writing import Step, Writer
+from crossgraph.progress import ProgressCallback
+from crossgraph.vision.missing import unread_notes
 from crossgraph.vision.pictures import DEFAULT_MEGAPIXELS, PictureLoader, heif_is_read
 from crossgraph.vision.region_encoder import RegionEncoder, load_region_encoder, picture_loader
-
-Report = Callable[[str, int, int], None]
+from crossgraph.vision.scan import PictureFile, is_gone, reason_of
 
 
 @dataclass(frozen=True)
@@ -82,8 +83,9 @@ class Outcome:
         updated: Files whose content changed.
         removed: Files that are gone.
         unchanged: Files that are as before.
+        kept: Files that cannot be seen or read now; what is known of them stays.
         broken: (path, reason) of files and folders that cannot be used.
-        notes: What a person should know about the patterns that were passed over, a line each.
+        notes: What a person should know about folders and patterns, a line each.
         pictures: In the library afterwards.
         seconds: Spent reading and encoding.
     """
@@ -93,6 +95,7 @@ class Outcome:
     updated: int = 0
     removed: int = 0
     unchanged: int = 0
+    kept: int = 0
     broken: list[tuple[str, str]] = field(default_factory=list[tuple[str, str]])
     notes: list[str] = field(default_factory=list[str])
     pictures: int = 0
@@ -103,7 +106,7 @@ def index_pictures(
     library: Library,
     roots: Sequence[Path],
     settings: Settings | None = None,
-    report: Report = lambda what, done, total: None,
+    report: ProgressCallback = lambda what, done, total: None,
     encoder: RegionEncoder | None = None,
 ) -> Outcome:
     """Make the library equal to what lies in some roots; other roots stay as they are.
@@ -125,49 +128,60 @@ def index_pictures(
             "leave --codes out, or index into a new library",
         )
     with writing(library.folder):
-        real, absent = choose_roots(library.manifest, roots)
+        real, notes = choose_roots(library.manifest, roots)
         if not real:
-            first = next(iter(absent), None)
-            problem = f"{first[0]}: {first[1]}" if first else f"{library.folder}: has no folder of pictures yet"
-            raise InputError(problem, "mount it" if first else "name one: crossgraph index PICTURES")
+            problem = notes[0] if notes else f"{library.folder}: has no folder of pictures yet"
+            raise InputError(problem, "mount it" if notes else "name one: crossgraph index PICTURES")
         run = _Run(library, settings, report, encoder)
-        run.outcome.broken += absent
+        run.outcome.notes += notes
         return run.go(real, bool(roots))
 
 
 class _Run:
     """One indexing run."""
 
-    def __init__(self, library: Library, settings: Settings, report: Report, encoder: RegionEncoder | None) -> None:
+    def __init__(
+        self, library: Library, settings: Settings, report: ProgressCallback, encoder: RegionEncoder | None
+    ) -> None:
         self.library, self.settings, self.report = library, settings, report
         self.encoder = encoder or load_region_encoder(library.bundle.region_encoder)
         self.outcome = Outcome()
         self.writer = Writer(library, settings.keep_features, settings.codes or "float16")
         self.heif = heif_is_read()
+        self.same_limit = library.manifest.meta("max_megapixels") == f"{settings.max_megapixels:g}"
         self.before: dict[str, KnownFile] = {}  # what was known of the files to be read
         self.seen: set[str] = set()  # contents that this run has encoded
-        self.passed_over = 0  # files that the library knows and patterns now exclude
+        self.moved: set[int] = set()  # pictures that this run has found under another path
+        self.unread: dict[str, str] = {}  # files and folders that could not be asked, with the reason
+        self.unread_known: list[str] = []  # known files among them
+        self.gone: list[str] = []
 
     def go(self, roots: Sequence[Path], named: bool) -> Outcome:
         begun = time.monotonic()
+        manifest = self.library.manifest
         self.writer.repair(self.report)
         exclude = self._patterns()
-        todo: list[tuple[int, Found]] = []
-        gone: list[str] = []
-        numbers = {self.library.manifest.add_root(root): root for root in roots}
-        for number, root in numbers.items():
-            todo += ((number, file) for file in self._changed(root, number, exclude, gone, named))
-        self._remember_patterns(exclude, named)
-        self._encode(todo)
-        self.outcome.removed = len(gone)
-        self.writer.forget(gone)
-        for number, root in numbers.items():
-            changed, notes = attach(self.library.manifest, number, root)
-            self.outcome.broken += notes
-            self.writer.upsert(changed)
-        group_new(self.library.manifest, self.report)
-        values = {"indexed": now(), "max_megapixels": f"{self.settings.max_megapixels:g}"}
-        self.library.manifest.remember(values)
+        numbers = {manifest.add_root(root): root for root in roots}
+        changes = {
+            number: scan_root(self.library, root, number, exclude, self.heif, self._is_unchanged)
+            for number, root in numbers.items()
+        }
+        self._check_emptied(changes.values(), exclude, named)
+        self._remember_patterns(exclude, sum(change.excluded for change in changes.values()), named)
+        for change in changes.values():
+            self._take(change)
+        self._encode([(number, file) for number, change in changes.items() for file in change.to_read])
+        self._sort_unseen(changes.values())
+        self.outcome.removed = len(self.gone)
+        self.writer.forget(self.gone)
+        for number, change in changes.items():
+            if change.is_seen:
+                changed, notes = attach(manifest, number, change.root)
+                self.outcome.broken += notes
+                self.writer.upsert(changed)
+        remember_identities(manifest, changes.values())
+        group_new(manifest, self.report)
+        manifest.remember({"indexed": now(), "max_megapixels": f"{self.settings.max_megapixels:g}"})
         self.writer.finish(self.report)
         self.outcome.pictures = self.library.count()
         self.outcome.seconds = time.monotonic() - begun
@@ -178,7 +192,7 @@ class _Run:
             return [pattern for pattern in self.settings.exclude if pattern]
         return json.loads(self.library.manifest.meta("exclude", "[]"))
 
-    def _remember_patterns(self, patterns: list[str], named: bool) -> None:
+    def _remember_patterns(self, patterns: list[str], excluded: int, named: bool) -> None:
         """Remember the patterns once every root was read with them: a refused run must not change the next one."""
         manifest, notes = self.library.manifest, self.outcome.notes
         if self.settings.exclude is not None:
@@ -186,48 +200,60 @@ class _Run:
         elif patterns and named:
             change = "other patterns replace these, --exclude '' forgets them"
             notes.append(f"the library remembers {_as_options(patterns)}: {change}")
-        before = sum(len(manifest.files(number)) for number in manifest.roots()) if self.passed_over else 0
-        if 2 * self.passed_over > before:
+        before = sum(len(manifest.files(number)) for number in manifest.roots()) if excluded else 0
+        if 2 * excluded > before:
             undo = "--exclude '' and the same folders bring them back"
-            count = f"{self.passed_over:,} of the {before:,} pictures that the library had"
+            count = f"{excluded:,} of the {before:,} pictures that the library had"
             notes.append(f"{_as_options(patterns)} takes out {count}; {undo}")
 
-    def _changed(
-        self, root: Path, number: int, exclude: Sequence[str], gone: list[str], named: bool
-    ) -> Iterator[Found]:
-        """Yield a root's files that must be read; collect those that are gone."""
-        manifest = self.library.manifest
-        scan = scan_root(root, exclude, [self.library.folder, *taken_out(manifest)], self.heif)
-        known = manifest.files(number)
-        self.outcome.broken += scan.notes
-        if known and not scan.files and not self.settings.allow_empty:
-            said = f"holds no picture any more, the library has {len(known):,} from it"
-            remedy = f"mount it; or if they are really gone: crossgraph library remove '{root}'"
-            if all(is_excluded(path, root, exclude) for path in known):
-                said = f"{_as_options(exclude)} passes over all {len(known):,} pictures that the library has from it"
-                remedy = f"exclude less (--exclude '' for nothing), or: crossgraph library remove '{root}'"
-                named = named or self.settings.exclude is not None
-            if named:
-                raise InputError(f"{root}: {said}", remedy)
-            self.outcome.broken.append((str(root), f"folder: {said}, which stay"))
-            return
-        found = {file.path for file in scan.files}
-        unread = tuple(f"{folder.rstrip('/')}/" for folder in scan.unread)
-        left = [path for path in known if path not in found and not path.startswith(unread)]
-        gone += left
-        self.passed_over += sum(is_excluded(path, root, exclude) for path in left)
-        same_limit = manifest.meta("max_megapixels") == f"{self.settings.max_megapixels:g}"
-        for file in scan.files:
-            before = known.get(file.path)
-            is_same = before is not None and (before.size, before.modified) == (file.size, file.modified)
-            if before is not None and is_same and (same_limit or "--max-megapixels" not in before.broken):
-                self.outcome.unchanged += 1
-            else:
-                if before is not None:
-                    self.before[file.path] = before
-                yield file
+    def _is_unchanged(self, file: PictureFile, before: KnownFile) -> bool:
+        """Return whether a known file needs not be read again."""
+        is_same = (before.size, before.modified) == (file.size, file.modified)
+        return is_same and (self.same_limit or "--max-megapixels" not in before.broken)
 
-    def _encode(self, todo: Sequence[tuple[int, Found]]) -> None:
+    def _check_emptied(self, changes: Iterable[RootChanges], patterns: Sequence[str], named: bool) -> None:
+        """Refuse a root that was named and suddenly holds nothing, and patterns that would take out all of a root."""
+        for change in changes:
+            root = str(change.root)
+            lost = change.missing.unseen.get(root, [])
+            if self.settings.allow_empty or change.to_read or change.unchanged:
+                continue
+            if change.known and change.excluded == change.known and (named or self.settings.exclude is not None):
+                raise InputError(
+                    f"{root}: {_as_options(patterns)} passes over all {change.known:,} pictures that the library has "
+                    "from it",
+                    f"exclude less (--exclude '' for nothing), or: crossgraph library remove '{root}'",
+                )
+            if named and lost:
+                raise InputError(
+                    f"{root}: {change.missing.reasons[root]}, the library has {len(lost):,} from it",
+                    f"mount it; or if they are really gone: crossgraph library remove '{root}'",
+                )
+
+    def _take(self, change: RootChanges) -> None:
+        """Take over what a scan found, but for the pictures that cannot be seen."""
+        self.outcome.unchanged += change.unchanged
+        self.outcome.broken += change.unusable
+        self.outcome.notes += change.notes
+        self.before |= change.before
+        self.unread |= change.unread
+        self.unread_known += change.missing.unread
+        self.gone += change.missing.gone
+
+    def _sort_unseen(self, changes: Iterable[RootChanges]) -> None:
+        """Forget unseen files whose pictures this run found elsewhere; keep the others and note them."""
+        for change in changes:
+            unseen = change.missing.unseen
+            for folder, paths in unseen.items():
+                is_gone = [self.settings.allow_empty or self.before[path].picture in self.moved for path in paths]
+                self.gone += [path for path, gone in zip(paths, is_gone, strict=True) if gone]
+                unseen[folder] = [path for path, gone in zip(paths, is_gone, strict=True) if not gone]
+                self.outcome.kept += len(unseen[folder])
+            self.outcome.notes += change.missing.notes("crossgraph library remove '{}'")
+        self.outcome.kept += len(self.unread_known)
+        self.outcome.notes += unread_notes(self.unread, self.unread_known)
+
+    def _encode(self, todo: Sequence[tuple[int, PictureFile]]) -> None:
         """Read, encode and commit files in order."""
         step, begun, done = Step(), time.monotonic(), 0
         waiting: list[tuple[int, Read]] = []
@@ -250,7 +276,9 @@ class _Run:
         with picture_loader(self.encoder, self.settings.max_megapixels) as loader:
             for root, read in self._read_ahead(todo, loader):
                 done += 1
-                if read.photo is None:
+                if read.error is not None:
+                    self._note_error(read.file.path, read.error)
+                elif read.photo is None:
                     step.add_plain(root, read)
                 elif read.sha256 in self.seen:
                     step.copies.append((root, read))
@@ -262,6 +290,14 @@ class _Run:
                 if len(step) + len(waiting) >= self.settings.step or time.monotonic() - begun > self.settings.seconds:
                     commit()
             commit()
+
+    def _note_error(self, path: str, error: OSError) -> None:
+        """Note a file that could not be read: gone since the scan, or what is known of it stays."""
+        if not is_gone(error):
+            self.unread[path] = reason_of(error)
+            self.unread_known += [path] if path in self.before else []
+        elif path in self.before:
+            self.gone.append(path)
 
     def _count(self, step: Step) -> None:
         outcome = self.outcome
@@ -275,12 +311,13 @@ class _Run:
                 outcome.added += 1
             elif before is None:
                 outcome.renamed += 1
+                self.moved |= {read.picture} if read.picture is not None else set()
             elif read.picture == before.picture:
                 outcome.unchanged += 1
             else:
                 outcome.updated += 1
 
-    def _read_ahead(self, todo: Sequence[tuple[int, Found]], loader: PictureLoader) -> Iterator[tuple[int, Read]]:
+    def _read_ahead(self, todo: Sequence[tuple[int, PictureFile]], loader: PictureLoader) -> Iterator[tuple[int, Read]]:
         """Read files in order, some of them ahead, by threads: Pillow decodes outside the interpreter's lock."""
         pool = ThreadPoolExecutor(self.settings.workers, thread_name_prefix="picture")
         waiting: list[tuple[int, Future[Read]]] = []

@@ -29,6 +29,7 @@ from crossgraph.core.types import ImageCode
 from crossgraph.files import is_leftover, unwritable
 from crossgraph.library.manifest import Manifest, Picture
 from crossgraph.library.records import Layout, Shards, unpack
+from crossgraph.library.roots import root_problems
 from crossgraph.scoring.engine import choose_device
 from crossgraph.store import Point, Store, open_store
 from crossgraph.store.place import OwnedError
@@ -312,6 +313,7 @@ class Library:
             "files": self.manifest.connection.execute("SELECT count(*) FROM files").fetchone()[0],
             "broken": self.manifest.count("broken"),
             "roots": [str(root) for root in self.manifest.roots().values()],
+            "root_problems": {str(root): text for root, text in root_problems(self.manifest.roots().values()).items()},
             "model": self.model_name if bundle else None,
             "region_encoder": bundle.region_encoder if bundle else None,
             "index": bundle.index_by if bundle else None,

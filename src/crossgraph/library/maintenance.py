@@ -7,7 +7,8 @@ import csv
 import hashlib
 import io
 import json
-from collections.abc import Callable, Mapping, Sequence
+import os
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -24,12 +25,13 @@ from crossgraph.library.manifest import Picture, Place
 from crossgraph.library.photo import read_photo
 from crossgraph.library.reading import put_thumbnail
 from crossgraph.library.records import Shards, are_whole
-from crossgraph.library.roots import take_out
+from crossgraph.library.roots import existing_first, may_exist, take_out
 from crossgraph.library.soundness import mend_manifest
 from crossgraph.library.writing import Writer, drop_orphans, settle, sync_store
+from crossgraph.progress import ProgressCallback
 from crossgraph.vision.pictures import BrokenPicture, PictureLoader, heif_is_read
+from crossgraph.vision.scan import scan_folder
 
-Report = Callable[[str, int, int], None]
 _BLOCK = 64
 
 
@@ -59,7 +61,7 @@ class Findings:
         return not (self.manifest or self.codes or self.thumbnails or any(self.store) or self.missing)
 
 
-def verify(library: Library, report: Report) -> Findings:
+def verify(library: Library, report: ProgressCallback) -> Findings:
     """Check the manifest, and every record, thumbnail and point against it; mend what can be mended here.
 
     Raises:
@@ -85,7 +87,7 @@ def verify(library: Library, report: Report) -> Findings:
         with PictureLoader(8) as loader:
             for done, number in enumerate(rest, start=1):
                 picture = library.get(number)
-                findings.missing += [str(path) for path in picture.paths if not path.exists()]
+                findings.missing += [str(path) for path in picture.paths if not may_exist(path)]
                 findings.thumbnails += _mend_thumbnail(library, picture, loader)
                 report("verifying", done, len(rest))
         group_new(library.manifest, report)
@@ -93,7 +95,7 @@ def verify(library: Library, report: Report) -> Findings:
     return findings
 
 
-def rebuild(library: Library, report: Report) -> int:
+def rebuild(library: Library, report: ProgressCallback) -> int:
     """Make the store anew from manifest and codes; return how many points it holds."""
     with writing(library.folder):
         library.drop_store()
@@ -102,7 +104,7 @@ def rebuild(library: Library, report: Report) -> int:
     return written
 
 
-def compact(library: Library, report: Report) -> tuple[int, int]:
+def compact(library: Library, report: ProgressCallback) -> tuple[int, int]:
     """Write the codes and features of the pictures that are left into new files; return bytes before and after."""
     with writing(library.folder):
         drop_orphans(library)
@@ -125,7 +127,7 @@ def compact(library: Library, report: Report) -> tuple[int, int]:
         return before, sum(each.bytes() for each in stores)
 
 
-def rewrite(shards: Shards, places: dict[int, Place], generation: int, report: Report) -> dict[int, Place]:
+def rewrite(shards: Shards, places: dict[int, Place], generation: int, report: ProgressCallback) -> dict[int, Place]:
     """Copy records into files of another generation; return where each lies there."""
     shards.drop_generation(generation)
     ids, after = list(places), Place(generation, 0, 0)
@@ -150,13 +152,16 @@ def sweep_thumbnails(library: Library) -> int:
     return swept
 
 
-def remove(library: Library, folder: Path, report: Report) -> int:
+def remove(library: Library, folder: Path, report: ProgressCallback) -> int:
     """Take a root, or everything below a folder, out of the library; return how many files. No picture is touched.
+
+    A folder inside a root stays out until it is named again, unless it holds no picture now: then what comes into
+    it later is indexed.
 
     Raises:
         InputError: The library has nothing from there.
     """
-    real = folder.resolve() if folder.exists() else Path(folder).absolute()
+    real = Path(os.path.realpath(folder))
     with writing(library.folder):
         paths = [
             path
@@ -169,7 +174,7 @@ def remove(library: Library, folder: Path, report: Report) -> int:
             raise InputError(f"{folder}: the library has nothing from there", "see: crossgraph library info")
         if library.manifest.meta("layout"):
             _ = library.store  # another process's? then nothing is taken out
-        if not any(real == root or root.is_relative_to(real) for root in library.manifest.roots().values()):
+        if not roots and _holds_pictures(real):
             take_out(library.manifest, real)
         Writer(library, False).forget(paths)
         with library.manifest.transaction() as connection:
@@ -181,7 +186,13 @@ def remove(library: Library, folder: Path, report: Report) -> int:
     return len(paths)
 
 
-def export(library: Library, out: Path, report: Report) -> int:
+def _holds_pictures(folder: Path) -> bool:
+    """Return whether a folder holds a picture now, or may do so where it cannot be read."""
+    scan = scan_folder(folder, links_stay_inside=True)
+    return bool(scan.files or scan.unread) and may_exist(folder)
+
+
+def export(library: Library, out: Path, report: ProgressCallback) -> int:
     """Write what is known of every picture as CSV or JSONL; return how many.
 
     Raises:
@@ -210,7 +221,7 @@ def _exported_names() -> Sequence[str]:
 
 def _exported(picture: Picture) -> dict[str, Any]:
     values = vars(picture) | {
-        "paths": [str(path) for path in picture.paths],
+        "paths": [str(path) for path in existing_first(picture.paths)[0]],
         "captions": list(picture.captions),
     }
     return {name: values[name] for name in _exported_names()}

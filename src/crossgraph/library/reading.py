@@ -11,8 +11,8 @@ from pathlib import Path
 
 from crossgraph.library.library import Library
 from crossgraph.library.photo import Photo, read_photo
-from crossgraph.library.scan import Found
 from crossgraph.vision.pictures import BrokenPicture, PictureLoader
+from crossgraph.vision.scan import PictureFile
 
 
 @dataclass(frozen=True)
@@ -25,21 +25,23 @@ class Read:
         picture: Id of a known picture of this content, or None.
         photo: What a new picture needs; None where the content is known or broken.
         broken: Why it cannot be used, or empty.
+        error: Why its bytes could not be read, which says nothing of the picture.
     """
 
-    file: Found
+    file: PictureFile
     sha256: str
     picture: int | None = None
     photo: Photo | None = None
     broken: str = ""
+    error: OSError | None = None
 
 
-def read_file(library: Library, file: Found, loader: PictureLoader, size: int, max_megapixels: float) -> Read:
+def read_file(library: Library, file: PictureFile, loader: PictureLoader, size: int, max_megapixels: float) -> Read:
     """Read a file; of new content also pixels and thumbnail, which is put in its place."""
     try:
         data = Path(file.path).read_bytes()
     except OSError as error:
-        return Read(file, "", broken=(error.strerror or str(error)).lower())
+        return Read(file, "", error=error)
     digest = hashlib.sha256(data).hexdigest()
     known = library.manifest.by_content(digest)
     if known is not None and known[1] == "ready":

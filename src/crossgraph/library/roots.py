@@ -1,18 +1,53 @@
-"""Which folders an indexing run looks at, and which it never does."""
+"""Which folders an indexing run scans, and which paths of a picture exist now."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+import os
+import stat
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from crossgraph.core.errors import InputError
 from crossgraph.library.manifest import Manifest
-from crossgraph.library.scan import check_roots
+from crossgraph.vision.scan import is_gone, is_ignored, printable, reason_of
 
 _TAKEN_OUT = "taken_out"
+_ENTERED = "entered"
 
 
-def choose_roots(manifest: Manifest, named: Sequence[Path]) -> tuple[list[Path], list[tuple[str, str]]]:
+def check_roots(roots: Sequence[Path]) -> list[Path]:
+    """Return the real paths of the roots; one inside another is left out, since the outer one holds it.
+
+    Raises:
+        InputError: One does not exist, is no folder, or cannot be opened.
+    """
+    real = [_real_root(root) for root in roots]
+    outer = [
+        root for root in dict.fromkeys(real) if not any(root != other and root.is_relative_to(other) for other in real)
+    ]
+    return sorted(outer)
+
+
+def _real_root(root: Path) -> Path:
+    try:
+        if not stat.S_ISDIR(root.stat().st_mode):
+            raise InputError(f"{root}: is a file", "name the folder it lies in")
+        real = root.resolve()
+    except OSError as error:
+        if is_gone(error):
+            raise InputError(f"{root}: no such folder", "check the path of the pictures") from error
+        raise InputError(f"{root}: {reason_of(error)}", "check the folder's permissions, or mount it again") from error
+    if not os.access(root, os.R_OK | os.X_OK):
+        raise InputError(f"{root}: cannot be read", "check the folder's permissions")
+    try:
+        str(real).encode("utf-8")
+    except UnicodeEncodeError as error:
+        raise InputError(f"{printable(str(root))}: its name is not UTF-8", "rename the folder") from error
+    return real
+
+
+def choose_roots(manifest: Manifest, named: Sequence[Path]) -> tuple[list[Path], list[str]]:
     """Return the roots to index.
 
     Args:
@@ -20,26 +55,63 @@ def choose_roots(manifest: Manifest, named: Sequence[Path]) -> tuple[list[Path],
         named: By a person; one inside a root of the library stands for that root. None takes the library's own.
 
     Returns:
-        Real paths, and (path, reason) of the library's own that are not there now.
+        Real paths, and a line for each root of the library that is not there now.
 
     Raises:
         InputError: One that was named is not there.
     """
     known = list(manifest.roots().values())
+    problems = root_problems(known)
+    notes = [f"{printable(str(root))}: {problem}" for root, problem in problems.items()]
     if not named:
-        there = [root for root in known if root.is_dir()]
-        return check_roots(there), [
-            (str(root), "folder: is not there; its pictures stay in the library") for root in known if root not in there
-        ]
+        return check_roots([root for root in known if root not in problems]), notes
     real = check_roots(named)
-    put_back(manifest, real)
+    every = [_real_root(folder) for folder in named]
+    put_back(manifest, every)
+    _remember_entered(manifest, every, known)
     outer = {root: next((other for other in known if root.is_relative_to(other)), root) for root in real}
-    return list(dict.fromkeys(outer.values())), []
+    return list(dict.fromkeys(outer.values())), notes
+
+
+def root_problems(roots: Iterable[Path]) -> dict[Path, str]:
+    """Return what is wrong with each root that is not there or cannot be opened now, with what to do."""
+    problems: dict[Path, str] = {}
+    for root in roots:
+        remove = f"crossgraph library remove '{printable(str(root))}'"
+        try:
+            is_folder = stat.S_ISDIR(root.stat().st_mode)
+        except OSError as error:
+            if not is_gone(error):
+                problems[root] = f"cannot be read now ({reason_of(error)}); its pictures stay in the library"
+                continue
+            is_folder = False
+        if not is_folder:
+            problems[root] = f"is not there; its pictures stay in the library (to take them out: {remove})"
+        elif not os.access(root, os.R_OK | os.X_OK):
+            problems[root] = "cannot be read now (permission denied); its pictures stay in the library"
+    return problems
+
+
+def existing_first(paths: Sequence[Path]) -> tuple[list[Path], int]:
+    """Return the paths of a picture, those that exist now first, and how many do; a single path is not checked."""
+    if len(paths) == 1:
+        return list(paths), 1
+    existing = [path for path in paths if may_exist(path)]
+    return [*existing, *(path for path in paths if path not in existing)], len(existing)
+
+
+def may_exist(path: Path) -> bool:
+    """Return whether a path exists, or cannot be asked now."""
+    try:
+        path.stat()
+    except OSError as error:
+        return not is_gone(error)
+    return True
 
 
 def taken_out(manifest: Manifest) -> list[Path]:
     """Return the folders inside roots that were taken out of the library."""
-    return [Path(path) for path in json.loads(manifest.meta(_TAKEN_OUT, "[]"))]
+    return _folders(manifest, _TAKEN_OUT)
 
 
 def take_out(manifest: Manifest, folder: Path) -> None:
@@ -54,3 +126,32 @@ def put_back(manifest: Manifest, folders: Sequence[Path]) -> None:
     left = [path for path in before if not any(folder.is_relative_to(path) for folder in folders)]
     if left != before:
         manifest.remember({_TAKEN_OUT: json.dumps([str(path) for path in left])})
+
+
+def entered(manifest: Manifest, root: Path) -> list[Path]:
+    """Return the hidden and system folders below a root that are scanned because they were named."""
+    return [path for path in _folders(manifest, _ENTERED) if path != root and path.is_relative_to(root)]
+
+
+def is_ignored_below(root: Path, path: Path, enter: Sequence[Path]) -> bool:
+    """Return whether a path lies in a hidden or system folder below a root, and in none that is to be entered."""
+    inside = max((folder for folder in [root, *enter] if path.is_relative_to(folder)), key=lambda each: len(each.parts))
+    return any(is_ignored(part) for part in path.relative_to(inside).parts)
+
+
+def _remember_entered(manifest: Manifest, named: Sequence[Path], known: Sequence[Path]) -> None:
+    """Remember folders that a scan of the roots would not enter, and that were named, now or as roots before."""
+    before = _folders(manifest, _ENTERED)
+    roots = [*named, *known]
+    fresh = [
+        folder
+        for folder in roots
+        if any(folder != root and folder.is_relative_to(root) and is_ignored_below(root, folder, []) for root in roots)
+    ]
+    both = list(dict.fromkeys([*before, *fresh]))
+    if both != before:
+        manifest.remember({_ENTERED: json.dumps([str(folder) for folder in both])})
+
+
+def _folders(manifest: Manifest, key: str) -> list[Path]:
+    return [Path(path) for path in json.loads(manifest.meta(key, "[]"))]

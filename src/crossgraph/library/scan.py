@@ -1,147 +1,166 @@
-"""Finding the pictures of a root: hidden and excluded folders skipped, links followed only inside the root."""
+"""Compares what a root holds now with what the library knows from it."""
 
 from __future__ import annotations
 
-import fnmatch
+import json
 import os
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
-from crossgraph.core.errors import InputError
-from crossgraph.vision.pictures import HEIF_SUFFIXES
-from crossgraph.vision.scan import SUFFIXES, printable
+from crossgraph.library.library import Library
+from crossgraph.library.manifest import KnownFile, Manifest
+from crossgraph.library.roots import entered, is_ignored_below, taken_out
+from crossgraph.vision.missing import Identity, Missing, find_missing, folders_above
+from crossgraph.vision.scan import (
+    FolderScan,
+    PictureFile,
+    ignored_note,
+    is_excluded,
+    is_ignored,
+    listed,
+    printable,
+    scan_folder,
+)
+
+_IDENTITIES = "folders"
 
 
 @dataclass(frozen=True)
-class Found:
-    """A picture file, not yet read."""
-
-    path: str
-    size: int
-    modified: int
-
-
-@dataclass
-class RootScan:
-    """What a root holds.
+class RootChanges:
+    """How a root differs from what the library knows.
 
     Attributes:
-        files: Its pictures, sorted by path.
-        notes: (path, reason) of what was passed over though it looks like a picture or a folder of them.
-        unread: Folders that could not be opened: what lies there is neither found nor gone.
+        root: The folder.
+        to_read: Its new and changed files.
+        unchanged: How many files are as before.
+        known: How many files were known.
+        excluded: How many of them patterns pass over now.
+        before: What is known of the changed files, and of those that cannot be seen.
+        missing: Known files that were not found.
+        unread: Files and folders that could not be asked, with the reason.
+        unusable: (path, reason) of what looks like a picture and is none.
+        notes: Lines about folders that are ignored.
+        identities: Device and inode of its folders of pictures.
     """
 
-    files: list[Found] = field(default_factory=list[Found])
-    notes: list[tuple[str, str]] = field(default_factory=list[tuple[str, str]])
-    unread: list[str] = field(default_factory=list[str])
+    root: Path
+    to_read: list[PictureFile]
+    unchanged: int
+    known: int
+    excluded: int
+    before: dict[str, KnownFile]
+    missing: Missing
+    unread: dict[str, str]
+    unusable: list[tuple[str, str]]
+    notes: list[str]
+    identities: dict[str, Identity]
+
+    @property
+    def is_seen(self) -> bool:
+        """Whether the root itself could be read and is what it was."""
+        return str(self.root) not in self.missing.unseen and str(self.root) not in self.unread
 
 
-def check_roots(roots: Sequence[Path]) -> list[Path]:
-    """Return the real paths of the roots; one inside another is left out, since the outer one holds it.
-
-    Raises:
-        InputError: One does not exist, is no folder, or cannot be opened.
-    """
-    real: list[Path] = []
-    for root in roots:
-        if not root.exists():
-            raise InputError(f"{root}: no such folder", "check the path of the pictures")
-        if not root.is_dir():
-            raise InputError(f"{root}: is a file", "name the folder it lies in")
-        if not os.access(root, os.R_OK | os.X_OK):
-            raise InputError(f"{root}: cannot be read", "check the folder's permissions")
-        try:
-            str(root.resolve()).encode("utf-8")
-        except UnicodeEncodeError as error:
-            raise InputError(f"{printable(str(root))}: its name is not UTF-8", "rename the folder") from error
-        real.append(root.resolve())
-    outer = [
-        root for root in dict.fromkeys(real) if not any(root != other and root.is_relative_to(other) for other in real)
-    ]
-    return sorted(outer)
-
-
-def scan_root(root: Path, exclude: Sequence[str] = (), avoid: Sequence[Path] = (), heif: bool = False) -> RootScan:
-    """Walk a root: real folders first, then linked ones, each folder once.
+def scan_root(
+    library: Library,
+    root: Path,
+    number: int,
+    exclude: Sequence[str],
+    heif: bool,
+    is_unchanged: Callable[[PictureFile, KnownFile], bool],
+) -> RootChanges:
+    """Scan a root and compare it with the manifest.
 
     Args:
+        library: Whose root it is.
         root: A real path.
-        exclude: Patterns of names or of paths below the root ("raw", "*.tmp.jpg", "2019/private*").
-        avoid: Folders that are never entered, by whatever name: the library itself, and what was taken out.
+        number: Its id.
+        exclude: Patterns of names or of paths below the root that are passed over.
         heif: Whether HEIC pictures can be read.
+        is_unchanged: Whether a file needs not be read again.
     """
-    scan = RootScan()
-    seen = {(status.st_dev, status.st_ino) for folder in avoid if (status := _status(folder))}
-    folders, links = [root], list[Path]()
-    while folders or links:
-        folder = folders.pop() if folders else links.pop(0)
-        try:
-            status = folder.stat()
-            if (status.st_dev, status.st_ino) in seen:
-                continue
-            seen.add((status.st_dev, status.st_ino))
-            with os.scandir(folder) as listing:
-                entries = sorted(listing, key=lambda entry: entry.name)
-        except OSError as error:
-            scan.notes.append((printable(str(folder)), f"folder: {(error.strerror or str(error)).lower()}"))
-            scan.unread.append(str(folder))
+    manifest = library.manifest
+    enter, avoid = entered(manifest, root), [library.folder, *taken_out(manifest)]
+    scan = scan_folder(root, exclude, avoid, enter, heif, links_stay_inside=True)
+    known = manifest.files(number)
+    found = {file.path for file in scan.files}
+    lost = [path for path in known if path not in found]
+    ignored = [path for path in lost if is_ignored_below(root, Path(path), enter)]
+    excluded = [path for path in lost if _is_excluded(path, root, exclude)]
+    missing = find_missing(scan, known, _remembered(manifest, root), {*ignored, *excluded})
+    to_read = [file for file in scan.files if file.path not in known or not is_unchanged(file, known[file.path])]
+    unseen = [path for paths in missing.unseen.values() for path in paths]
+    return RootChanges(
+        root=root,
+        to_read=to_read,
+        unchanged=len(scan.files) - len(to_read),
+        known=len(known),
+        excluded=len(excluded),
+        before={path: known[path] for path in [*(file.path for file in to_read), *unseen] if path in known},
+        missing=missing,
+        unread=scan.unread,
+        unusable=scan.unusable,
+        notes=_ignored_notes(scan, ignored),
+        identities=_identities(scan, missing),
+    )
+
+
+def _ignored_notes(scan: FolderScan, leaving: Sequence[str]) -> list[str]:
+    """Return a line about folders that were not entered, and one about known pictures in such folders.
+
+    Args:
+        scan: Of a folder.
+        leaving: Known pictures in such folders.
+    """
+    root, notes = printable(scan.root), list[str]()
+    if leaving:
+        names = {part for path in leaving for part in Path(path).relative_to(scan.root).parts[:-1] if is_ignored(part)}
+        notes.append(
+            f"{root}: {len(leaving):,} {'picture leaves' if len(leaving) == 1 else 'pictures leave'} the library: "
+            f"folders like {listed(sorted(map(printable, names))[:3])} are passed over unless they are named"
+        )
+    return [*notes, *ignored_note(scan)]
+
+
+def remember_identities(manifest: Manifest, changes: Iterable[RootChanges]) -> None:
+    """Remember which device and inode each folder of pictures was, to notice later that another disk is there."""
+    before = _all_identities(manifest)
+    roots = set(map(str, manifest.roots().values()))
+    after = dict(before)
+    for change in changes:
+        if not change.is_seen:
             continue
-        for entry in entries:
-            below = Path(entry.path).relative_to(root).as_posix()
-            if entry.name.startswith(".") or _excluded(entry.name, below, exclude):
-                continue
-            _look(entry, root, scan, links if entry.is_symlink() else folders, heif)
-    scan.files.sort(key=lambda found: found.path)
-    return scan
+        kept = {folder: value for folder, value in after.items() if _lies_in(folder, change.missing.unseen)}
+        after = {folder: value for folder, value in after.items() if not _lies_in(folder, [str(change.root)])}
+        after |= change.identities | kept
+    after = {folder: value for folder, value in after.items() if _lies_in(folder, roots)}
+    if after != before:
+        manifest.remember({_IDENTITIES: json.dumps(after)})
 
 
-def _look(entry: os.DirEntry[str], root: Path, scan: RootScan, folders: list[Path], heif: bool) -> None:
-    shown = printable(entry.path)
-    suffix = Path(entry.name).suffix.lower()
-    try:
-        if entry.is_symlink():
-            target = Path(entry.path).resolve(strict=True)
-            if not target.is_relative_to(root):
-                if entry.is_dir() or suffix in SUFFIXES:
-                    scan.notes.append((shown, f"a link that leads out of {root}"))
-                return
-        if entry.is_dir():
-            folders.append(Path(entry.path))
-            return
-        if suffix in HEIF_SUFFIXES and not heif:
-            scan.notes.append((shown, "HEIC is read with: pip install 'crossgraph[heif]'"))
-            return
-        if suffix not in SUFFIXES | HEIF_SUFFIXES:
-            return
-        entry.path.encode("utf-8")
-        status = entry.stat()
-        if not entry.is_file():
-            scan.notes.append((shown, "not a regular file"))
-            return
-        scan.files.append(Found(entry.path, status.st_size, status.st_mtime_ns))
-    except UnicodeEncodeError:
-        scan.notes.append((shown, "its name is not UTF-8; rename it"))
-    except RuntimeError:
-        scan.notes.append((shown, "a loop of links"))
-    except OSError as error:
-        if suffix in SUFFIXES | HEIF_SUFFIXES or entry.is_symlink():
-            scan.notes.append((shown, "a link to nothing" if entry.is_symlink() else (error.strerror or "").lower()))
+def _identities(scan: FolderScan, missing: Missing) -> dict[str, Identity]:
+    """Return device and inode of the folders with pictures."""
+    filled = folders_above([*(file.path for file in scan.files), *missing.unread], scan.root)
+    return {folder: identity for folder, identity in scan.folders.items() if folder in filled}
 
 
-def _status(folder: Path) -> os.stat_result | None:
-    try:
-        return folder.stat()
-    except OSError:
-        return None
+def _remembered(manifest: Manifest, root: Path) -> dict[str, Identity]:
+    return {folder: value for folder, value in _all_identities(manifest).items() if _lies_in(folder, [str(root)])}
 
 
-def is_excluded(path: str, root: Path, patterns: Sequence[str]) -> bool:
-    """Return whether patterns pass over a path below a root, or over a folder that it lies in."""
-    below = Path(path).relative_to(root)
-    folders = [below, *below.parents][:-1]
-    return any(_excluded(folder.name, folder.as_posix(), patterns) for folder in folders)
+def _all_identities(manifest: Manifest) -> dict[str, Identity]:
+    return {folder: (value[0], value[1]) for folder, value in json.loads(manifest.meta(_IDENTITIES, "{}")).items()}
 
 
-def _excluded(name: str, below: str, patterns: Sequence[str]) -> bool:
-    return any(fnmatch.fnmatch(name, pattern) or fnmatch.fnmatch(below, pattern) for pattern in patterns)
+def _lies_in(path: str, folders: Iterable[str]) -> bool:
+    """Return whether a path is one of some folders or lies below one."""
+    return any(path == folder or path.startswith(f"{folder.rstrip(os.sep)}{os.sep}") for folder in folders)
+
+
+def _is_excluded(path: str, root: Path, patterns: Sequence[str]) -> bool:
+    """Return whether a path, or a folder above it below the root, fits a pattern."""
+    if not patterns:
+        return False
+    parts = Path(path).relative_to(root).parts
+    return any(is_excluded("/".join(parts[: end + 1]), patterns) for end in range(len(parts)))

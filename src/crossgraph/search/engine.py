@@ -18,6 +18,7 @@ from crossgraph.bundle.bundle import Bundle, EncodedText
 from crossgraph.core.errors import InputError
 from crossgraph.core.types import ImageCode
 from crossgraph.library.library import Library
+from crossgraph.library.roots import existing_first, root_problems
 from crossgraph.pipeline.alignment import Alignment, shortened
 from crossgraph.pipeline.pictures import PictureLike
 from crossgraph.pipeline.pipeline import Pipeline
@@ -27,6 +28,7 @@ from crossgraph.search.query import Query, blend
 from crossgraph.search.results import GOOD, Hit, Results, Timings
 from crossgraph.search.words import bonus, is_known, word_filter
 from crossgraph.store.base import Neighbour
+from crossgraph.vision.scan import printable
 
 _MINUS_WEIGHT = 0.5  # of a minus term in the query's index vector
 _SPARE = 1.5  # more neighbours than hits, since near-duplicates become one
@@ -100,7 +102,7 @@ class Searcher:
             encode_ms, 1000 * (found - begun) - encode_ms, 1000 * (ranked - found), 1000 * (ended - begun)
         )
         return Results(
-            hits=hits[: query.k],
+            hits=self._with_existing_paths(hits[: query.k]),
             tokens=asked.text.tokens if asked.text else (),
             unknown=tuple(dict.fromkeys(word for text in self._texts(asked) for word in text.unknown) | unknown),
             timings=timings,
@@ -298,8 +300,19 @@ class Searcher:
             )
         return hits
 
+    def _with_existing_paths(self, hits: Sequence[Hit]) -> list[Hit]:
+        """Return hits whose path exists now where any does, and that count only copies that exist."""
+        pictures = self.library.manifest.get([hit.id for hit in hits])
+        found: list[Hit] = []
+        for hit in hits:
+            paths, existing = existing_first(pictures[hit.id].paths)
+            absent = len(paths) - max(existing, 1)
+            found.append(replace(hit, path=str(paths[0]), copies=hit.copies - absent))
+        return found
+
     def _notes(self, query: Query, size: int, wanted: int) -> tuple[str, ...]:
-        notes: list[str] = []
+        problems = root_problems(self.library.manifest.roots().values())
+        notes = [f"{printable(str(root))}: {problem}" for root, problem in problems.items()]
         if query.has_text and wanted > size > 0 and self.bundle.kind == "two-stage":
             notes.append(f"{size:,} pictures were re-ranked where the recall target asks for {wanted:,}")
         return tuple(notes)
@@ -317,7 +330,7 @@ class Searcher:
         significance = found.significance.numpy()
         boxes = self.library.boxes
         kept = code.mask[0].numpy()
-        path = self.library.get(number).paths[0] if paths else None
+        path = existing_first(self.library.get(number).paths)[0][0] if paths else None
         return Alignment(
             sentence=text,
             tokens=encoded.tokens,

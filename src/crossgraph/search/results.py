@@ -26,11 +26,11 @@ class Hit:
 
     Attributes:
         id: In the library.
-        path: Where it lies; the first of several copies.
+        path: Where it lies; of several copies the first that exists now.
         score: What it is ordered by.
         probability: That the words were written for it, by dev; None where nothing is calibrated or no
             words were given.
-        copies: Other pictures that look nearly the same, and other files of the same content.
+        copies: Other pictures that look nearly the same, and other files of the same content that exist now.
         width: In pixels.
         height: In pixels.
         date: ISO, or None.

@@ -11,7 +11,7 @@ from fastapi.responses import Response, StreamingResponse
 from pydantic import ValidationError
 
 from crossgraph import __version__
-from crossgraph.library.scan import check_roots
+from crossgraph.library.roots import check_roots
 from crossgraph.serve.jobs import Job, events
 from crossgraph.serve.metrics import CONTENT_TYPE
 from crossgraph.serve.problems import Problem, documented, input_errors_as_problems, unreadable

@@ -7,6 +7,7 @@ from typing import Annotated
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import Response
 
+from crossgraph.library.roots import existing_first
 from crossgraph.serve.pictures import PictureFile, find_picture, image, thumbnail
 from crossgraph.serve.problems import documented
 from crossgraph.serve.responses import Details, Identifier
@@ -25,13 +26,13 @@ async def details(request: Request, service: CurrentService, number: Identifier)
 
     def work() -> Details:
         picture = find_picture(service.library, number)
-        paths = [str(path) for path in picture.paths]
+        paths = existing_first(picture.paths)[0]
         return Details.model_validate(
             vars(picture)
             | {
-                "name": picture.paths[0].name,
-                "path": paths[0],
-                "paths": paths,
+                "name": paths[0].name,
+                "path": str(paths[0]),
+                "paths": list(map(str, paths)),
                 "thumbnail": thumbnail_of(picture.id, picture.sha256),
                 "image": f"/api/pictures/{picture.id}/image",
             }
