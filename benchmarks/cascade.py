@@ -231,7 +231,7 @@ def table(card: dict[str, Any]) -> str:
 def machine() -> dict[str, Any]:
     import torch
 
-    from crossgraph.scoring.provenance import all_versions, git_revision, hardware
+    from crossgraph.provenance import all_versions, git_revision, hardware
 
     about = {"hardware": hardware(torch.device("cpu")), "threads": torch.get_num_threads(), "nice": os.nice(0)}
     return {**about, "versions": all_versions(), "git_revision": git_revision()}

@@ -27,9 +27,9 @@ import torch
 from PIL import Image
 
 from crossgraph.files import write_json
-from crossgraph.library.allocation import keep_freed_memory
 from crossgraph.library.indexer import Settings, index_pictures
 from crossgraph.library.library import Library
+from crossgraph.memory import keep_freed_memory
 from crossgraph.vision.region_encoder import RegionEncoder, load_region_encoder
 
 GOALS = {"photos": 60, "12 megapixels": 25}

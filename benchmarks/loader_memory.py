@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import dataclasses
 import json
 import subprocess
 import sys
@@ -94,16 +93,13 @@ def run_loader(folder: Path, fraction: float, workers: int, batch: int) -> dict[
     """Load batches as training does; with fraction 0 only what fills the queues."""
     import torch
 
-    from crossgraph.core.config import build
     from crossgraph.data import open_data
     from crossgraph.text.vocabulary import Vocabulary
-    from crossgraph.train.config import Recipe
     from crossgraph.train.feed import Feed
 
     torch.set_num_threads(1)
     split = open_data(folder, log=lambda line: print(line, file=sys.stderr)).split("train")
-    base = build(Recipe, {"model": {"name": "saf"}}, "benchmark")
-    feed = Feed(split, Vocabulary.build(WORDS, 1), dataclasses.replace(base, workers=workers, batch=batch))
+    feed = Feed(split, Vocabulary.build(WORDS, 1), batch, workers=workers)
     count = max(4 * workers, round(fraction * feed.batches_per_epoch)) if fraction else 4 * workers
     watch = Watch()
     watch.start()

@@ -19,8 +19,8 @@ import torch
 
 from crossgraph.core.types import Regions
 from crossgraph.data.split import Split
+from crossgraph.memory import keep_freed_memory
 from crossgraph.train import recipes
-from crossgraph.train.allocator import keep_freed_memory
 from crossgraph.train.distributed import make_fabric
 from crossgraph.train.job import Sources, Splits, prepare
 from crossgraph.train.loop import Training

@@ -31,12 +31,12 @@ from crossgraph.core.types import ImageCode, Regions, TextCode, Tokens
 from crossgraph.graphs.cross_attention import contexts_of_words
 from crossgraph.graphs.similarity_graph import SimilarityVector
 from crossgraph.losses import Hinge
+from crossgraph.memory import keep_freed_memory
 from crossgraph.models import base
 from crossgraph.models.base import MODELS, Batch, Inputs, Matcher, Progress
 from crossgraph.models.training_blocks import PairComputation, in_blocks
 from crossgraph.text import encoder
 from crossgraph.text.recurrence import recur
-from crossgraph.train.allocator import keep_freed_memory
 from crossgraph.train.step import StepInput, TrainingStep
 
 REGIONS, WIDTH, VOCABULARY = 36, 2048, 8000

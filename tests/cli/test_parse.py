@@ -8,7 +8,7 @@ import pytest
 from references.tiny_pairs import write_precomp
 
 from crossgraph.cli.main import main
-from crossgraph.data.dependencies import FILE
+from crossgraph.data.edges import FILE
 from crossgraph.runs import load_run
 from crossgraph.text import dependencies
 

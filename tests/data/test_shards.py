@@ -40,7 +40,7 @@ def fill(folder: Path, names: list[str], shard_rows: int = 2) -> None:
 def test_what_is_appended_is_read_back_by_id_in_any_order(tmp_path: Path) -> None:
     fill(tmp_path, list("abcde"))
     manifest = read_manifest(tmp_path / "manifest.json")
-    assert [place.picture.id for place in manifest.places] == list("abcde")
+    assert [picture.id for picture in manifest.pictures] == list("abcde")
     assert manifest.broken == [("bad.jpg", "not a picture")]
     source = ShardFeatures(tmp_path, manifest, ["e", "a", "c"])
     assert source.shape == (3, 4, 3) and source.encoder == "toy"
@@ -114,7 +114,7 @@ def test_a_changed_picture_replaces_its_older_entry_and_dropped_ones_free_their_
         writer.append(replace(picture("a"), sha256="new"), *values("z"))
         writer.finish(["a", "c"])
     manifest = read_manifest(tmp_path / "manifest.json")
-    assert {place.picture.id: place.picture.sha256 for place in manifest.places} == {
+    assert {picture.id: picture.sha256 for picture in manifest.pictures} == {
         "a": "new",
         "c": "sha-c",
     }

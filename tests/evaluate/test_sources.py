@@ -11,9 +11,9 @@ from references.tiny_matcher import tiny_split
 
 from crossgraph.core.errors import InputError
 from crossgraph.evaluate.sources import adopt_files, blame, combine
+from crossgraph.provenance import pairs_fingerprint
 from crossgraph.scoring.finite import NonFiniteScore
 from crossgraph.scoring.limit import first_images
-from crossgraph.scoring.provenance import pairs_fingerprint
 from crossgraph.scoring.recall import recalls
 from crossgraph.scoring.store import ScoreInfo, open_scores, write_scores
 

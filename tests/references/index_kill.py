@@ -39,17 +39,17 @@ _FORKER = """
 import functools, json, os, sys
 import references.tiny_regions, torch
 from crossgraph.bundle import folder
-from crossgraph.cli import progress
+from crossgraph import progress
 from crossgraph.cli.main import main
 from crossgraph.library import indexer, reencoding
 from crossgraph.store import edge, memory
 torch.set_num_threads(1)
 indexer.Settings = functools.partial(indexer.Settings, step=STEP)
-told = progress.TaskProgress.report
-def report(self, name, done, total):
+update = progress.ProgressDisplay.update
+def print_update(self, name, done, total):
     print(name, done, total, flush=True)
-    told(self, name, done, total)
-progress.TaskProgress.report = report
+    update(self, name, done, total)
+progress.ProgressDisplay.update = print_update
 for line in iter(sys.stdin.readline, ""):
     job = json.loads(line)
     pid = os.fork()

@@ -126,7 +126,7 @@ def test_codes_on_files_score_as_those_in_memory(monkeypatch, precision):
     monkeypatch.setattr(chosen_module, "SHELF_BYTES", 100)
     monkeypatch.setattr(chosen_module, "_WORTH_A_FILE", 1)
     filed, rooms = scorer(model, texts, precision), []
-    monkeypatch.setattr(chosen_module, "let_go", rooms.append)
+    monkeypatch.setattr(chosen_module, "release_pages", rooms.append)
     for _ in range(2):
         for one, expected in zip(filed.scores(ImageBlocks(model, split), chosen), kept, strict=True):
             np.testing.assert_array_equal(one.scores, expected)

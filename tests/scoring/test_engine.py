@@ -11,8 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from references.tiny_matcher import ArrayFeatures, tiny_model, tiny_split
 
+from crossgraph import memory
 from crossgraph.core.errors import InputError
-from crossgraph.scoring import allocation, blocks, encode, engine
+from crossgraph.scoring import blocks, encode, engine
 from crossgraph.scoring.encode import encode_split, plan_buckets
 from crossgraph.scoring.engine import gather, score_matrix, score_split, split_portions
 from crossgraph.text.batch import collate
@@ -65,7 +66,7 @@ def test_portions_of_captions_change_nothing_and_hold_every_pair_once(monkeypatc
 def test_a_large_matrix_lies_in_a_file(monkeypatch):
     split, (model, vocabulary) = tiny_split(), tiny_model()
     small = score_split(model, vocabulary, split)
-    monkeypatch.setattr(allocation, "MATRIX_BYTES", 8)
+    monkeypatch.setattr(memory, "MATRIX_BYTES", 8)
     large = score_split(model, vocabulary, split)
     assert isinstance(large, np.memmap)
     np.testing.assert_array_equal(large, small)

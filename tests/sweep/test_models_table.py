@@ -10,8 +10,8 @@ from references.tiny_pairs import write_precomp
 
 from crossgraph.cli.main import main
 from crossgraph.models.base import MODELS
-from crossgraph.sweep import cells as cells_of
-from crossgraph.sweep import results_page
+from crossgraph.sweep import models_page
+from crossgraph.sweep.cards import PageContent, card_path, read_kept
 from crossgraph.sweep.definition import find, load, plan
 
 MODEL = "config: {embed_size: 12, word_size: 8}"
@@ -80,17 +80,19 @@ def test_the_committed_page_is_made_from_the_committed_cards(root):
     path = find("table-scenes")
     sweep = load(path)
     planned, splits = plan(sweep, path, [], False), ["test", "hard"]
-    cards: dict[tuple[str, str], dict] = {}
+    cards: dict[tuple[str, int, str], dict] = {}
     for entry in planned:
         for split in splits:
-            place = cells_of.place(root / "experiments" / "scenes-table", entry, split)
-            if place.exists():
-                card = json.loads(place.read_text())
+            path = card_path(root / "experiments" / "scenes-table", entry, split)
+            if path.exists():
+                card = json.loads(path.read_text())
                 fingerprint = card["data"]["fingerprint"]
-                assert cells_of.kept(place.parent, entry, split, fingerprint), "its recipe is the list's"
-                cards[entry.variant.name, split] = card
-    assert len({card["data"]["fingerprint"] for (_, split), card in cards.items() if split == "test"}) == 1
-    page = results_page.markdown(results_page.Page(sweep.title, planned, splits, cards, {}))
+                assert read_kept(path.parent, entry, split, fingerprint), "its recipe is the list's"
+                cards[entry.variant.name, entry.seed, split] = card
+    assert len({card["data"]["fingerprint"] for (_, _, split), card in cards.items() if split == "test"}) == 1
+    page = models_page.markdown(
+        PageContent(sweep, {(entry.variant.name, entry.seed): entry for entry in planned}, splits, cards)
+    )
     assert (root / "docs" / "results.md").read_text() == page, 'make table TABLE_ARGS="--only sgr" writes it anew'
 
 

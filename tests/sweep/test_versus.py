@@ -19,9 +19,10 @@ from crossgraph.cli.main import main
 from crossgraph.evaluate.answers import Answered, Answers
 from crossgraph.evaluate.paired import compare_answers
 from crossgraph.models.tshsr import TSHSRConfig
-from crossgraph.sweep import cells, paired_seeds, versus_page
+from crossgraph.sweep import paired_seeds, versus_page
+from crossgraph.sweep.cards import PageContent, card_path, read_kept, rsum
 from crossgraph.sweep.definition import find, load, plan
-from crossgraph.sweep.versus_page import BEGIN, END, Page
+from crossgraph.sweep.versus_page import BEGIN, END
 
 RECIPE = """
 model: {name: vsepp, config: {embed_size: 12, word_size: 8}}
@@ -78,13 +79,13 @@ def test_tshsr_meets_sgr_with_one_budget_and_at_most_six_variants():
 
 def test_the_committed_page_is_made_from_the_committed_cards(root):
     sweep, planned = shipped()
-    folder, page = root / "experiments" / "tshsr-against-sgr", Page(sweep, planned, ["test", "hard"], {})
+    folder, page = root / "experiments" / "tshsr-against-sgr", PageContent(sweep, planned, ["test", "hard"], {})
     for (name, seed), entry in planned.items():
         for split in ("dev", *page.splits):
-            place = cells.place(folder / f"seed-{seed}", entry, split)
-            if place.exists():
-                card = json.loads(place.read_text())
-                assert cells.kept(place.parent, entry, split, card["data"]["fingerprint"]), "its recipe is the list's"
+            path = card_path(folder / f"seed-{seed}", entry, split)
+            if path.exists():
+                card = json.loads(path.read_text())
+                assert read_kept(path.parent, entry, split, card["data"]["fingerprint"]), "its recipe is the list's"
                 page.cards[name, seed, split] = card
     if (folder / "choice.json").exists():
         page.chosen = json.loads((folder / "choice.json").read_text())["chosen"]
@@ -97,8 +98,8 @@ def test_the_committed_page_is_made_from_the_committed_cards(root):
 
 def test_the_model_s_default_is_what_dev_said_of_the_interaction(root):
     cards = root / "experiments" / "tshsr-against-sgr" / "seed-0"
-    rsum = {name: versus_page.rsum(json.loads((cards / f"{name}-dev.json").read_text())) for name in ("add", "replace")}
-    assert TSHSRConfig().interaction == max(rsum, key=lambda name: rsum[name])
+    figures = {name: rsum(json.loads((cards / f"{name}-dev.json").read_text())) for name in ("add", "replace")}
+    assert TSHSRConfig().interaction == max(figures, key=lambda name: figures[name])
 
 
 def answers(ranks):

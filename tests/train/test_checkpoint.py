@@ -11,8 +11,16 @@ import torch
 
 from crossgraph.core.errors import InputError
 from crossgraph.train import checkpoint as checkpoints
-from crossgraph.train import rng
-from crossgraph.train.checkpoint import Checkpoint, load_checkpoint, pack_optimiser, save_checkpoint, unpack_optimiser
+from crossgraph.train.checkpoint import (
+    Checkpoint,
+    capture_generators,
+    load_checkpoint,
+    pack_optimiser,
+    restore_generators,
+    save_checkpoint,
+    seed_everything,
+    unpack_optimiser,
+)
 
 
 def at(step: int) -> Checkpoint:
@@ -123,10 +131,10 @@ def test_generators_draw_the_same_numbers_again() -> None:
     def draw() -> tuple[float, float, list[float]]:
         return random.random(), float(np.random.normal()), torch.rand(2).tolist()
 
-    rng.seed_everything(4)
+    seed_everything(4)
     np.random.normal()  # leaves a spare Gaussian in the state
-    tensors, values = rng.capture()
+    tensors, values = capture_generators()
     first = draw()
     assert draw() != first
-    rng.restore(tensors, values)
+    restore_generators(tensors, values)
     assert draw() == first

@@ -20,7 +20,7 @@ def recipe(action: str = "warn", **loss: object) -> Recipe:
 
 
 def look(detector: CollapseDetector, *losses: float, spread: float = 0.1, start: int = 0) -> list[str | None]:
-    return [detector.look(start + i, loss, spread, loss, 1.0) for i, loss in enumerate(losses)]
+    return [detector.check(start + i, loss, spread, loss, 1.0) for i, loss in enumerate(losses)]
 
 
 def test_a_loss_frozen_at_two_batch_margin_is_named_once_with_its_remedy() -> None:
@@ -61,4 +61,4 @@ def test_what_is_not_finite_ends_training_whatever_the_action(place: int, value:
     values[place] = value
     off = CollapseDetector(dataclasses.replace(recipe("off")), 10)
     with pytest.raises(InputError, match=r"broke at step 7.*lower --optimiser\.lr"):
-        off.look(*values)  # type: ignore[arg-type]
+        off.check(*values)  # type: ignore[arg-type]

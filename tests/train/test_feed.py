@@ -20,17 +20,14 @@ from crossgraph.data import open_data
 from crossgraph.data.split import FeatureSource
 from crossgraph.models.base import Batch
 from crossgraph.text.vocabulary import Vocabulary
-from crossgraph.train.config import ModelChoice, Recipe
 from crossgraph.train.feed import Feed
 
 SPLIT = tiny_split("train", 20)  # 40 captions
 VOCABULARY = Vocabulary.build(SPLIT.captions, 1)
-RECIPE = Recipe(ModelChoice("saf"), batch=8)
 
 
 def feed(batch: int = 8, seed: int = 0, workers: int = 0, rank: int = 0, ranks: int = 1) -> Feed:
-    recipe = Recipe(ModelChoice("saf"), batch=batch, seed=seed, workers=workers)
-    return Feed(SPLIT, VOCABULARY, recipe, rank, ranks)
+    return Feed(SPLIT, VOCABULARY, batch, seed, workers, rank, ranks)
 
 
 class Noted:
@@ -60,7 +57,7 @@ class Failing(Noted):
 
 
 def noting(reads: queue.SimpleQueue[int]) -> Feed:
-    return Feed(dataclasses.replace(SPLIT, features=Noted(SPLIT.features, reads)), VOCABULARY, RECIPE)
+    return Feed(dataclasses.replace(SPLIT, features=Noted(SPLIT.features, reads)), VOCABULARY, 8)
 
 
 def captions(batch: Batch) -> list[tuple[int, ...]]:
@@ -131,9 +128,8 @@ def test_what_a_worker_cannot_read_is_still_one_line(tmp_path: Path, workers: in
     features[3] = np.inf
     np.save(data / "train_ims.npy", features)
     split = open_data(data, log=lambda line: None).split("train")
-    recipe = Recipe(ModelChoice("saf"), batch=8, workers=workers)
     with pytest.raises(InputError, match=r"^\S+train_ims\.npy: picture '3' \(row 3\) holds NaN or infinite") as caught:
-        list(Feed(split, VOCABULARY, recipe).batches(0))
+        list(Feed(split, VOCABULARY, 8, workers=workers).batches(0))
     assert "\n" not in str(caught.value)
 
 
@@ -165,7 +161,7 @@ def test_whoever_stops_early_leaves_no_thread_behind(stop: str) -> None:
 
 def test_an_error_of_reading_comes_when_its_batch_is_asked_for() -> None:
     features = Failing(SPLIT.features, after=2)
-    batches = Feed(dataclasses.replace(SPLIT, features=features), VOCABULARY, RECIPE).batches(0)
+    batches = Feed(dataclasses.replace(SPLIT, features=features), VOCABULARY, 8).batches(0)
     assert len([next(batches), next(batches)]) == 2
     with pytest.raises(ZeroDivisionError):
         next(batches)
@@ -176,4 +172,4 @@ def test_batches_that_cannot_be_are_refused() -> None:
         feed(9, ranks=2)
     lonely = dataclasses.replace(SPLIT, captions=SPLIT.captions[:1], caption_image=SPLIT.caption_image[:1])
     with pytest.raises(InputError, match=r"too few captions to learn from \(1\)"):
-        Feed(lonely, VOCABULARY, Recipe(ModelChoice("saf"), batch=8))
+        Feed(lonely, VOCABULARY, 8)

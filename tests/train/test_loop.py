@@ -19,7 +19,7 @@ from crossgraph.core.errors import InputError
 from crossgraph.models.base import Batch
 from crossgraph.runs import load_run
 from crossgraph.train import loop
-from crossgraph.train.checkpoint import load_checkpoint
+from crossgraph.train.checkpoint import TrainingState, load_checkpoint
 from crossgraph.train.config import (
     Checkpoints,
     Evaluation,
@@ -33,7 +33,6 @@ from crossgraph.train.config import (
 from crossgraph.train.distributed import make_fabric
 from crossgraph.train.feed import Feed
 from crossgraph.train.job import Job, Sources, Splits, prepare
-from crossgraph.train.state import TrainingState
 
 RECIPE = Recipe(
     model=ModelChoice("saf", {"embed_size": 8, "word_size": 6, "sim_size": 5, "dropout": 0.3}),
@@ -143,7 +142,7 @@ def test_the_run_holds_the_weights_that_dev_liked_best(tmp_path: Path) -> None:
     assert run.info.chosen_by["rsum"] == pytest.approx(state.best_rsum, abs=1e-3)
     assert run.info.chosen_by["step"] == state.best_step
     assert run.info.data == {name: tiny_split(name, n).fingerprint() for name, n in (("train", 20), ("dev", 8))}
-    from crossgraph.train.validation import rank_dev
+    from crossgraph.train.loop import rank_dev
 
     again = rank_dev(run.model, tiny_split("dev", 8), run.vocabulary, print)
     assert again["rsum"] == pytest.approx(state.best_rsum)

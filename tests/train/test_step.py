@@ -38,7 +38,7 @@ class Seen(TrainingStep):
 
     def disturbed(self) -> tuple[Regions, Tokens]:
         given = batch()
-        return self._disturb(given.regions, given.tokens)
+        return self._add_noise(given.regions, given.tokens)
 
 
 @pytest.mark.parametrize("masked", [True, False])
@@ -76,7 +76,7 @@ def test_noise_is_a_share_of_the_features_own_spread() -> None:
 
 def test_without_regularisation_the_batch_is_untouched() -> None:
     given = batch()
-    regions, tokens = TrainingStep(model(), Hinge())._disturb(given.regions, given.tokens)
+    regions, tokens = TrainingStep(model(), Hinge())._add_noise(given.regions, given.tokens)
     assert regions is given.regions and tokens is given.tokens
 
 

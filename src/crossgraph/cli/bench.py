@@ -38,11 +38,11 @@ def bench(
         device: Where to compute; auto takes the accelerator where there is one.
     """
     from crossgraph.files import write_json
+    from crossgraph.progress import ProgressDisplay
+    from crossgraph.provenance import all_versions, git_revision, hardware, typed_command
     from crossgraph.scoring.engine import choose_device
     from crossgraph.scoring.measure import Setting, known, measure
     from crossgraph.scoring.places import check_folder
-    from crossgraph.scoring.progress import ScoringProgress
-    from crossgraph.scoring.provenance import all_versions, git_revision, hardware, typed_command
 
     if out is not None:
         check_folder(out)
@@ -51,8 +51,8 @@ def bench(
     where = choose_device(device)
     setting = Setting(images, captions, words, regions, rounds=rounds)
     before = _load()
-    with ScoringProgress() as progress:
-        found = [measure(name, setting, where, progress.about(name), retune) for name in names]
+    with ProgressDisplay() as progress:
+        found = [measure(name, setting, where, progress.for_task(name), retune) for name in names]
     about: dict[str, Any] = {
         "setting": vars(setting),
         "hardware": hardware(where),

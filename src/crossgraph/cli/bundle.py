@@ -42,22 +42,24 @@ def bundle(
     import sys
 
     from crossgraph.bundle.folder import MANIFEST
-    from crossgraph.bundling.head_training import HeadRecipe
-    from crossgraph.bundling.make import NEW, Plan, make_bundle
-    from crossgraph.bundling.sieve_training import SieveRecipe
+    from crossgraph.bundle_training.head_training import HeadRecipe
+    from crossgraph.bundle_training.late_interaction_training import LateInteractionRecipe
+    from crossgraph.bundle_training.make import NEW, BundleRequest, make_bundle
     from crossgraph.core.errors import InputError
     from crossgraph.files import is_leftover
+    from crossgraph.progress import ProgressDisplay
     from crossgraph.scoring.places import check_folder
-    from crossgraph.scoring.progress import ScoringProgress
 
     check_folder(out)
     ours = any((out / name).exists() for name in (MANIFEST, "reranker", NEW))
     if out.exists() and any(not is_leftover(path.name) for path in out.iterdir()) and not ours:
         raise InputError(f"{out}: holds other files and no bundle", "give a new folder for --out")
     recipe = HeadRecipe(index_size=index_size, epochs=epochs, max_steps=max_steps, lr=lr, seed=seed)
-    plan = Plan(run, data, out, retriever, features, recipe, SieveRecipe(seed=seed) if sieve else None)
-    with ScoringProgress() as progress:
-        made = make_bundle(plan, log=lambda line: print(line, file=sys.stderr), report=progress.about)
+    request = BundleRequest(
+        run, data, out, retriever, features, recipe, LateInteractionRecipe(seed=seed) if sieve else None
+    )
+    with ProgressDisplay() as progress:
+        made = make_bundle(request, log=lambda line: print(line, file=sys.stderr), progress=progress.for_task)
     print(f"{out}: {made.reranker.info.model}, retrieved by {made.index_by}")
     if made.short_list is not None:
         sizes = ", ".join(f"{size} for {recall:g}" for recall, size in made.short_list.sizes.items())

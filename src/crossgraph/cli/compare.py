@@ -48,10 +48,10 @@ def compare(
     from crossgraph.evaluate.comparison import comparison_markdown
     from crossgraph.evaluate.paired import compare_answers
     from crossgraph.files import write_text
+    from crossgraph.progress import ProgressDisplay
     from crossgraph.scoring.engine import choose_device
     from crossgraph.scoring.limit import first_images
     from crossgraph.scoring.places import check_file
-    from crossgraph.scoring.progress import ScoringProgress
 
     if queries < 0:
         raise InputError(f"--queries {queries}", "give 0 or more")
@@ -64,10 +64,10 @@ def compare(
     if [kind_of(path) for path in (a, b)] != ["details", "details"] and data is not None:
         whole = open_data(data, features, log=_say).split(split)
         part = whole if dev_limit is None else first_images(whole, dev_limit)
-    with ScoringProgress() as progress:
+    with ProgressDisplay() as progress:
         try:
             first, second = answers_of(
-                (a, b), whole, part, ties=ties, device=where, precision=precision, report=progress.about
+                (a, b), whole, part, ties=ties, device=where, precision=precision, report=progress.for_task
             )
         except KeyboardInterrupt:
             remedy = "keep each run's scores with 'crossgraph score' and compare those"

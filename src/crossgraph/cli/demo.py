@@ -24,13 +24,13 @@ def demo(*, out: Path = Path("demo"), count: int = 2000, seed: int = 0, small: b
     """
     import sys
 
-    from crossgraph.cli.progress import TaskProgress
     from crossgraph.data.scenes import Settings
     from crossgraph.demo.steps import Progress, run_demo
+    from crossgraph.progress import ProgressDisplay
 
     settings = Settings(count, seed)
-    with TaskProgress() as tasks:
-        progress = Progress(tasks.report, lambda line: print(line, file=sys.stderr, flush=True))
+    with ProgressDisplay() as tasks:
+        progress = Progress(tasks.update, lambda line: print(line, file=sys.stderr, flush=True))
         try:
             run_demo(out, settings, ["--small"] if small else [], progress)
         except KeyboardInterrupt:

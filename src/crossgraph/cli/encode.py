@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from crossgraph.pipeline import PictureCodes, Pipeline
-    from crossgraph.scoring.encode import Report
+    from crossgraph.scoring.encode import ProgressCallback
 
 
 def encode(
@@ -42,9 +42,9 @@ def encode(
     from crossgraph.core.errors import InputError
     from crossgraph.pipeline import TextCodes, load
     from crossgraph.pipeline.export import SUFFIXES, choose_part, write_npy, write_safetensors
+    from crossgraph.progress import ProgressDisplay
+    from crossgraph.provenance import describe_run
     from crossgraph.scoring.places import check_file
-    from crossgraph.scoring.progress import ScoringProgress
-    from crossgraph.scoring.provenance import describe_run
 
     if out.suffix not in SUFFIXES:
         raise InputError(f"{out}: must end in .safetensors or .npy", f"name it {out.stem or 'codes'}.safetensors")
@@ -63,8 +63,8 @@ def encode(
     pipe = load(run, device=device)
     sentences = _sentences(texts) if texts else []
     sides: dict[str, PictureCodes | TextCodes] = {}
-    with ScoringProgress() as progress:
-        report = progress.about("encoding")
+    with ProgressDisplay() as progress:
+        report = progress.for_task("encoding")
         if texts:
             sides["texts"] = pipe.encode_texts(sentences, report)
         if features:
@@ -83,7 +83,7 @@ def encode(
     print(f"{out}: {told}")
 
 
-def _encode_own(pipe: Pipeline, path: Path, report: Report) -> PictureCodes:
+def _encode_own(pipe: Pipeline, path: Path, report: ProgressCallback) -> PictureCodes:
     """Encode a file of features; what is wrong with a picture of it is told with the file's name."""
     import numpy as np
 

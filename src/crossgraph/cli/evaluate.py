@@ -57,8 +57,8 @@ def evaluate(
     from crossgraph.evaluate.card import write_card
     from crossgraph.evaluate.job import Job, run_job
     from crossgraph.evaluate.table import markdown
+    from crossgraph.progress import ProgressDisplay
     from crossgraph.scoring.places import check_folder
-    from crossgraph.scoring.progress import ScoringProgress
 
     place = out or (runs[0] if runs and len(runs) == 1 else None)
     if place is not None:
@@ -81,9 +81,9 @@ def evaluate(
         boxes=boxes,
         ids=ids,
     )
-    with ScoringProgress() as progress:
+    with ProgressDisplay() as progress:
         try:
-            card = run_job(job, log=_say, report=progress.about)
+            card = run_job(job, log=_say, report=progress.for_task)
         except KeyboardInterrupt:
             remedy = "for a long split, keep each run's scores with 'crossgraph score' and give --scores"
             raise KeyboardInterrupt(f"no card was made; {remedy}") from None

@@ -39,15 +39,15 @@ def extract(
         workers: Threads that read pictures.
         max_megapixels: Larger pictures are listed as broken.
     """
-    from crossgraph.cli.progress import TaskProgress
     from crossgraph.data.extraction import Settings, extract_features
+    from crossgraph.progress import ProgressDisplay
     from crossgraph.vision.region_encoder import load_region_encoder
 
     settings = Settings(batch_size, workers, max_megapixels)
     network = load_region_encoder(encoder, None if encoder.endswith("+bfloat16") else precision)
-    with TaskProgress() as progress:
+    with ProgressDisplay() as progress:
         try:
-            outcome = extract_features(pictures, out, network, settings, progress.report)
+            outcome = extract_features(pictures, out, network, settings, progress.update)
         except KeyboardInterrupt:
             raise KeyboardInterrupt(f"whole shards in {out} are kept; the same command goes on from there") from None
     for line in summary(outcome, out):

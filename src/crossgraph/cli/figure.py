@@ -42,9 +42,9 @@ def figure(
     from crossgraph.explain.pair_figure import draw_pairs
     from crossgraph.explain.pairs import check_captions, choose_captions, find_pairs
     from crossgraph.explain.sheet import check_place, require_matplotlib
+    from crossgraph.progress import ProgressDisplay
     from crossgraph.runs import load_run
     from crossgraph.scoring.engine import choose_device
-    from crossgraph.scoring.progress import ScoringProgress
 
     check_place(out)
     require_matplotlib()
@@ -53,8 +53,8 @@ def figure(
     loaded.model.to(where)
     opened = open_data(data, features, log=lambda line: print(line, file=sys.stderr)).split(split)
     chosen = check_captions(query, opened) if query else choose_captions(loaded, opened, captions, seed)
-    with ScoringProgress() as progress:
-        pairs = find_pairs(loaded, opened, chosen, progress.about(f"searching {split}"))
+    with ProgressDisplay() as progress:
+        pairs = find_pairs(loaded, opened, chosen, progress.for_task(f"searching {split}"))
     draw_pairs(pairs, opened, out, theme)
     for pair in pairs:
         place = f"right picture at rank {pair.right.rank:,} of {len(opened.image_ids):,}"

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from crossgraph.library import Library
-    from crossgraph.library.indexer import Outcome, Report, Settings
+    from crossgraph.library.indexer import Outcome, ProgressCallback, Settings
     from crossgraph.vision.region_encoder import RegionEncoder
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
@@ -51,11 +51,11 @@ def index(
         workers: Threads that read pictures.
         max_megapixels: Larger pictures are listed as broken.
     """
-    from crossgraph.cli.progress import TaskProgress
-    from crossgraph.library.allocation import keep_freed_memory
     from crossgraph.library.indexer import Settings, index_pictures
     from crossgraph.library.library import Library, default_library
     from crossgraph.library.roots import check_roots
+    from crossgraph.memory import keep_freed_memory
+    from crossgraph.progress import ProgressDisplay
 
     check_roots(pictures or [])
     folder = library or default_library()
@@ -78,10 +78,10 @@ def index(
             return
     keep_freed_memory()
     with Library(folder, create=_is_new(folder, pictures, model, store)) as opened:
-        with TaskProgress() as progress:
+        with ProgressDisplay() as progress:
             try:
-                _settle_model(opened, model, store, reencode, progress.report)
-                outcome = index_pictures(opened, pictures or [], settings, progress.report)
+                _settle_model(opened, model, store, reencode, progress.update)
+                outcome = index_pictures(opened, pictures or [], settings, progress.update)
             except KeyboardInterrupt:
                 raise KeyboardInterrupt("what was reported is kept; the same command goes on from there") from None
         _tell(opened, outcome)
@@ -96,9 +96,9 @@ def _by_server(folder: Path, pictures: list[Path], own: list[str]) -> bool:
     Raises:
         InputError: Options are given that a server is not told.
     """
-    from crossgraph.cli.progress import TaskProgress
     from crossgraph.core.errors import InputError
     from crossgraph.library.indexer import Outcome
+    from crossgraph.progress import ProgressDisplay
     from crossgraph.serve.client import find_server
     from crossgraph.serve.remote import RemoteSearcher
 
@@ -110,8 +110,8 @@ def _by_server(folder: Path, pictures: list[Path], own: list[str]) -> bool:
             f"{', '.join(own)}: the server at {running.address} has {folder} open, and indexes as the library is set",
             f"stop it first (process {running.pid}), or leave {'it' if len(own) == 1 else 'them'} out",
         )
-    with TaskProgress() as progress:
-        found = RemoteSearcher(running).index(pictures, progress.report)
+    with ProgressDisplay() as progress:
+        found = RemoteSearcher(running).index(pictures, progress.update)
     broken = [(one["path"], one["reason"]) for one in found.pop("broken")]
     left_out = found.pop("broken_count")
     outcome = Outcome(**found)
@@ -138,7 +138,9 @@ def _is_new(folder: Path, pictures: list[Path] | None, model: Path | None, store
     return True
 
 
-def _settle_model(library: Library, model: Path | None, store: str | None, reencode: bool, report: Report) -> None:
+def _settle_model(
+    library: Library, model: Path | None, store: str | None, reencode: bool, report: ProgressCallback
+) -> None:
     """Give a new library its model; keep an old one's unless it is to be encoded anew."""
     from crossgraph.bundle.folder import load_bundle
     from crossgraph.core.errors import InputError

@@ -28,10 +28,10 @@ def library(
     """
     from json import dumps
 
-    from crossgraph.cli.progress import TaskProgress
     from crossgraph.core.errors import InputError
     from crossgraph.library import maintenance
     from crossgraph.library.library import Library, default_library
+    from crossgraph.progress import ProgressDisplay
 
     needs = {"remove": "the folder to take out", "export": "the .csv or .jsonl to write"}
     if action in needs and target is None:
@@ -40,8 +40,8 @@ def library(
         raise InputError(
             f"library {action} {target}: takes nothing more", f"leave {target} out; --library names the library"
         )
-    with Library(library or default_library()) as opened, TaskProgress() as progress:
-        report = progress.report
+    with Library(library or default_library()) as opened, ProgressDisplay() as progress:
+        report = progress.update
         if action == "info":
             found = opened.info()
             print(dumps(found, indent=2, ensure_ascii=False) if json else _told(found))

@@ -23,9 +23,9 @@ def parse(
         parser: The package of an installed spaCy model; the best known one by default.
         captions: Of Karpathy's files: the sentence as written, or the file's own tokens.
     """
-    from crossgraph.cli.progress import TaskProgress
-    from crossgraph.data.dependencies import FILE, write_dependencies
+    from crossgraph.data.edges import FILE, write_dependencies
     from crossgraph.data.opening import read_sentences
+    from crossgraph.progress import ProgressDisplay
     from crossgraph.scoring.places import check_folder
     from crossgraph.text.dependencies import find_parser
 
@@ -33,10 +33,10 @@ def parse(
     home, sentences = read_sentences(data, captions)
     check_folder(home)
     path = home / FILE
-    with TaskProgress() as progress:
+    with ProgressDisplay() as progress:
         try:
             made = write_dependencies(
-                path, sentences, found, lambda done, total: progress.report("parsing", done, total)
+                path, sentences, found, lambda done, total: progress.update("parsing", done, total)
             )
         except KeyboardInterrupt:
             raise KeyboardInterrupt(f"what was parsed is kept in {path}; the same command goes on") from None

@@ -36,8 +36,8 @@ def report(
     """
     import sys
 
+    from crossgraph.progress import ProgressDisplay
     from crossgraph.report.job import ReportJob, write_report
-    from crossgraph.scoring.progress import ScoringProgress
 
     def say(line: str) -> None:
         print(line, file=sys.stderr)
@@ -53,9 +53,9 @@ def report(
         scores=scores or [],
         device=device,
     )
-    with ScoringProgress() as progress:
+    with ProgressDisplay() as progress:
         try:
-            page = write_report(job, say, progress.about)
+            page = write_report(job, say, progress.for_task)
         except KeyboardInterrupt:
             raise KeyboardInterrupt(f"{out} is as it was before") from None
     print(f"{page} ({page.stat().st_size / 1e6:.1f} MB)")

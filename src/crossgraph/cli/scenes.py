@@ -18,13 +18,13 @@ def scenes(*, out: Path, count: int = 2000, seed: int = 0, size: int = 320) -> N
         seed: Another number gives other pictures.
         size: Side of the pictures in pixels.
     """
-    from crossgraph.cli.progress import TaskProgress
     from crossgraph.data.scenes import Settings, write_scenes
+    from crossgraph.progress import ProgressDisplay
 
     settings = Settings(count, seed, size)
-    with TaskProgress() as progress:
+    with ProgressDisplay() as progress:
         try:
-            made = write_scenes(out, settings, lambda done, total: progress.report("drawing", done, total))
+            made = write_scenes(out, settings, lambda done, total: progress.update("drawing", done, total))
         except KeyboardInterrupt:
             raise KeyboardInterrupt(
                 f"finished pictures in {out} are kept; the same command goes on from there"

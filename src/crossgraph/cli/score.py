@@ -37,15 +37,14 @@ def score(
     """
     from crossgraph.core.errors import InputError
     from crossgraph.data import open_data
+    from crossgraph.progress import ProgressDisplay
     from crossgraph.runs import load_run
     from crossgraph.scoring.engine import choose_device, split_portions
     from crossgraph.scoring.finite import NonFiniteScore
     from crossgraph.scoring.fit import check_run_fits
     from crossgraph.scoring.kept import write_best
     from crossgraph.scoring.places import check_file
-    from crossgraph.scoring.progress import ScoringProgress
-    from crossgraph.scoring.provenance import describe_score
-    from crossgraph.scoring.store import write_scores
+    from crossgraph.scoring.store import describe_score, write_scores
     from crossgraph.scoring.tuning import settle
 
     if top_k is not None and top_k < 1:
@@ -56,8 +55,8 @@ def score(
     opened = open_data(data, features, log=_say).split(split)
     check_run_fits(loaded, opened)
     shape = (len(opened.image_ids), len(opened.captions))
-    with ScoringProgress() as progress:
-        model, report = loaded.model.to(where), progress.about(f"scoring {split}")
+    with ProgressDisplay() as progress:
+        model, report = loaded.model.to(where), progress.for_task(f"scoring {split}")
         chosen, size = settle(model, loaded.vocabulary, opened, precision, block)
         info = describe_score(loaded, opened, where, chosen)
         portions = split_portions(

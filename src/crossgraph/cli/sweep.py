@@ -42,7 +42,8 @@ def sweep(
         device: Where to compute; auto takes a GPU where there is one.
         overrides: Changes to every variant's recipe.
     """
-    from crossgraph.sweep.command import Request, run, show
+    from crossgraph.sweep.command import run, show
+    from crossgraph.sweep.engine import Request
 
     request = Request(
         sweep=sweep,

@@ -42,8 +42,8 @@ def table(
         device: Where to compute; auto takes a GPU where there is one.
         overrides: Changes to every model's recipe.
     """
-    from crossgraph.sweep.command import Request
-    from crossgraph.sweep.models_table import TableRequest, run, show
+    from crossgraph.sweep.engine import PageRequest, Request
+    from crossgraph.sweep.models_table import run, show
 
     asked = Request(
         sweep=sweep,
@@ -55,4 +55,4 @@ def table(
         device=device,
         overrides=overrides,
     )
-    (show if dry_run else run)(TableRequest(asked, cards, page, splits or ["test", "hard"]))
+    (show if dry_run else run)(PageRequest(asked, cards, page, splits or ["test", "hard"]))

@@ -53,8 +53,8 @@ def train(
         devices: Processes that train as one on this machine.
         overrides: Changes to the recipe.
     """
-    from crossgraph.scoring.provenance import typed_command
-    from crossgraph.train.allocator import keep_freed_memory
+    from crossgraph.memory import keep_freed_memory
+    from crossgraph.provenance import typed_command
     from crossgraph.train.command import Request, run
     from crossgraph.train.job import Sources
 

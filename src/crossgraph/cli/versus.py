@@ -43,8 +43,8 @@ def versus(
         device: Where to compute; auto takes a GPU where there is one.
         overrides: Changes to every variant's recipe.
     """
-    from crossgraph.sweep.command import Request
-    from crossgraph.sweep.versus import VersusRequest, run, show
+    from crossgraph.sweep.engine import PageRequest, Request
+    from crossgraph.sweep.versus import run, show
 
     asked = Request(
         sweep=sweep,
@@ -56,4 +56,4 @@ def versus(
         device=device,
         overrides=overrides,
     )
-    (show if dry_run else run)(VersusRequest(asked, cards, page, splits or ["test"]))
+    (show if dry_run else run)(PageRequest(asked, cards, page, splits or ["test"]))

@@ -1,4 +1,4 @@
-"""Pictures with captions that come apart from their features: what Karpathy, COCO and plain folders share."""
+"""Pair the pictures of a captions file with extracted features: what Karpathy, COCO and plain folders share."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ class CaptionedPicture:
     """One picture of a captions file.
 
     Attributes:
-        names: The names it goes by, the best first; the first is its id.
+        names: Its names in the file; the first is its id.
         captions: Its sentences, as written.
         split: Its split, or None where the file does not say.
-        coco: COCO's ids of the picture and of each caption, where the file tells them.
+        coco: COCO's ids of the picture and of each caption, where the file has them.
     """
 
     names: tuple[str, ...]
@@ -45,8 +45,8 @@ class CaptionedPicture:
 
 def coco_ids(image: object, captions: Sequence[object]) -> tuple[int, tuple[int, ...]] | None:
     """Return COCO's ids of a picture and its captions where all are whole numbers, else None."""
-    numbers = [one for one in (image, *captions) if isinstance(one, int) and not isinstance(one, bool)]
-    if len(numbers) <= len(captions) or not all(0 <= one < 1 << 62 for one in numbers):
+    numbers = [value for value in (image, *captions) if isinstance(value, int) and not isinstance(value, bool)]
+    if len(numbers) <= len(captions) or not all(0 <= number < 1 << 62 for number in numbers):
         return None
     return numbers[0], tuple(numbers[1:])
 
@@ -55,12 +55,12 @@ class CaptionedData(DataSet):
     """A captions file paired with extracted features.
 
     Args:
-        layout: What kind of file it is.
+        layout: The file's layout.
         path: The folder it lies in, where a missing split is saved.
         source: The captions file, for messages.
-        pictures: What it holds.
+        pictures: Its pictures.
         features: The feature folder.
-        log: Hears announcements and notes.
+        log: Called with announcements and notes.
 
     Raises:
         InputError: No picture has a caption, an id occurs twice, or captions and features do not pair.
@@ -73,12 +73,12 @@ class CaptionedData(DataSet):
         self._source = source
         self._features = features
         self._folder = open_features(features, log)
-        self._pictures = _usable(pictures, source, log)
+        self._pictures = _captioned(pictures, source, log)
         _note_unusual(self._pictures, source, log)
         pairing = pair(_names(self._pictures), self._folder.ids)
         self._feature_rows = pairing.rows
         if pairing.extra:
-            extra, known = _some([self._folder.ids[row] for row in pairing.extra]), len(self._folder.ids)
+            extra, known = _first_names([self._folder.ids[row] for row in pairing.extra]), len(self._folder.ids)
             log(f"note: {features}: {len(pairing.extra):,} of {known:,} pictures have no caption ({extra})")
         self._leave_out(self._broken(), features, "pictures could not be read and are left out")
         if all(row is None for row in self._feature_rows):
@@ -92,9 +92,9 @@ class CaptionedData(DataSet):
         return in_order(picture.split for picture in self._pictures if picture.split)
 
     def _open(self, name: str) -> Split:
-        chosen = [place for place, picture in enumerate(self._pictures) if picture.split == name]
+        chosen = [row for row, picture in enumerate(self._pictures) if picture.split == name]
         self._refuse_missing(chosen)
-        pictures = [self._pictures[place] for place in chosen]
+        pictures = [self._pictures[row] for row in chosen]
         counts = [len(picture.captions) for picture in pictures]
         files = find_picture_files(self.path, pictures)
         return Split(
@@ -102,7 +102,9 @@ class CaptionedData(DataSet):
             image_ids=[picture.id for picture in pictures],
             captions=[caption for picture in pictures for caption in picture.captions],
             caption_image=np.repeat(np.arange(len(pictures), dtype=np.int64), counts),
-            features=self._folder.choose([row for place in chosen if (row := self._feature_rows[place]) is not None]),
+            features=self._folder.choose(
+                [feature for row in chosen if (feature := self._feature_rows[row]) is not None]
+            ),
             picture_paths=[] if None in files else [file for file in files if file is not None],
             source=f"{self._source} ({name})",
             coco=_coco_ids(pictures),
@@ -132,7 +134,7 @@ class CaptionedData(DataSet):
     def _leave_out(self, rows: Sequence[int], source: Path, reason: str) -> None:
         """Drop pictures, with a note that names some."""
         if rows:
-            names = _some([self._pictures[row].id for row in rows])
+            names = _first_names([self._pictures[row].id for row in rows])
             self._log(f"note: {source}: {len(rows):,} {reason} ({names})")
             dropped = set(rows)
             kept = [row for row in range(len(self._pictures)) if row not in dropped]
@@ -145,8 +147,8 @@ class CaptionedData(DataSet):
         if missing:
             raise InputError(
                 f"{self._source}: {len(missing):,} of {len(chosen):,} pictures have no features in {self._features} "
-                f"({_some(missing)})",
-                f"extract those pictures too, or name the right features; they hold {_some(self._folder.ids)}",
+                f"({_first_names(missing)})",
+                f"extract those pictures too, or name the right features; they hold {_first_names(self._folder.ids)}",
             )
 
     def _complete_splits(self) -> None:
@@ -155,7 +157,9 @@ class CaptionedData(DataSet):
             return
         if len(unknown) < len(self._pictures):
             count = f"{len(unknown):,} of {len(self._pictures):,} pictures name no split"
-            raise InputError(f"{self._source}: {count} ({_some(unknown)})", "name one for them too, as for the others")
+            raise InputError(
+                f"{self._source}: {count} ({_first_names(unknown)})", "name one for them too, as for the others"
+            )
         splits = find_or_make_splits(self.path, unknown, self._evidence_of_likeness, self._log)
         self._pictures = [replace(picture, split=splits[picture.id]) for picture in self._pictures]
 
@@ -175,7 +179,7 @@ def _coco_ids(pictures: Sequence[CaptionedPicture]) -> CocoIds | None:
     return CocoIds(np.array(images, dtype=np.int64), np.array(captions, dtype=np.int64))
 
 
-def _usable(pictures: Sequence[CaptionedPicture], source: Path, log: Log) -> list[CaptionedPicture]:
+def _captioned(pictures: Sequence[CaptionedPicture], source: Path, log: Log) -> list[CaptionedPicture]:
     """Drop pictures without captions, with a note; refuse doubled ids and empty captions."""
     seen: set[str] = set()
     for picture in pictures:
@@ -217,7 +221,7 @@ def _note_unusual(pictures: Sequence[CaptionedPicture], source: Path, log: Log) 
 
 
 def _names(pictures: Sequence[CaptionedPicture]) -> list[Name]:
-    """Return what features may be called by: the fullest path, and a number where there is one."""
+    """Return the names to find features by: the longest path, and a number where there is one."""
     numbers = ([name for name in picture.names if name.isdecimal()] for picture in pictures)
     paths = (max(picture.names, key=lambda name: name.count("/")) for picture in pictures)
     return [Name(path, (number or [""])[-1]) for path, number in zip(paths, numbers, strict=True)]
@@ -248,5 +252,5 @@ def _file(root: Path, picture: CaptionedPicture, number: int) -> Path | None:
     return path if path.is_file() else None
 
 
-def _some(names: Sequence[str]) -> str:
+def _first_names(names: Sequence[str]) -> str:
     return ", ".join(f"'{name}'" for name in names[:3]) + (", …" if len(names) > 3 else "")

@@ -1,4 +1,4 @@
-"""What every layout's reader is: named splits, each opened on its own, announced in one line."""
+"""The base class of data sets of any layout: named splits, each opened on its own, announced in one line."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from crossgraph.core.errors import InputError, did_you_mean
-from crossgraph.data.dependencies import FILE as DEPENDENCIES
-from crossgraph.data.dependencies import Dependencies, read_dependencies
+from crossgraph.data.edges import FILE as DEPENDENCIES
+from crossgraph.data.edges import Dependencies, read_dependencies
 from crossgraph.data.relations import FILE as RELATIONS
 from crossgraph.data.relations import Relations, WithRelations, read_relations
 from crossgraph.data.split import Split
@@ -23,9 +23,9 @@ class DataSet(ABC):
     """A data set found on disk. Opening a split reads no other split's features or captions files.
 
     Args:
-        layout: What kind of folder it is: "precomp", "karpathy", "coco", "folder".
+        layout: Its layout: "precomp", "karpathy", "coco", "folder".
         path: What the user named.
-        log: Hears the one-line announcement of each split, and notes.
+        log: Called with the one-line announcement of each split, and with notes.
 
     Attributes:
         layout: As given.
@@ -46,7 +46,7 @@ class DataSet(ABC):
         """The splits there are: train, dev, test first."""
 
     def split(self, name: str) -> Split:
-        """Open a split, once; say in one line what it holds.
+        """Return a split, opened at the first call and announced in one line.
 
         Raises:
             InputError: There is no such split, or its files do not fit each other.
@@ -56,17 +56,17 @@ class DataSet(ABC):
                 raise InputError(f"{self.path}: has no split '{name}'", did_you_mean(name, self.splits))
             split = self._with_relations(self._with_edges(self._open(name)))
             self._opened[name] = split
-            self._log(f"{_counted(self.layout, [split])} ({name})")
+            self._log(f"{_describe_counts(self.layout, [split])} ({name})")
         return self._opened[name]
 
     def describe(self) -> str:
-        """Say in one line what has been opened, or which splits there are; opens nothing."""
+        """Return in one line what has been opened, or which splits there are; opens nothing."""
         if self._opened:
-            return f"{_counted(self.layout, self._opened.values())} ({', '.join(self._opened)})"
+            return f"{_describe_counts(self.layout, self._opened.values())} ({', '.join(self._opened)})"
         return f"{self.layout}: splits {', '.join(self.splits)}"
 
     def _with_edges(self, split: Split) -> Split:
-        """Add the dependency edges that `crossgraph parse` left, where the split brought none itself."""
+        """Add the dependency edges that `crossgraph parse` wrote, where the split has none of its own."""
         path = self.path / DEPENDENCIES
         if split.edges is not None or not path.is_file():
             return split
@@ -93,7 +93,7 @@ class DataSet(ABC):
 
 
 def split_name(written: str) -> str:
-    """Return our name of a split that a file calls "val", "restval", "Train" ..."""
+    """Return this program's name of a split that a file calls "val", "restval", "Train" ..."""
     name = written.strip().lower()
     return _ALIASES.get(name, name)
 
@@ -103,10 +103,10 @@ def in_order(names: Iterable[str]) -> list[str]:
     return sorted(set(names), key=lambda name: (_ORDER.index(name) if name in _ORDER else len(_ORDER), name))
 
 
-def _counted(layout: str, splits: Iterable[Split]) -> str:
+def _describe_counts(layout: str, splits: Iterable[Split]) -> str:
     splits = list(splits)
     images = sum(len(split.image_ids) for split in splits)
     captions = sum(len(split.captions) for split in splits)
     _, regions, width = splits[0].features.shape
-    said = f"{captions:,} caption{'s' * (captions != 1)}"
-    return f"{layout}: {images:,} image{'s' * (images != 1)} × {regions} × {width}, {said}"
+    size = f"{images:,} image{'s' * (images != 1)} × {regions} × {width}"
+    return f"{layout}: {size}, {captions:,} caption{'s' * (captions != 1)}"

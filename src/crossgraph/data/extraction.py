@@ -1,4 +1,4 @@
-"""The extraction run: a folder of pictures through a region encoder into feature shards.
+"""Encode a folder of pictures into feature shards by a region encoder.
 
 Broken pictures are listed and never stop the run. A run that was stopped, also by kill -9, goes on at the
 last whole shard when it is started again, and its outcome equals an undisturbed run's: batches never
@@ -11,7 +11,7 @@ import contextlib
 import shutil
 import time
 from collections import deque
-from collections.abc import Callable, Collection, Generator, Mapping, Sequence
+from collections.abc import Collection, Generator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,18 +23,16 @@ from crossgraph import files
 from crossgraph.core.errors import InputError
 from crossgraph.data.manifest import MANIFEST, EncoderInfo, Picture
 from crossgraph.data.shards import ShardWriter
+from crossgraph.progress import ProgressCallback
 from crossgraph.vision.missing import Missing, find_missing, unread_notes
 from crossgraph.vision.pictures import DEFAULT_MEGAPIXELS, BrokenPicture, LoadedPicture, PictureLoader
 from crossgraph.vision.region_encoder import RegionEncoder, picture_loader
 from crossgraph.vision.scan import Scan, find_pictures, id_below, ignored_note, is_gone, printable, reason_of
 
-Report = Callable[[str, int, int], None]
-"""Called with what is being done ("checking", "extracting"), how many are done, and of how many."""
-
 
 @dataclass(frozen=True)
 class Outcome:
-    """What an extraction run did.
+    """The result of an extraction.
 
     Attributes:
         pictures: Pictures the feature folder now holds.
@@ -61,7 +59,7 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Settings:
-    """How an extraction run goes about its work; none of it changes what a picture's features are.
+    """Settings of an extraction; none of them changes the features of a picture.
 
     Attributes:
         batch_size: Pictures a forward pass; small ones stay in a processor's cache.
@@ -89,7 +87,7 @@ def extract_features(
     out: Path,
     encoder: RegionEncoder,
     settings: Settings | None = None,
-    report: Report = lambda task, done, total: None,
+    report: ProgressCallback = lambda task, done, total: None,
 ) -> Outcome:
     """Extract the regions of all pictures of a folder; the feature folder mirrors the picture folder.
 
@@ -99,8 +97,8 @@ def extract_features(
         pictures: A folder of pictures, or one picture.
         out: The feature folder.
         encoder: What turns a picture into regions.
-        settings: How to go about it.
-        report: Told about progress.
+        settings: Batch size, workers and limits.
+        report: Called with the progress.
 
     Raises:
         InputError: No picture could be used; `out` cannot be written, is being written by another process,
@@ -110,7 +108,7 @@ def extract_features(
     scan = find_pictures(pictures)
     info = EncoderInfo(encoder.name, encoder.sha256, encoder.feature_size, encoder.regions, encoder.grid)
     is_new = not out.exists()
-    _check_own(out)
+    _check_out(out)
     start = time.monotonic()
     writer = ShardWriter(out, info, settings.shard_rows)
     try:
@@ -119,7 +117,7 @@ def extract_features(
         _check_same_pictures(pictures, scan, out, before, missing)
         kept, unread = _unchanged(scan, before, settings, report)
         todo = {name: path for name, path in scan.pictures.items() if name not in kept and name not in unread}
-        _check_room(out, len(todo) * encoder.regions * (2 * encoder.feature_size + 16))
+        _check_disk_space(out, len(todo) * encoder.regions * (2 * encoder.feature_size + 16))
         fresh, failed = _encode_all(todo, encoder, writer, settings, report)
         writer.flush()
         unseen, notes = _not_seen(scan, missing, unread, {writer.done[name] for name in fresh}, before)
@@ -145,8 +143,8 @@ def extract_features(
     )
 
 
-def _check_own(out: Path) -> None:
-    """Refuse a folder that is used for something else: a run, the pictures themselves."""
+def _check_out(out: Path) -> None:
+    """Refuse an output folder that holds other things: a run, the pictures themselves."""
     if not out.is_dir():
         if out.exists():
             raise InputError(f"{out}: is a file", "give a folder for --out")
@@ -206,7 +204,7 @@ def _nothing_usable(pictures: Path, broken: Sequence[tuple[str, str]], notes: Se
 
 
 def _check_same_pictures(pictures: Path, scan: Scan, out: Path, before: Mapping[str, str], missing: Missing) -> None:
-    """Refuse to throw away the features of what is evidently another set of pictures."""
+    """Refuse to replace the features of another set of pictures."""
     root = Path(scan.folder.root) if scan.folder else None
     gone = {name if root is None else id_below(root, name) for name in missing.gone}
     lost = gone - {name for name, _ in scan.broken}
@@ -217,7 +215,7 @@ def _check_same_pictures(pictures: Path, scan: Scan, out: Path, before: Mapping[
         )
 
 
-def _check_room(out: Path, needed: int) -> None:
+def _check_disk_space(out: Path, needed: int) -> None:
     free = shutil.disk_usage(out).free
     if needed > free:
         raise InputError(
@@ -227,8 +225,8 @@ def _check_room(out: Path, needed: int) -> None:
 
 
 def _unchanged(
-    scan: Scan, before: Mapping[str, str], settings: Settings, report: Report
-) -> tuple[list[str], dict[str, str]]:
+    scan: Scan, before: Mapping[str, str], settings: Settings, report: ProgressCallback
+) -> tuple[set[str], dict[str, str]]:
     """Return the ids whose files have the digest that they were encoded with, and those that cannot be read now."""
     known = [name for name in scan.pictures if name in before]
 
@@ -238,12 +236,12 @@ def _unchanged(
         except OSError as error:
             return error
 
-    kept: list[str] = []
+    kept: set[str] = set()
     unread: dict[str, str] = {}
     with ThreadPoolExecutor(settings.workers) as pool:
         for done, (name, found) in enumerate(zip(known, pool.map(digest, known), strict=True), start=1):
             if found == before[name]:
-                kept.append(name)
+                kept.add(name)
             elif isinstance(found, OSError) and not is_gone(found):
                 unread[name] = reason_of(found)
             report("checking", done, len(known))
@@ -251,7 +249,7 @@ def _unchanged(
 
 
 def _encode_all(
-    todo: Mapping[str, Path], encoder: RegionEncoder, writer: ShardWriter, settings: Settings, report: Report
+    todo: Mapping[str, Path], encoder: RegionEncoder, writer: ShardWriter, settings: Settings, report: ProgressCallback
 ) -> tuple[list[str], list[tuple[str, str]]]:
     """Encode and append pictures in order; return the ids of those that worked, and the broken ones."""
     fresh: list[str] = []
@@ -332,7 +330,7 @@ def _load_ahead(
 
 
 def _remove_if_empty(out: Path) -> None:
-    """Take away the folder that this run made when nothing came of it."""
+    """Remove the folder that this run made, if nothing was written to it."""
     with contextlib.suppress(OSError):
         if [entry.name for entry in out.iterdir()] == [".lock"]:
             (out / ".lock").unlink()

@@ -1,4 +1,4 @@
-"""Features that name their pictures, whatever file holds them: our own shards, or the bottom-up-attention TSV."""
+"""Open features that name their pictures: shards of `crossgraph extract`, or bottom-up-attention TSV."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Protocol
 
 from crossgraph.core.errors import InputError
-from crossgraph.data.bua import BottomUpFeatures, find_tables
+from crossgraph.data.bottom_up_tsv import BottomUpFeatures, find_tables
 from crossgraph.data.dataset import Log
 from crossgraph.data.manifest import MANIFEST, read_manifest
 from crossgraph.data.shards import ShardFeatures
@@ -32,7 +32,7 @@ class FeatureFolder(Protocol):
         ...
 
     def contents(self, rows: Sequence[int | None]) -> list[str]:
-        """Return for every picture something equal only where the pictures are; "" where unknown."""
+        """Return for every picture a digest that only an equal picture shares; "" where unknown."""
         ...
 
 
@@ -41,7 +41,7 @@ class ShardFolder:
 
     def __init__(self, path: Path) -> None:
         self._path, self._manifest = path, read_manifest(path / MANIFEST)
-        self.ids = [place.picture.id for place in self._manifest.places]
+        self.ids = [picture.id for picture in self._manifest.pictures]
         self.broken = [name for name, _ in self._manifest.broken]
         if not self.ids:
             raise InputError(f"{path}: holds the features of no picture", "extract the pictures again")
@@ -52,18 +52,18 @@ class ShardFolder:
 
     def contents(self, rows: Sequence[int | None]) -> list[str]:
         """Return the digests of the picture files."""
-        return ["" if row is None else self._manifest.places[row].picture.sha256 for row in rows]
+        return ["" if row is None else self._manifest.pictures[row].sha256 for row in rows]
 
 
 def open_features(path: Path, log: Log) -> FeatureFolder:
-    """Open features by what lies at `path`: a folder of ours, a TSV file, or a folder of TSV files.
+    """Open features of any kind: a folder of shards, a TSV file, or a folder of TSV files.
 
     Args:
         path: What the user named.
-        log: Hears notes.
+        log: Called with notes.
 
     Raises:
-        InputError: Nothing that holds features is there.
+        InputError: `path` holds no features.
     """
     make = "make them: crossgraph extract PICTURES --out FEATURES"
     if not path.exists():

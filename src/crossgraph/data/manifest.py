@@ -1,4 +1,4 @@
-"""What a feature folder of ours says about itself: `manifest.json`, and one journal per shard until then."""
+"""Read and write the manifest of a feature folder, `manifest.json`; while it is being made, a journal per shard."""
 
 from __future__ import annotations
 
@@ -35,24 +35,28 @@ class EncoderInfo:
 
 @dataclass(frozen=True)
 class Picture:
-    """A picture whose regions are known.
+    """A picture with features.
 
     Attributes:
         id: Its path below the picture root, with forward slashes.
         width: In pixels, after EXIF orientation.
         height: In pixels, after EXIF orientation.
         sha256: Digest of the picture file's bytes.
+        shard: Name of the shard that holds its features; empty until it is written.
+        row: Its row there.
     """
 
     id: str
     width: int
     height: int
     sha256: str
+    shard: str = ""
+    row: int = -1
 
 
 @dataclass(frozen=True)
 class Shard:
-    """One pair of files, `features-….npy` and `boxes-….npy`, of equally many rows."""
+    """A pair of files, `features-….npy` and `boxes-….npy`, of equally many rows."""
 
     file: str
     rows: int
@@ -62,21 +66,12 @@ class Shard:
 
 
 @dataclass(frozen=True)
-class Place:
-    """Where a picture's regions lie: a row of a shard (by file name)."""
-
-    picture: Picture
-    shard: str
-    row: int
-
-
-@dataclass(frozen=True)
 class Manifest:
     """The content of `manifest.json`, or of a journal (one shard, nothing broken)."""
 
     encoder: EncoderInfo
     shards: Sequence[Shard]
-    places: Sequence[Place]
+    pictures: Sequence[Picture]
     broken: Sequence[tuple[str, str]] = ()
 
     def to_json(self) -> dict[str, Any]:
@@ -86,7 +81,7 @@ class Manifest:
             "format_version": FORMAT_VERSION,
             "encoder": asdict(self.encoder),
             "shards": [asdict(shard) for shard in self.shards],
-            "pictures": [asdict(p.picture) | {"shard": number[p.shard], "row": p.row} for p in self.places],
+            "pictures": [vars(picture) | {"shard": number[picture.shard]} for picture in self.pictures],
             "broken": [{"id": _writable(name), "reason": _writable(reason)} for name, reason in self.broken],
         }
 
@@ -100,10 +95,8 @@ def read_manifest(path: Path, remedy: str = "extract these pictures again") -> M
     value = read_json(path, remedy)
     version = value.get("format_version") if isinstance(value, Mapping) else None
     if isinstance(version, int) and version > FORMAT_VERSION:
-        raise InputError(
-            f"{path}: format version {version}, this program reads up to {FORMAT_VERSION}",
-            "update crossgraph",
-        )
+        problem = f"{path}: format version {version}, this program reads up to {FORMAT_VERSION}"
+        raise InputError(problem, "update crossgraph")
     if version != FORMAT_VERSION:
         raise InputError(f"{path}: not a manifest of extracted features (no format version)", remedy)
     try:
@@ -116,15 +109,13 @@ def _parse(value: Any) -> Manifest:
     encoder = dict(value["encoder"])
     encoder["grid"] = tuple(encoder["grid"]) if encoder.get("grid") else None
     shards = [Shard(**shard) for shard in value["shards"]]
-    places = []
-    for entry in value["pictures"]:
-        shard = shards[entry["shard"]]
-        if not 0 <= entry["row"] < shard.rows:
-            raise ValueError(f"picture {entry['id']} in row {entry['row']} of {shard.rows}")
-        picture = Picture(entry["id"], entry["width"], entry["height"], entry["sha256"])
-        places.append(Place(picture, shard.file, entry["row"]))
+    pictures = [Picture(**entry | {"shard": shards[entry["shard"]].file}) for entry in value["pictures"]]
+    rows = {shard.file: shard.rows for shard in shards}
+    for picture in pictures:
+        if not 0 <= picture.row < rows[picture.shard]:
+            raise ValueError(f"picture {picture.id} in row {picture.row} of {rows[picture.shard]}")
     broken = [(entry["id"], entry["reason"]) for entry in value["broken"]]
-    return Manifest(EncoderInfo(**encoder), shards, places, broken)
+    return Manifest(EncoderInfo(**encoder), shards, pictures, broken)
 
 
 def _writable(text: str) -> str:

@@ -1,4 +1,4 @@
-"""Which features belong to which captioned picture: by path, by file name, or by number."""
+"""Pair captioned pictures with features: by path, by file name, or by number."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _COCO = re.compile(r"COCO_[a-z]+\d{4}_(\d{12})")
 
 @dataclass(frozen=True)
 class Name:
-    """What a picture is called.
+    """A picture's name.
 
     Attributes:
         path: Its path or file name as written.
@@ -26,7 +26,7 @@ class Name:
 
 @dataclass(frozen=True)
 class Pairing:
-    """What was found.
+    """The result of `pair`.
 
     Attributes:
         rows: Row among the available for every wanted picture; None where there is none.
@@ -40,68 +40,58 @@ class Pairing:
 def pair(wanted: Sequence[Name], available: Sequence[str]) -> Pairing:
     """Find every wanted picture among the available ones.
 
-    Of four ways the one that finds most is taken for all, so that a missing picture never gets another's
-    features: the same path; one path the end of the other ("images/a.jpg", "a.jpg"); the same but for
-    the file's ending ("a.png"); the same number ("COCO_val2014_000000391895.jpg", "391895").
+    Of four keys the one that finds most is taken for all, so that a missing picture never gets another's features:
+    the same path; one path the end of the other ("images/a.jpg", "a.jpg"); the same but for the file's ending
+    ("a.png"); the same number ("COCO_val2014_000000391895.jpg", "391895").
 
     Raises:
-        InputError: By the best way a name fits several pictures.
+        InputError: By the best key a name fits several pictures.
     """
     offered = [Name(path) for path in available]
-    by_ending, by_stem = (_ending(wanted, offered, whole) for whole in (_clean, _stem))
-    ways = ((_clean, _clean), (by_ending, by_ending), (by_stem, by_stem), (_number, _offered_number(wanted)))
+    by_ending, by_stem = (_shortest_ending([*wanted, *offered], whole) for whole in (_clean, _stem))
+    keys = ((_clean, _clean), (by_ending, by_ending), (by_stem, by_stem), (_number, _offered_number(wanted)))
     best: list[int | None] = [None] * len(wanted)
-    doubtful = ""
-    for wanted_key, offered_key in ways:
-        rows, clash = _match(list(map(wanted_key, wanted)), list(map(offered_key, offered)), wanted, offered)
-        if _found(rows) > _found(best) or (clash and not doubtful and not _found(best)):
-            best, doubtful = rows, clash
-        if _found(best) == len(wanted):
+    found, clash = 0, ""
+    for wanted_key, offered_key in keys:
+        rows, own_clash = _match([wanted_key(n) for n in wanted], [offered_key(n) for n in offered], wanted, offered)
+        count = sum(row is not None for row in rows)
+        if count > found or (own_clash and not clash and not found):
+            best, found, clash = rows, count, own_clash
+        if found == len(wanted):
             break
-    if doubtful:
+    if clash:
         remedy = "extract the features from the folder that the captions' paths start in"
-        raise InputError(f"pictures and features cannot be paired: {doubtful}", remedy)
-    taken = {row for row in best if row is not None}
+        raise InputError(f"pictures and features cannot be paired: {clash}", remedy)
+    taken = set(best)
     return Pairing(best, [row for row in range(len(available)) if row not in taken])
 
 
 def _match(
     wanted_keys: Sequence[str], offered_keys: Sequence[str], wanted: Sequence[Name], offered: Sequence[Name]
 ) -> tuple[list[int | None], str]:
-    """Pair by equal keys; a key that several share on either side pairs nothing and is reported."""
-    groups, claims = _places(offered_keys), _places(wanted_keys)
+    """Pair by equal keys that are not empty; one that several share on either side pairs nothing and is reported."""
+    of_key: dict[str, tuple[list[int], list[int]]] = {}
+    for side, keys in enumerate((wanted_keys, offered_keys)):
+        for row, key in enumerate(keys):
+            if key:
+                of_key.setdefault(key, ([], []))[side].append(row)
     rows: list[int | None] = [None] * len(wanted)
     clash = ""
-    for key, places in claims.items():
-        found = groups.get(key, [])
-        if len(found) == len(places) == 1:
-            rows[places[0]] = found[0]
-        elif found and not clash:
-            several = [offered[row] for row in found] if len(found) > 1 else [wanted[place] for place in places]
+    for key, (asked, found) in of_key.items():
+        if len(found) == len(asked) == 1:
+            rows[asked[0]] = found[0]
+        elif found and asked and not clash:
+            several = [offered[row] for row in found] if len(found) > 1 else [wanted[row] for row in asked]
             clash = f"'{several[0].path}' and '{several[1].path}' are both called '{key}'"
     return rows, clash
 
 
-def _places(keys: Sequence[str]) -> dict[str, list[int]]:
-    """Return where each key stands; an empty one is none."""
-    places: dict[str, list[int]] = {}
-    for place, key in enumerate(keys):
-        if key:
-            places.setdefault(key, []).append(place)
-    return places
-
-
-def _found(rows: Sequence[int | None]) -> int:
-    return sum(row is not None for row in rows)
-
-
-def _ending(wanted: Sequence[Name], offered: Sequence[Name], whole: Callable[[Name], str]) -> Callable[[Name], str]:
+def _shortest_ending(names: Sequence[Name], whole: Callable[[Name], str]) -> Callable[[Name], str]:
     """Return a key equal for paths one of which is the other's end: the shortest end that is a whole path."""
-    known = {whole(name) for name in wanted} | {whole(name) for name in offered}
+    known = {whole(name) for name in names}
 
     def key(name: Name) -> str:
-        path = whole(name)
-        parts = path.split("/")
+        parts = whole(name).split("/")
         ends = ("/".join(parts[start:]) for start in range(len(parts) - 1, -1, -1))
         return next(end for end in ends if end in known)
 
@@ -126,7 +116,7 @@ def _number(name: Name) -> str:
 
 
 def _offered_number(wanted: Sequence[Name]) -> Callable[[Name], str]:
-    """Return the key of the available: in folders, plain numbers say nothing unless pictures are wanted by number."""
+    """Return the key of available names: in folders, plain numbers count only if all pictures are wanted by number."""
     if all(name.number for name in wanted):
         return _number
     return lambda name: _number(name) if "/" not in _clean(name) or _COCO.search(name.path) else ""

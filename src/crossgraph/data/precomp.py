@@ -1,17 +1,18 @@
-"""The layout that published code shares: per split `_ims.npy`, `_caps.txt`, and some files that may be there.
+"""Read the layout that published code shares: per split `_ims.npy`, `_caps.txt`, and some optional files.
 
 <split>_ims.npy        float (n, R, D); some releases hold every picture five times in a row
 <split>_caps.txt       a caption a line, the same number for every picture, in the order of the rows
 <split>_ids.txt        an id a line; optional
 <split>_ims_bbx.npy    (n, R, 4) xyxy in pixels; optional, needs
 <split>_ims_size.npy   (n, 2) width and height
-<split>_caps.json      dependency edges; optional (else see `crossgraph.data.dependencies`)
+<split>_caps.json      dependency edges; optional (else see `crossgraph.data.edges`)
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -20,13 +21,14 @@ import torch
 from crossgraph.core.errors import InputError
 from crossgraph.core.types import Regions
 from crossgraph.data.dataset import DataSet, Log, in_order, split_name
-from crossgraph.data.edges import read_edges
-from crossgraph.data.mapped import MappedArray
+from crossgraph.data.edges import read_published_edges
+from crossgraph.data.npy_file import MappedArray
 from crossgraph.data.split import Split
 from crossgraph.files import read_text
 from crossgraph.text.dependencies import PUBLISHED
 
 _AXES = ("pictures", "regions", "feature size")
+BoxReader = Callable[[np.ndarray], np.ndarray]
 _CAPTIONS, _FEATURES = "_caps.txt", "_ims.npy"
 
 
@@ -36,7 +38,7 @@ class PrecompData(DataSet):
     Args:
         path: The folder with the captions.
         features: The folder with the `.npy` files; the same by default.
-        log: Hears announcements and notes.
+        log: Called with announcements and notes.
     """
 
     def __init__(self, path: Path, features: Path | None, log: Log) -> None:
@@ -67,7 +69,7 @@ class PrecompData(DataSet):
         images = len(array) // repeats
         ids = self._read_ids(self.path / f"{stem}_ids.txt", images, {repeats, each})
         edges_path = self.path / f"{stem}_caps.json"
-        edges = read_edges(edges_path, len(captions)) if edges_path.exists() else None
+        edges = read_published_edges(edges_path, len(captions)) if edges_path.exists() else None
         return Split(
             name=name,
             image_ids=ids,
@@ -80,10 +82,10 @@ class PrecompData(DataSet):
         )
 
     def _read_ids(self, path: Path, images: int, steps: set[int]) -> list[str]:
-        """Read ids, one per picture or one per caption or row; without usable ones, count."""
-        counted = [str(row) for row in range(images)]
+        """Return the ids of a file with one per picture, caption or row; row numbers where it cannot be used."""
+        numbers = [str(row) for row in range(images)]
         if not path.exists():
-            return counted
+            return numbers
         lines = [line.strip() for line in read_text(path).split("\n")]
         while lines and not lines[-1]:
             lines.pop()
@@ -92,9 +94,10 @@ class PrecompData(DataSet):
             if len(lines) == images * step and len(set(ids)) == images:
                 return ids
         self._log(f"note: {path}: {len(lines):,} ids do not name {images:,} pictures one by one; they are numbered")
-        return counted
+        return numbers
 
-    def _read_boxes(self, stem: str, array: MappedArray, repeats: int) -> _Boxes | None:
+    def _read_boxes(self, stem: str, array: MappedArray, repeats: int) -> BoxReader | None:
+        """Return a function that reads the boxes of some pictures; None where there are none that can be used."""
         path, size_path = (self._features / f"{stem}_ims_{what}.npy" for what in ("bbx", "size"))
         if not path.exists():
             return None
@@ -106,25 +109,20 @@ class PrecompData(DataSet):
                 "use the boxes of these features, or move the file away",
             )
         step = repeats if len(boxes) == len(array) else 1
-        if not size_path.exists():
-            if _largest(boxes) <= 1:
-                return _Boxes(boxes, step, None)
-            self._log(f"note: {path}: boxes are left out, {size_path.name} with the pictures' sizes is missing")
-            return None
-        return _Boxes(boxes, step, _read_sizes(size_path, boxes))
+        if size_path.exists():
+            return partial(_read_unit_boxes, boxes, step, _read_sizes(size_path, boxes))
+        if boxes.rows(_sampled(boxes)).max() <= 1:
+            return partial(_read_unit_boxes, boxes, step, None)
+        self._log(f"note: {path}: boxes are left out, {size_path.name} with the pictures' sizes is missing")
+        return None
 
 
-class _Boxes:
-    """Boxes by picture, in 0..1."""
-
-    def __init__(self, boxes: MappedArray, step: int, sizes: np.ndarray | None) -> None:
-        self._boxes, self._step, self._sizes = boxes, step, sizes
-
-    def read(self, rows: np.ndarray) -> np.ndarray:
-        boxes = self._boxes.rows(rows * self._step)
-        if self._sizes is not None:
-            boxes = boxes / np.tile(self._sizes[rows * self._step], 2)[:, None, :]
-        return np.clip(boxes, 0, 1).astype(np.float32)
+def _read_unit_boxes(boxes: MappedArray, step: int, sizes: np.ndarray | None, rows: np.ndarray) -> np.ndarray:
+    """Read the boxes of some pictures, in 0..1."""
+    values = boxes.rows(rows * step)
+    if sizes is not None:
+        values = values / np.tile(sizes[rows * step], 2)[:, None, :]
+    return np.clip(values, 0, 1).astype(np.float32)
 
 
 class PrecompFeatures:
@@ -134,10 +132,10 @@ class PrecompFeatures:
         array: The file.
         repeats: Rows that each picture takes.
         ids: The pictures, for messages.
-        boxes: Their boxes, where there are any.
+        boxes: Reads the boxes of some pictures, where there are any.
     """
 
-    def __init__(self, array: MappedArray, repeats: int, ids: Sequence[str], boxes: _Boxes | None = None) -> None:
+    def __init__(self, array: MappedArray, repeats: int, ids: Sequence[str], boxes: BoxReader | None = None) -> None:
         self._array, self._repeats, self._ids, self._boxes = array, repeats, ids, boxes
 
     @property
@@ -158,7 +156,7 @@ class PrecompFeatures:
         """
         rows = np.asarray(rows, dtype=np.int64)
         features = self._array.rows(rows * self._repeats, lambda i: f"picture '{self._ids[rows[i]]}' (row {rows[i]})")
-        boxes = None if self._boxes is None else torch.from_numpy(self._boxes.read(rows))
+        boxes = None if self._boxes is None else torch.from_numpy(self._boxes(rows))
         return Regions(torch.from_numpy(features), torch.ones(features.shape[:2], dtype=torch.bool), boxes)
 
     def fingerprint(self) -> str:
@@ -167,7 +165,7 @@ class PrecompFeatures:
 
 
 def is_precomp(folder: Path) -> bool:
-    """Tell whether a folder has files of this layout."""
+    """Return whether a folder has files of this layout."""
     return bool(_stems(folder, _CAPTIONS) or _stems(folder, _FEATURES))
 
 
@@ -186,12 +184,12 @@ def _read_captions(path: Path, rows: int) -> list[str]:
     lines = [line.strip() for line in read_text(path).split("\n")]
     if lines and not lines[-1]:
         lines.pop()
-    kept = len(lines)
-    while kept and not lines[kept - 1]:
-        kept -= 1
-    if not kept:
+    count = len(lines)
+    while count and not lines[count - 1]:
+        count -= 1
+    if not count:
         raise InputError(f"{path}: holds no caption", "copy it again")
-    return lines[:kept] if kept % rows == 0 or len(lines) % rows else lines
+    return lines[:count] if count % rows == 0 or len(lines) % rows else lines
 
 
 def _arrange(array: MappedArray, captions_path: Path, captions: int) -> tuple[int, int]:
@@ -209,7 +207,7 @@ def _arrange(array: MappedArray, captions_path: Path, captions: int) -> tuple[in
 
 
 def _repeats(array: MappedArray) -> int:
-    """Return how often each picture's row stands in a row of rows: 5 in some releases, else 1."""
+    """Return how many equal rows in turn each picture has: 5 in some releases, else 1."""
     rows = len(array)
     if rows % 5:
         return 1
@@ -221,10 +219,6 @@ def _repeats(array: MappedArray) -> int:
         if last != 5 * image + 4 and group[5] == group[0]:
             return 1
     return 5
-
-
-def _largest(boxes: MappedArray) -> float:
-    return float(boxes.rows(_sampled(boxes)).max())
 
 
 def _sampled(boxes: MappedArray) -> np.ndarray:
@@ -239,10 +233,10 @@ def _read_sizes(path: Path, boxes: MappedArray) -> np.ndarray:
     sizes = array.rows(np.arange(len(array)))
     if sizes.min() <= 0:
         raise InputError(f"{path}: a picture of no size in row {int(sizes.min(axis=1).argmin())}", "make it again")
-    some = _sampled(boxes)
-    extent = boxes.rows(some).max(axis=1)[:, 2:]
+    sample = _sampled(boxes)
+    extent = boxes.rows(sample).max(axis=1)[:, 2:]
     for candidate in (sizes, sizes[:, ::-1]):
-        if (extent <= candidate[some] + 1).all():
+        if (extent <= candidate[sample] + 1).all():
             return np.ascontiguousarray(candidate)
-    row = int(some[(extent > sizes[some] + 1).any(axis=1)][0])
+    row = int(sample[(extent > sizes[sample] + 1).any(axis=1)][0])
     raise InputError(f"{path}: the boxes of row {row} reach beyond the picture", "use the sizes of these pictures")

@@ -26,7 +26,7 @@ class Ticker:
     def __init__(self, what: str, total: float, unit: str) -> None:
         self._what, self._total, self._unit = what, max(total, 1e-9), unit
         self._begun = time.monotonic()
-        self._told = self._begun - _PLAIN_EVERY
+        self._last_line = self._begun - _PLAIN_EVERY
         self._bar: tuple[Progress, TaskID] | None = None
 
     def update(self, done: float) -> None:
@@ -36,8 +36,8 @@ class Ticker:
             return
         if sys.stderr.isatty():
             self._draw(done)
-        elif now - self._told >= _PLAIN_EVERY:
-            self._told = now
+        elif now - self._last_line >= _PLAIN_EVERY:
+            self._last_line = now
             rate = done / (now - self._begun)
             left = f"{(self._total - done) / rate:,.0f} s left" if rate else ""
             counts = f"{done:,.0f} of {self._total:,.0f} {self._unit}, {rate:,.0f}/s"

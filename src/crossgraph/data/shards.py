@@ -1,4 +1,4 @@
-"""The project's own feature folder: float16 shards and a manifest, written so that a kill loses little.
+"""Write and read feature folders: float16 shards and a manifest, written so that a kill loses little.
 
     FEATURES/manifest.json                      which picture lies where, and what made the features
     FEATURES/features-00000.npy                 float16 (rows, R, D)
@@ -14,7 +14,7 @@ import contextlib
 import hashlib
 import io
 from collections.abc import Mapping, Sequence
-from functools import partial
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -24,16 +24,8 @@ import torch
 
 from crossgraph.core.errors import InputError
 from crossgraph.core.types import Regions
-from crossgraph.data.manifest import (
-    MANIFEST,
-    EncoderInfo,
-    Manifest,
-    Picture,
-    Place,
-    Shard,
-    read_manifest,
-)
-from crossgraph.data.mapped import MappedArray, read_header
+from crossgraph.data.manifest import MANIFEST, EncoderInfo, Manifest, Picture, Shard, read_manifest
+from crossgraph.data.npy_file import MappedArray, read_header
 from crossgraph.files import atomic_write, write_json
 from crossgraph.locks import FileLock
 
@@ -61,8 +53,12 @@ class ShardWriter:
         self._shard_rows = shard_rows
         self._buffer: list[tuple[Picture, np.ndarray, np.ndarray]] = []
         self._shards: dict[str, Shard] = {}
-        self._places: dict[str, Place] = {}
-        self._lock = _lock(self.folder)
+        self._pictures: dict[str, Picture] = {}
+        try:
+            self._lock = FileLock(self.folder / ".lock", required=False)
+        except BlockingIOError as error:
+            problem = f"{folder}: another process is writing it"
+            raise InputError(problem, "wait for it, or choose another folder") from error
         try:
             self._recover()
         except BaseException:
@@ -71,11 +67,11 @@ class ShardWriter:
 
     @property
     def done(self) -> Mapping[str, str]:
-        """The pictures already safe on disk: id → sha256 of the picture file they were made from."""
-        return {name: place.picture.sha256 for name, place in self._places.items()}
+        """The pictures already on disk: id → sha256 of the picture file that they were made from."""
+        return {name: picture.sha256 for name, picture in self._pictures.items()}
 
     def append(self, picture: Picture, features: np.ndarray, boxes: np.ndarray) -> None:
-        """Add one picture; it replaces an older entry of the same id.
+        """Add a picture; it replaces an older entry of the same id.
 
         Args:
             picture: Its id, size and content digest.
@@ -96,10 +92,7 @@ class ShardWriter:
         with np.errstate(over="ignore"):
             halves = np.asarray(features, dtype=np.float16)
         if not np.isfinite(halves).all():
-            raise InputError(
-                f"{picture.id}: its features are NaN or too large for float16",
-                "check the region encoder",
-            )
+            raise InputError(f"{picture.id}: its features are NaN or too large for float16", "check the region encoder")
         self._buffer.append((picture, halves, np.asarray(boxes, dtype=np.float32)))
         if len(self._buffer) >= self._shard_rows:
             self.flush()
@@ -112,24 +105,16 @@ class ShardWriter:
         """
         if not self._buffer:
             return
-        number = 1 + max(
-            (int(file.removesuffix(".npy").rpartition("-")[2]) for file in self._shards),
-            default=-1,
-        )
+        numbers = (int(file.removesuffix(".npy").rpartition("-")[2]) for file in self._shards)
+        name = f"{max(numbers, default=-1) + 1:05d}"
         pictures, features, boxes = zip(*self._buffer, strict=True)
-        file, box_file = f"features-{number:05d}.npy", f"boxes-{number:05d}.npy"
-        digest, box_digest = (
-            self._write(file, np.stack(features)),
-            self._write(box_file, np.stack(boxes)),
-        )
-        shard = Shard(file, len(pictures), digest, box_file, box_digest)
-        places = [Place(picture, file, row) for row, picture in enumerate(pictures)]
-        write_json(
-            self.folder / f"shard-{number:05d}.json",
-            Manifest(self.encoder, [shard], places).to_json(),
-        )
+        file, box_file = f"features-{name}.npy", f"boxes-{name}.npy"
+        digests = [self._write(path, np.stack(v)) for path, v in ((file, features), (box_file, boxes))]
+        shard = Shard(file, len(pictures), digests[0], box_file, digests[1])
+        placed = [replace(picture, shard=file, row=row) for row, picture in enumerate(pictures)]
+        write_json(self.folder / f"shard-{name}.json", Manifest(self.encoder, [shard], placed).to_json())
         self._shards[file] = shard
-        self._places |= {place.picture.id: place for place in places}
+        self._pictures |= {picture.id: picture for picture in placed}
         self._buffer = []
 
     def finish(self, ids: Sequence[str], broken: Sequence[tuple[str, str]] = ()) -> Path:
@@ -147,22 +132,20 @@ class ShardWriter:
             KeyError: An id was never appended.
         """
         self.flush()
-        places = [self._places[name] for name in ids]
-        used = {place.shard for place in places}
-        shards = [shard for file, shard in sorted(self._shards.items()) if file in used]
-        path = self.folder / MANIFEST
-        write_json(path, Manifest(self.encoder, shards, places, broken).to_json())
-        kept = used | {shard.boxes for shard in shards}
+        self._pictures = {name: self._pictures[name] for name in ids}
+        used = {picture.shard for picture in self._pictures.values()}
+        self._shards = {file: shard for file, shard in sorted(self._shards.items()) if file in used}
+        manifest = Manifest(self.encoder, list(self._shards.values()), list(self._pictures.values()), broken)
+        write_json(self.folder / MANIFEST, manifest.to_json())
+        used |= {shard.boxes for shard in self._shards.values()}
         for pattern in ("shard-*.json", "features-*.npy", "boxes-*.npy"):
             for file in self.folder.glob(pattern):
-                if file.name not in kept:
+                if file.name not in used:
                     file.unlink(missing_ok=True)
-        self._places = {place.picture.id: place for place in places}
-        self._shards = {shard.file: shard for shard in shards}
-        return path
+        return self.folder / MANIFEST
 
     def close(self) -> None:
-        """Let other processes write the folder; what is buffered is lost unless flushed."""
+        """Release the folder's lock; what is buffered is lost unless flushed."""
         self._lock.release()
 
     def __enter__(self) -> Self:
@@ -170,10 +153,7 @@ class ShardWriter:
         return self
 
     def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """Flush and close; when an exception is on its way, a failing flush does not hide it."""
         try:
@@ -190,31 +170,35 @@ class ShardWriter:
         return hashlib.sha256(stream.getbuffer()).hexdigest()
 
     def _recover(self) -> None:
+        """Take over what an earlier run wrote: the pictures of all whole shards."""
         for leftover in self.folder.glob(".*.tmp"):
             leftover.unlink(missing_ok=True)
-        known = [self.folder / MANIFEST] if (self.folder / MANIFEST).exists() else []
-        for path in [*known, *sorted(self.folder.glob("shard-*.json"))]:
-            remedy = "move it away and run the same command again"
-            earlier = read_manifest(path, remedy)
+        manifests = [self.folder / MANIFEST] if (self.folder / MANIFEST).exists() else []
+        for path in [*manifests, *sorted(self.folder.glob("shard-*.json"))]:
+            earlier = read_manifest(path, "move it away and run the same command again")
             if earlier.encoder != self.encoder:
-                raise InputError(
-                    f"{self.folder}: holds features by {_named(earlier.encoder)}, not by {_named(self.encoder)}",
-                    "choose another --out folder",
-                )
-            sound = {shard.file: shard for shard in earlier.shards if self._is_sound(shard)}
-            self._shards |= sound
-            self._places |= {place.picture.id: place for place in earlier.places if place.shard in sound}
+                names = [
+                    f"{e.name} ({e.sha256[:8]}, {e.regions} × {e.feature_size})"
+                    for e in (earlier.encoder, self.encoder)
+                ]
+                problem = f"{self.folder}: holds features by {names[0]}, not by {names[1]}"
+                raise InputError(problem, "choose another --out folder")
+            whole = {shard.file: shard for shard in earlier.shards if self._is_whole(shard)}
+            self._shards |= whole
+            self._pictures |= {picture.id: picture for picture in earlier.pictures if picture.shard in whole}
 
-    def _is_sound(self, shard: Shard) -> bool:
-        expected = (shard.rows, self.encoder.regions)
+    def _is_whole(self, shard: Shard) -> bool:
         try:
             features, boxes = (read_header(self.folder / file)[0] for file in (shard.file, shard.boxes))
         except InputError:
             return False
-        return features == (*expected, self.encoder.feature_size) and boxes == (
-            *expected,
-            4,
-        )
+        return (features, boxes) == _shapes(shard, self.encoder)
+
+
+def _shapes(shard: Shard, encoder: EncoderInfo) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Return the shapes of a shard's features and boxes."""
+    rows = (shard.rows, encoder.regions)
+    return (*rows, encoder.feature_size), (*rows, 4)
 
 
 class ShardFeatures:
@@ -231,17 +215,18 @@ class ShardFeatures:
     """
 
     def __init__(self, folder: Path, manifest: Manifest, ids: Sequence[str] | None = None) -> None:
-        places = {place.picture.id: place for place in manifest.places}
-        self.ids = list(places) if ids is None else list(ids)
-        chosen = [places[name] for name in self.ids]
+        pictures = {picture.id: picture for picture in manifest.pictures}
+        self.ids = list(pictures) if ids is None else list(ids)
+        chosen = [pictures[name] for name in self.ids]
         self.folder = Path(folder)
         self._encoder = manifest.encoder
-        shards = [shard for shard in manifest.shards if shard.file in {place.shard for place in chosen}]
+        used = {picture.shard for picture in chosen}
+        shards = [shard for shard in manifest.shards if shard.file in used]
         number = {shard.file: position for position, shard in enumerate(shards)}
-        self._shard = np.array([number[place.shard] for place in chosen], dtype=np.int64)
-        self._row = np.array([place.row for place in chosen], dtype=np.int64)
+        self._shard = np.array([number[picture.shard] for picture in chosen], dtype=np.int64)
+        self._row = np.array([picture.row for picture in chosen], dtype=np.int64)
         self._digests = [shard.sha256 for shard in shards]
-        self._maps = [self._open(shard) for shard in shards]
+        self._arrays = [self._open(shard) for shard in shards]
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -264,9 +249,9 @@ class ShardFeatures:
         boxes = np.empty((len(rows), self.shape[1], 4), dtype=np.float32)
         for number in np.unique(self._shard[rows]):
             here = np.flatnonzero(self._shard[rows] == number)
-            feature_map, box_map = self._maps[number]
-            features[here] = feature_map.rows(self._row[rows[here]], partial(self._name, rows[here]))
-            boxes[here] = box_map.rows(self._row[rows[here]], partial(self._name, rows[here]))
+            for values, array in zip((features, boxes), self._arrays[number], strict=True):
+                names = [f"picture '{self.ids[row]}'" for row in rows[here]]
+                values[here] = array.rows(self._row[rows[here]], names.__getitem__)
         mask = torch.ones(len(rows), self.shape[1], dtype=torch.bool)
         return Regions(torch.from_numpy(features), mask, torch.from_numpy(boxes))
 
@@ -276,32 +261,11 @@ class ShardFeatures:
         digest.update(self._shard.tobytes() + self._row.tobytes())
         return digest.hexdigest()
 
-    def _name(self, rows: np.ndarray, i: int) -> str:
-        return f"picture '{self.ids[rows[i]]}'"
-
-    def _open(self, shard: Shard) -> tuple[MappedArray, MappedArray]:
-        features = MappedArray(self.folder / shard.file, ("pictures", "regions", "feature size"))
-        boxes = MappedArray(self.folder / shard.boxes, ("pictures", "regions", "4"))
-        expected = (shard.rows, self._encoder.regions)
-        for array, shape in (
-            (features, (*expected, self._encoder.feature_size)),
-            (boxes, (*expected, 4)),
-        ):
+    def _open(self, shard: Shard) -> list[MappedArray]:
+        axes = ("pictures", "regions", "feature size")
+        arrays = [MappedArray(self.folder / file, axes) for file in (shard.file, shard.boxes)]
+        for array, shape in zip(arrays, _shapes(shard, self._encoder), strict=True):
             if array.shape != shape:
-                raise InputError(
-                    f"{array.path}: shape {array.shape}, the manifest says {shape}",
-                    "extract these pictures again",
-                )
-        return features, boxes
-
-
-def _named(encoder: EncoderInfo) -> str:
-    return f"{encoder.name} ({encoder.sha256[:8]}, {encoder.regions} × {encoder.feature_size})"
-
-
-def _lock(folder: Path) -> FileLock:
-    """Make the folder and lock it; a network disk that cannot lock leaves it to the user."""
-    try:
-        return FileLock(folder / ".lock", required=False)
-    except BlockingIOError as error:
-        raise InputError(f"{folder}: another process is writing it", "wait for it, or choose another folder") from error
+                problem = f"{array.path}: shape {array.shape}, the manifest says {shape}"
+                raise InputError(problem, "extract these pictures again")
+        return arrays

@@ -1,4 +1,4 @@
-"""What every data layout is read into: pictures, captions, and the map between them.
+"""The pictures, captions and features of one split, as every layout is read into.
 
 The number of captions per image is never assumed: `caption_image` is the truth everywhere.
 """
@@ -49,7 +49,7 @@ class FeatureSource(Protocol):
 
 @dataclass(frozen=True)
 class CocoIds:
-    """What COCO calls the pictures and captions of a split.
+    """COCO's ids of the pictures and captions of a split.
 
     Attributes:
         images: COCO's id of each picture; -1 where unknown.

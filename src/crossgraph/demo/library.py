@@ -5,17 +5,17 @@ from __future__ import annotations
 from pathlib import Path
 
 from crossgraph.bundle.folder import load_bundle
-from crossgraph.bundling.make import Plan, make_bundle
+from crossgraph.bundle_training.make import BundleRequest, make_bundle
 from crossgraph.core.errors import InputError
 from crossgraph.files import sha256
 from crossgraph.library.indexer import index_pictures
 from crossgraph.library.library import Library
 from crossgraph.library.reencoding import reencode
-from crossgraph.scoring.encode import Report
+from crossgraph.progress import ProgressCallback
 from crossgraph.search import Query, Results, Searcher
 
 
-def make_demo_bundle(run: Path, data: Path, out: Path, report: Report) -> None:
+def make_demo_bundle(run: Path, data: Path, out: Path, report: ProgressCallback) -> None:
     """Make the bundle, unless it is there from the same weights.
 
     Args:
@@ -29,10 +29,10 @@ def make_demo_bundle(run: Path, data: Path, out: Path, report: Report) -> None:
             return
     except InputError:
         pass  # there is none yet, or only a part of one
-    make_bundle(Plan(run, data, out), log=lambda line: None, report=lambda task: report)
+    make_bundle(BundleRequest(run, data, out), log=lambda line: None, progress=lambda task: report)
 
 
-def index_demo(bundle: Path, pictures: Path, out: Path, report: Report) -> None:
+def index_demo(bundle: Path, pictures: Path, out: Path, report: ProgressCallback) -> None:
     """Index the demo's pictures; what is there already stays."""
     with Library(out, create=True) as library:
         if not library.has_model:

@@ -11,18 +11,18 @@ from jaxtyping import Float32
 from crossgraph.data.dataset import DataSet
 from crossgraph.data.split import Split
 from crossgraph.evaluate.baselines import chance_scores, fit_bag_of_objects
+from crossgraph.progress import ProgressCallback
+from crossgraph.provenance import pairs_fingerprint
 from crossgraph.runs import Run, load_run
-from crossgraph.scoring.encode import Report
 from crossgraph.scoring.engine import choose_device, split_portions
-from crossgraph.scoring.provenance import describe_score, pairs_fingerprint
-from crossgraph.scoring.store import ScoreInfo, open_scores, write_scores
+from crossgraph.scoring.store import ScoreInfo, describe_score, open_scores, write_scores
 
 BASELINES = ("chance", "bag of objects")
 SPLITS = ("test", "hard")
 
 
 def score_models(
-    runs: Path, names: tuple[str, ...], data: DataSet, out: Path, report: Callable[[str], Report]
+    runs: Path, names: tuple[str, ...], data: DataSet, out: Path, report: Callable[[str], ProgressCallback]
 ) -> dict[str, dict[str, Path]]:
     """Score both splits with every run; what is there from the same weights and data stays.
 

@@ -17,8 +17,8 @@ from crossgraph.demo.numbers import mean_scores, measure
 from crossgraph.demo.report import Reporter, duration
 from crossgraph.demo.scoring import score_baselines, score_models
 from crossgraph.demo.training import train_all
+from crossgraph.progress import ProgressCallback
 from crossgraph.report.job import ReportJob, write_report
-from crossgraph.scoring.encode import Report
 from crossgraph.vision.region_encoder import load_region_encoder
 
 RECIPES = {"sgr": "sgraf-sgr-scenes", "saf": "sgraf-saf-scenes"}
@@ -38,7 +38,7 @@ class Progress:
     count: Callable[[str, int, int], None]
     say: Callable[[str], None]
 
-    def about(self, task: str) -> Report:
+    def about(self, task: str) -> ProgressCallback:
         """Return what hears of one scoring."""
         return lambda what, done, total: self.count(f"{task}: {what}", done, total)
 

@@ -21,8 +21,9 @@ from crossgraph.evaluate.details import caption_ids
 from crossgraph.evaluate.outcomes import Outcomes, outcomes
 from crossgraph.evaluate.sources import Source, adopt_files, blame, score_runs
 from crossgraph.files import read_text
+from crossgraph.progress import ProgressCallback
 from crossgraph.runs import Run, load_run
-from crossgraph.scoring.encode import Precision, Report
+from crossgraph.scoring.encode import Precision
 from crossgraph.scoring.finite import NonFiniteScore
 from crossgraph.scoring.recall import CUTOFFS, Ties
 from crossgraph.scoring.store import ScoreFile, open_scores
@@ -95,7 +96,7 @@ def answers_of(
     ties: Ties = "expected",
     device: torch.device | None = None,
     precision: Precision = "float32",
-    report: Callable[[str], Report] | None = None,
+    report: Callable[[str], ProgressCallback] | None = None,
 ) -> list[Answers]:
     """Ask some systems, or read what they answered; whether all can be used is known before the first is asked.
 

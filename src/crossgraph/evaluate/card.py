@@ -22,7 +22,7 @@ from crossgraph.evaluate.remarks import notes_about, warnings_about
 from crossgraph.evaluate.sources import Source
 from crossgraph.evaluate.table import markdown
 from crossgraph.files import write_json, write_text
-from crossgraph.scoring.provenance import all_versions, git_revision, hardware, pairs_fingerprint, typed_command
+from crossgraph.provenance import all_versions, git_revision, hardware, pairs_fingerprint, typed_command
 from crossgraph.scoring.recall import CUTOFFS
 
 FORMAT_VERSION = 1

@@ -22,13 +22,14 @@ from crossgraph.evaluate.margins import Margins, choose_margins, fingerprint, ke
 from crossgraph.evaluate.nearness import encoded, nearness, of_whole, parts_of, short_lists
 from crossgraph.evaluate.second_look import FIRST_CAPTIONS, FIRST_PICTURES, guess_from, second_look
 from crossgraph.evaluate.sources import Source
+from crossgraph.memory import release_pages, trim_heap
 from crossgraph.models.folded import Precision
-from crossgraph.scoring.allocation import give_back, let_go
+from crossgraph.progress import ProgressCallback
+from crossgraph.provenance import describe_run
 from crossgraph.scoring.blocks import BlockSize
 from crossgraph.scoring.chosen import ListScorer
-from crossgraph.scoring.encode import CodeBlocks, Report, TextBucket
+from crossgraph.scoring.encode import CodeBlocks, TextBucket
 from crossgraph.scoring.engine import DEFAULT_SIZE, score_split
-from crossgraph.scoring.provenance import describe_run
 
 KEPT_BYTES = 3 << 28  # of captions' codes, in memory and in files: 30,000 of 13 words × 1,024 in bfloat16
 
@@ -38,7 +39,7 @@ def cascade_source(
     dev: Callable[[], Split],
     split: Split,
     precision: Precision,
-    report: Callable[[str], Report],
+    report: Callable[[str], ProgressCallback],
     size: BlockSize = DEFAULT_SIZE,
 ) -> Source:
     """Score a split by cascade, as a source of an evaluation.
@@ -71,7 +72,7 @@ def margins_of(
     bundle: Bundle,
     dev: Callable[[], Split],
     precision: Precision,
-    report: Callable[[str], Report],
+    report: Callable[[str], ProgressCallback],
     size: BlockSize = DEFAULT_SIZE,
 ) -> Margins:
     """Return the margins that were chosen on dev; chosen now, and kept in the bundle's folder, where they were not.
@@ -113,7 +114,7 @@ def cascade_scores(
     split: Split,
     margins: Margins,
     precision: Precision,
-    report: Callable[[str], Report],
+    report: Callable[[str], ProgressCallback],
     size: BlockSize = DEFAULT_SIZE,
 ) -> tuple[Float32[np.ndarray, "img txt"], dict[str, Any]]:
     """Return scores of all pairs: the re-ranker's where it was asked, below them the order of what chose them.
@@ -132,13 +133,13 @@ def cascade_scores(
     lists = _Lists(bundle, split, precision, size)
     near = nearness(bundle, split, report, precision, lists.keep)
     first = short_lists(near.matrix, FIRST_PICTURES, FIRST_CAPTIONS)
-    let_go(near.matrix)
+    release_pages(near.matrix)
     scores = lists.scores(near.images, first, report("scoring the nearest"))
     guess = guess_from(near.matrix, first, scores)
     second = second_look(near.matrix, guess, first, margins.captions, margins.pictures)
     more = lists.scores(near.images, second, report("scoring what may be as good"))
     del lists  # captions' codes need no memory any more
-    give_back()
+    trim_heap()
     matrix = near.matrix
     highest = max(float(row.max()) for row in matrix)
     lowest = min(float(one.min(initial=np.inf)) for one in (*scores, *more))
@@ -181,13 +182,13 @@ class _Lists:
             self._kept.take(buckets)
 
     def scores(
-        self, images: CodeBlocks, chosen: Sequence[Int64[np.ndarray, " _"]], report: Report
+        self, images: CodeBlocks, chosen: Sequence[Int64[np.ndarray, " _"]], report: ProgressCallback
     ) -> list[Float32[np.ndarray, " _"]]:
         """Return the scores of each picture with the captions chosen for it."""
         found = [np.empty(len(one), np.float32) for one in chosen]
         done, pairs, captions = 0, sum(map(len, chosen)), len(self._lengths)
         for part in parts_of(captions) if self._kept is None else [range(captions)]:
-            give_back()
+            trim_heap()
             inside = [slice(*np.searchsorted(one, (part.start, part.stop))) for one in chosen]
             some = [one[where] - part.start for one, where in zip(chosen, inside, strict=True)]
             scorer = self._kept or self._scorer(part)
@@ -197,7 +198,7 @@ class _Lists:
                 found[one.image][inside[one.image]] = one.scores
             done += sum(map(len, some))
             del scorer  # before the next part's codes are made
-        give_back()
+        trim_heap()
         return found
 
     def _scorer(self, part: range) -> ListScorer:

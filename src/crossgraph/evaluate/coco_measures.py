@@ -26,7 +26,7 @@ from crossgraph.evaluate.coco_benchmark import Benchmark, load_benchmark
 from crossgraph.evaluate.judged import Judged, judge_captions, judge_images
 from crossgraph.explain.clustered import estimate
 from crossgraph.files import read_text
-from crossgraph.scoring.encode import Report
+from crossgraph.progress import ProgressCallback
 from crossgraph.scoring.recall import CUTOFFS, ScoreRows, Ties, blocks, ranks
 
 NO_IDS = "no COCO ids are known: the captions file has none, and --ids names none"
@@ -69,7 +69,7 @@ def with_ids(split: Split, path: Path) -> Split:
 
 
 def measure_coco(
-    scores: ScoreRows, split: Split, ties: Ties = "expected", report: Report | None = None, seed: int = 0
+    scores: ScoreRows, split: Split, ties: Ties = "expected", report: ProgressCallback | None = None, seed: int = 0
 ) -> dict[str, Any]:
     """Return a card's entry "coco"; see the module's docstring.
 
@@ -143,7 +143,7 @@ def _measured(
     ids: CocoIds,
     benchmark: Benchmark,
     ties: Ties,
-    report: Report | None,
+    report: ProgressCallback | None,
     seed: int,
 ) -> dict[str, Any]:
     row = {image: number for number, image in enumerate(ids.images.tolist())}

@@ -23,9 +23,10 @@ from crossgraph.evaluate.protocol import Evaluation, Protocol, check_slices, eva
 from crossgraph.evaluate.sources import Source, adopt_files, blame, combine, score_runs
 from crossgraph.explain.boxes import BoxedThings, find_boxes
 from crossgraph.explain.measures import NO_BOXES, SAMPLE, THOROUGH, measure
+from crossgraph.progress import ProgressCallback
 from crossgraph.runs import Run, load_run
 from crossgraph.scoring.blocks import BlockSize
-from crossgraph.scoring.encode import Precision, Report
+from crossgraph.scoring.encode import Precision
 from crossgraph.scoring.engine import choose_device
 from crossgraph.scoring.finite import NonFiniteScore
 from crossgraph.scoring.fit import check_run_fits
@@ -102,7 +103,7 @@ class Job:
 
 
 def run_job(
-    job: Job, log: Callable[[str], object] = print, report: Callable[[str], Report] | None = None
+    job: Job, log: Callable[[str], object] = print, report: Callable[[str], ProgressCallback] | None = None
 ) -> dict[str, Any]:
     """Evaluate, write the details where they are wanted, and return the card.
 
@@ -159,7 +160,7 @@ def run_job(
     return card
 
 
-def _silent(task: str) -> Report:
+def _silent(task: str) -> ProgressCallback:
     return lambda what, done, total: None
 
 

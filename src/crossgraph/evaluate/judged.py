@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import Float, Int64
 
 from crossgraph.evaluate.outcomes import Places, average_precision, places, true_recall
-from crossgraph.scoring.encode import Report
+from crossgraph.progress import ProgressCallback
 from crossgraph.scoring.recall import CUTOFFS, Ranks, ScoreRows, Ties, blocks
 
 Right = Mapping[int, Sequence[int]]
@@ -38,7 +38,7 @@ class Judged:
 
 
 def judge_images(
-    scores: ScoreRows, sets: Sequence[Right], ties: Ties = "expected", report: Report | None = None
+    scores: ScoreRows, sets: Sequence[Right], ties: Ties = "expected", report: ProgressCallback | None = None
 ) -> list[Judged]:
     """Ask images for captions, by several sets of judgements at once.
 

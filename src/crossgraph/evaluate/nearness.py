@@ -16,15 +16,15 @@ from torch import Tensor
 from crossgraph.bundle.bundle import Bundle
 from crossgraph.bundle.sieve import Sieve
 from crossgraph.data.split import Split
+from crossgraph.memory import empty_matrix, release_pages, trim_heap
 from crossgraph.models.folded import DTYPES, Precision
+from crossgraph.progress import ProgressCallback
 from crossgraph.runs import Run
-from crossgraph.scoring.allocation import empty_matrix, give_back, let_go
 from crossgraph.scoring.blocks import BlockSize
 from crossgraph.scoring.encode import (
     CodeBlocks,
     ImageBlocks,
     InMemory,
-    Report,
     SplitCodes,
     TextBucket,
     device_of,
@@ -59,7 +59,7 @@ class Nearness:
 def nearness(
     bundle: Bundle,
     split: Split,
-    told: Callable[[str], Report],
+    told: Callable[[str], ProgressCallback],
     precision: Precision = "float32",
     keep: Keep | None = None,
 ) -> Nearness:
@@ -102,20 +102,25 @@ def parts_of(captions: int) -> list[range]:
     return [range(first, min(first + step, captions)) for first in range(0, captions, step)]
 
 
-def encoded(run: Run, split: Split, part: range, report: Report | None = None) -> list[TextBucket]:
+def encoded(run: Run, split: Split, part: range, report: ProgressCallback | None = None) -> list[TextBucket]:
     """Encode consecutive captions; rows of buckets count from the first of them."""
     some = slice(part.start, part.stop)
     edges = None if split.edges is None else split.edges[some]
     return encode_captions(run.model, run.vocabulary, split.captions[some], report=report, edges=edges)
 
 
-def of_whole(report: Report | None, before: int, total: int) -> Report | None:
+def of_whole(report: ProgressCallback | None, before: int, total: int) -> ProgressCallback | None:
     """Return what hears of a part's progress and tells it as the whole's."""
     return None if report is None else lambda what, done, _: report(what, before + done, total)
 
 
 def _by_sieve(
-    run: Run, sieve: Sieve, split: Split, told: Callable[[str], Report], precision: Precision, keep: Keep | None
+    run: Run,
+    sieve: Sieve,
+    split: Split,
+    told: Callable[[str], ProgressCallback],
+    precision: Precision,
+    keep: Keep | None,
 ) -> Nearness:
     sieve.to(device_of(run.model))
     matrix = empty_matrix((len(split.image_ids), len(split.captions)))
@@ -127,7 +132,7 @@ def _by_sieve(
 
     with inference(sieve):
         pictures = [sieve.prepare_images(code).map(kept) for code in images]
-    give_back()
+    trim_heap()
     for part in parts_of(len(split.captions)):
         codes = encoded(run, split, part, of_whole(encoding, part.start, len(split.captions)))
         if keep is not None:
@@ -135,16 +140,16 @@ def _by_sieve(
         with inference(sieve):
             texts = [TextBucket(bucket.captions, sieve.prepare_texts(bucket.code).map(kept)) for bucket in codes]
         del codes  # need no memory any more
-        give_back()
+        trim_heap()
         row, heard = 0, of_whole(sifting, part.start * len(matrix), matrix.size)
         for rows in rows_by(sieve, sieve, SplitCodes(InMemory(pictures), texts), precision, _BLOCK, heard):
             matrix[row : row + len(rows), part.start : part.stop] = rows
             row += len(rows)
-        let_go(matrix)
+        release_pages(matrix)
     return Nearness(matrix, images, "a sieve trained on the re-ranker's scores")
 
 
-def _by_index(bundle: Bundle, split: Split, report: Report, keep: Keep | None) -> Nearness:
+def _by_index(bundle: Bundle, split: Split, report: ProgressCallback, keep: Keep | None) -> Nearness:
     run, own = bundle.reranker, bundle.retriever
     matrix = empty_matrix((len(split.image_ids), len(split.captions)))
     codes_of_images = _images(run, split)
@@ -156,8 +161,8 @@ def _by_index(bundle: Bundle, split: Split, report: Report, keep: Keep | None) -
         for captions, vectors in _index_texts(bundle, codes):
             matrix[:, captions + part.start] = images @ vectors.float().cpu().numpy().T
         del codes  # need no memory any more
-        give_back()
-        let_go(matrix)
+        trim_heap()
+        release_pages(matrix)
     return Nearness(matrix, codes_of_images, bundle.index_by)
 
 

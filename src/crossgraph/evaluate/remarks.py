@@ -18,7 +18,7 @@ def warnings_about(models: Sequence[dict[str, Any]], whole: Split) -> list[str]:
     """Return what makes the numbers too good: the split chose the weights or trained them, a model stands for two.
 
     Args:
-        models: Entries of `crossgraph.scoring.provenance.describe_run`.
+        models: Entries of `crossgraph.provenance.describe_run`.
         whole: The split evaluated.
     """
     fingerprint = whole.fingerprint()
@@ -45,7 +45,7 @@ def notes_about(
     """Return what explains the numbers: a model of its own kind, other features, unknown choosing, ties, lost images.
 
     Args:
-        models: Entries of `crossgraph.scoring.provenance.describe_run`.
+        models: Entries of `crossgraph.provenance.describe_run`.
         split: What was evaluated.
         evaluation: Its figures.
         whole: The split of which that is a part; by default all of it.

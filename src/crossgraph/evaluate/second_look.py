@@ -18,7 +18,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float, Float32, Int64
 
-from crossgraph.scoring.allocation import let_go
+from crossgraph.memory import release_pages
 from crossgraph.scoring.recall import CUTOFFS
 
 FIRST_PICTURES, FIRST_CAPTIONS = 20, 40
@@ -83,7 +83,7 @@ def guess_from(
         given = np.clip(given, _EDGE, 1 - _EDGE)
         given = np.log(given / (1 - given))
     known = np.concatenate([near[row, some] for row, some in enumerate(chosen)]).astype(np.float64)
-    let_go(near)
+    release_pages(near)
     spread = known - known.mean()
     own = np.zeros(near.shape[0]), np.zeros(near.shape[1])
     slope, rest = 0.0, given
@@ -130,7 +130,7 @@ def second_look(
         for row, scored in zip(wanted, chosen[first : first + _ROWS], strict=True):
             row[scored] = False
             found.append(np.flatnonzero(row))
-        let_go(near)
+        release_pages(near)
     return found
 
 

@@ -12,13 +12,14 @@ import torch
 from crossgraph.core.errors import InputError
 from crossgraph.data.split import Split
 from crossgraph.evaluate.matrices import Mean, part_of
+from crossgraph.progress import ProgressCallback
+from crossgraph.provenance import describe_run, pairs_fingerprint
 from crossgraph.runs import Run
 from crossgraph.scoring.blocks import BlockSize
-from crossgraph.scoring.encode import Precision, Report
+from crossgraph.scoring.encode import Precision
 from crossgraph.scoring.engine import DEFAULT_SIZE, score_split
 from crossgraph.scoring.finite import NonFiniteScore
 from crossgraph.scoring.fit import check_run_fits
-from crossgraph.scoring.provenance import describe_run, pairs_fingerprint
 from crossgraph.scoring.recall import ScoreRows
 from crossgraph.scoring.store import ScoreFile, ScoreInfo
 
@@ -49,7 +50,7 @@ def score_runs(
     split: Split,
     device: torch.device,
     precision: Precision = "float32",
-    report: Callable[[str], Report] | None = None,
+    report: Callable[[str], ProgressCallback] | None = None,
     size: BlockSize = DEFAULT_SIZE,
 ) -> list[Source]:
     """Score a split with every run; whether all can take it is checked before the first begins.

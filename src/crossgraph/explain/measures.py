@@ -45,8 +45,9 @@ from crossgraph.explain.clustered import LEVEL, RESAMPLES, Estimate, estimate
 from crossgraph.explain.deletion import Fall, height, hide_regions, hide_words
 from crossgraph.explain.naming import Named
 from crossgraph.explain.pointing import PLAYERS, Pointed, point
+from crossgraph.progress import ProgressCallback
 from crossgraph.runs import Run
-from crossgraph.scoring.encode import Report, device_of, inference
+from crossgraph.scoring.encode import device_of, inference
 from crossgraph.text.batch import collate
 from crossgraph.text.vocabulary import UNKNOWN, EncodedCaption
 
@@ -95,7 +96,7 @@ def measure(
     things: BoxedThings | str,
     extent: Extent = SAMPLE,
     device: torch.device | None = None,
-    report: Callable[[str], Report] | None = None,
+    report: Callable[[str], ProgressCallback] | None = None,
 ) -> dict[str, Any]:
     """Measure the explanations of some runs on a split: a card's entry, see the module's docstring.
 
@@ -173,7 +174,7 @@ def _some_pairs(split: Split, extent: Extent) -> list[_Pair]:
 
 
 def _pointing(
-    run: Run, split: Split, things: BoxedThings | str, pairs: Sequence[_Pair], extent: Extent, report: Report
+    run: Run, split: Split, things: BoxedThings | str, pairs: Sequence[_Pair], extent: Extent, report: ProgressCallback
 ) -> dict[str, Any]:
     if isinstance(things, str):
         return {"absent": things}
@@ -237,7 +238,7 @@ def _players(outcomes: Sequence[Mapping[str, float]], images: Sequence[int], see
     return {name: _figure(e) for name, e in zip(names, estimate(columns, np.array(images), seed), strict=True)}
 
 
-def _hiding(run: Run, split: Split, pairs: Sequence[_Pair], extent: Extent, report: Report) -> dict[str, Any]:
+def _hiding(run: Run, split: Split, pairs: Sequence[_Pair], extent: Extent, report: ProgressCallback) -> dict[str, Any]:
     falls: dict[Literal["regions", "words"], list[tuple[int, Fall]]] = {"regions": [], "words": []}
     silent = 0
     for number, pair in enumerate(pairs):

@@ -14,8 +14,9 @@ from crossgraph.core.errors import InputError
 from crossgraph.core.types import Regions
 from crossgraph.data.split import FeatureSource, Split
 from crossgraph.pipeline import Alignment, alignment_of
+from crossgraph.progress import ProgressCallback
 from crossgraph.runs import Run
-from crossgraph.scoring.encode import ImageBlocks, Report, SplitCodes, encode_captions
+from crossgraph.scoring.encode import ImageBlocks, SplitCodes, encode_captions
 from crossgraph.scoring.engine import score_matrix
 from crossgraph.scoring.fit import check_run_fits
 from crossgraph.scoring.topk import best_captions, best_images
@@ -119,7 +120,9 @@ def check_captions(captions: Sequence[int], split: Split) -> list[int]:
     return list(dict.fromkeys(captions))
 
 
-def find_pairs(run: Run, split: Split, captions: Sequence[int], report: Report | None = None) -> list[PairOfPairs]:
+def find_pairs(
+    run: Run, split: Split, captions: Sequence[int], report: ProgressCallback | None = None
+) -> list[PairOfPairs]:
     """Score the captions with every picture, their pictures with every caption, and look inside the pairs.
 
     Args:
@@ -187,7 +190,9 @@ def _path(split: Split, picture: int) -> Path | None:
     return path if path is not None and path.is_file() else None
 
 
-def _scores(run: Run, split: Split, sentences: Sequence[str], report: Report | None) -> Float32[np.ndarray, "img txt"]:
+def _scores(
+    run: Run, split: Split, sentences: Sequence[str], report: ProgressCallback | None
+) -> Float32[np.ndarray, "img txt"]:
     texts = encode_captions(run.model, run.vocabulary, sentences, report=report)
     return score_matrix(run.model, SplitCodes(ImageBlocks(run.model, split), texts), report=report)
 

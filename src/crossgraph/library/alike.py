@@ -9,15 +9,14 @@ go away are made unknown. The result is that of `crossgraph.data.near_duplicates
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 from jaxtyping import Int64, UInt8, UInt32
 
 from crossgraph.data.near_duplicates import BITS, NEAR
 from crossgraph.library.manifest import Manifest
-
-Report = Callable[[str, int, int], None]
+from crossgraph.progress import ProgressCallback
 
 _BANDS = (NEAR + 1) // 2  # with so many bands and at most NEAR differing bits, one band differs in at most one
 _AT_ONCE = 1 << 20  # pairs compared at a time
@@ -25,7 +24,7 @@ _MANY = 5000  # fewer are found before anyone wonders
 _ONES = np.array([number.bit_count() for number in range(1 << 16)], dtype=np.uint8)
 
 
-def group_new(manifest: Manifest, report: Report = lambda what, done, total: None) -> int:
+def group_new(manifest: Manifest, report: ProgressCallback = lambda what, done, total: None) -> int:
     """Give every picture without a group its group; return how many there were.
 
     Args:
@@ -60,7 +59,10 @@ def drop_pictures(connection: sqlite3.Connection, ids: Sequence[int]) -> None:
 
 
 def _merge(
-    labels: Int64[np.ndarray, " picture"], codes: UInt8[np.ndarray, "picture byte"], fresh: int, report: Report
+    labels: Int64[np.ndarray, " picture"],
+    codes: UInt8[np.ndarray, "picture byte"],
+    fresh: int,
+    report: ProgressCallback,
 ) -> dict[int, int]:
     """Return, for every label that becomes another, the least label it hangs together with.
 
@@ -93,7 +95,7 @@ def _root(roots: Int64[np.ndarray, " label"], place: int) -> int:
 
 
 def close_pairs(
-    codes: UInt8[np.ndarray, "picture 16"], first: int, report: Report = lambda what, done, total: None
+    codes: UInt8[np.ndarray, "picture 16"], first: int, report: ProgressCallback = lambda what, done, total: None
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Yield rows of pairs that are alike, some at a time; a pair may come several times, and either way round.
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from crossgraph.core.errors import InputError
-from crossgraph.data.folder import CAPTION_FILES, read_captions
+from crossgraph.data.captions_file import CAPTION_FILES, read_captions
 from crossgraph.library.manifest import Manifest
 from crossgraph.vision.scan import is_gone, reason_of
 

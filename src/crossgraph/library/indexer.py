@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import shlex
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -30,12 +30,11 @@ from crossgraph.library.records import Kind
 from crossgraph.library.roots import choose_roots
 from crossgraph.library.scan import RootChanges, remember_identities, scan_root
 from crossgraph.library.writing import Step, Writer
+from crossgraph.progress import ProgressCallback
 from crossgraph.vision.missing import unread_notes
 from crossgraph.vision.pictures import DEFAULT_MEGAPIXELS, PictureLoader, heif_is_read
 from crossgraph.vision.region_encoder import RegionEncoder, load_region_encoder, picture_loader
 from crossgraph.vision.scan import PictureFile, is_gone, reason_of
-
-Report = Callable[[str, int, int], None]
 
 
 @dataclass(frozen=True)
@@ -107,7 +106,7 @@ def index_pictures(
     library: Library,
     roots: Sequence[Path],
     settings: Settings | None = None,
-    report: Report = lambda what, done, total: None,
+    report: ProgressCallback = lambda what, done, total: None,
     encoder: RegionEncoder | None = None,
 ) -> Outcome:
     """Make the library equal to what lies in some roots; other roots stay as they are.
@@ -141,7 +140,9 @@ def index_pictures(
 class _Run:
     """One indexing run."""
 
-    def __init__(self, library: Library, settings: Settings, report: Report, encoder: RegionEncoder | None) -> None:
+    def __init__(
+        self, library: Library, settings: Settings, report: ProgressCallback, encoder: RegionEncoder | None
+    ) -> None:
         self.library, self.settings, self.report = library, settings, report
         self.encoder = encoder or load_region_encoder(library.bundle.region_encoder)
         self.outcome = Outcome()

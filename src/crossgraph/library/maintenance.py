@@ -8,7 +8,7 @@ import hashlib
 import io
 import json
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -28,10 +28,10 @@ from crossgraph.library.records import Shards, are_whole
 from crossgraph.library.roots import existing_first, may_exist, take_out
 from crossgraph.library.soundness import mend_manifest
 from crossgraph.library.writing import Writer, drop_orphans, settle, sync_store
+from crossgraph.progress import ProgressCallback
 from crossgraph.vision.pictures import BrokenPicture, PictureLoader, heif_is_read
 from crossgraph.vision.scan import scan_folder
 
-Report = Callable[[str, int, int], None]
 _BLOCK = 64
 
 
@@ -61,7 +61,7 @@ class Findings:
         return not (self.manifest or self.codes or self.thumbnails or any(self.store) or self.missing)
 
 
-def verify(library: Library, report: Report) -> Findings:
+def verify(library: Library, report: ProgressCallback) -> Findings:
     """Check the manifest, and every record, thumbnail and point against it; mend what can be mended here.
 
     Raises:
@@ -95,7 +95,7 @@ def verify(library: Library, report: Report) -> Findings:
     return findings
 
 
-def rebuild(library: Library, report: Report) -> int:
+def rebuild(library: Library, report: ProgressCallback) -> int:
     """Make the store anew from manifest and codes; return how many points it holds."""
     with writing(library.folder):
         library.drop_store()
@@ -104,7 +104,7 @@ def rebuild(library: Library, report: Report) -> int:
     return written
 
 
-def compact(library: Library, report: Report) -> tuple[int, int]:
+def compact(library: Library, report: ProgressCallback) -> tuple[int, int]:
     """Write the codes and features of the pictures that are left into new files; return bytes before and after."""
     with writing(library.folder):
         drop_orphans(library)
@@ -127,7 +127,7 @@ def compact(library: Library, report: Report) -> tuple[int, int]:
         return before, sum(each.bytes() for each in stores)
 
 
-def rewrite(shards: Shards, places: dict[int, Place], generation: int, report: Report) -> dict[int, Place]:
+def rewrite(shards: Shards, places: dict[int, Place], generation: int, report: ProgressCallback) -> dict[int, Place]:
     """Copy records into files of another generation; return where each lies there."""
     shards.drop_generation(generation)
     ids, after = list(places), Place(generation, 0, 0)
@@ -152,7 +152,7 @@ def sweep_thumbnails(library: Library) -> int:
     return swept
 
 
-def remove(library: Library, folder: Path, report: Report) -> int:
+def remove(library: Library, folder: Path, report: ProgressCallback) -> int:
     """Take a root, or everything below a folder, out of the library; return how many files. No picture is touched.
 
     A folder inside a root stays out until it is named again, unless it holds no picture now: then what comes into
@@ -192,7 +192,7 @@ def _holds_pictures(folder: Path) -> bool:
     return bool(scan.files or scan.unread) and may_exist(folder)
 
 
-def export(library: Library, out: Path, report: Report) -> int:
+def export(library: Library, out: Path, report: ProgressCallback) -> int:
     """Write what is known of every picture as CSV or JSONL; return how many.
 
     Raises:

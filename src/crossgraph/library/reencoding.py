@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -20,15 +20,15 @@ from crossgraph.library.maintenance import point_to
 from crossgraph.library.manifest import Picture, Place
 from crossgraph.library.records import Layout, Shards, pack
 from crossgraph.library.writing import boxes_of, drop_orphans, sync_store
+from crossgraph.progress import ProgressCallback
 from crossgraph.scoring.engine import choose_device
 from crossgraph.vision.pictures import BrokenPicture, PictureLoader
 from crossgraph.vision.region_encoder import load_region_encoder, picture_loader
 
-Report = Callable[[str, int, int], None]
 _BLOCK = 32  # pictures that are encoded together
 
 
-def reencode(library: Library, model: Path, report: Report, workers: int = 3) -> int:
+def reencode(library: Library, model: Path, report: ProgressCallback, workers: int = 3) -> int:
     """Encode all pictures by another model, from kept features where they fit; return how many.
 
     Until the last of them is written the library answers as before. A run that is killed earlier begins anew; one
@@ -70,7 +70,7 @@ class _Run:
         self.values = {"fingerprint": bundle.fingerprint, "model_name": bundle.name}
         self.values["region_encoder"] = bundle.region_encoder
 
-    def write(self, report: Report) -> int:
+    def write(self, report: ProgressCallback) -> int:
         ids = self.library.manifest.ids()
         with picture_loader(self.encoder) as loader, ThreadPoolExecutor(self.workers) as pool:
             for start in range(0, len(ids), _BLOCK):

@@ -6,7 +6,7 @@ import contextlib
 import dataclasses
 import json
 import sqlite3
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -20,8 +20,8 @@ from crossgraph.library.library import STALE, Library
 from crossgraph.library.manifest import Place, now
 from crossgraph.library.reading import Read
 from crossgraph.library.records import Kind, Layout, pack
+from crossgraph.progress import ProgressCallback
 
-Report = Callable[[str, int, int], None]
 _UNSETTLED = 4096  # pictures that a killed run may leave to be brought to the store again
 
 
@@ -85,7 +85,7 @@ class Writer:
         self._unsettled = 0
         self._features = FeatureFiles(library) if keep_features or library.manifest.meta("features") else None
 
-    def repair(self, report: Report) -> None:
+    def repair(self, report: ProgressCallback) -> None:
         """Mend what a killed run left: points that the store lacks or has too many, files that nobody names."""
         if self.library.manifest.meta("layout"):
             self.library.shards.drop(keep=self.library.generation)
@@ -132,7 +132,7 @@ class Writer:
             self.upsert(changed)
         drop_orphans(self.library)
 
-    def finish(self, report: Report) -> None:
+    def finish(self, report: ProgressCallback) -> None:
         """Bring the store to disk, and build what makes it fast."""
         if self.library.manifest.meta("layout"):
             settle(self.library)
@@ -185,7 +185,7 @@ def drop_orphans(library: Library) -> int:
     return len(gone)
 
 
-def sync_store(library: Library, report: Report, rewrite: bool = False) -> tuple[int, int]:
+def sync_store(library: Library, report: ProgressCallback, rewrite: bool = False) -> tuple[int, int]:
     """Make the store hold exactly the manifest's pictures, as they are now, on disk.
 
     Args:

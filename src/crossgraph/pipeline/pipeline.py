@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Literal
@@ -20,15 +20,13 @@ from crossgraph.models.base import Matcher
 from crossgraph.pipeline.alignment import Alignment, alignment_of, encode_sentence
 from crossgraph.pipeline.codes import PictureCodes, Ranking, TextCodes, pad_together
 from crossgraph.pipeline.pictures import Broken, PictureLike, Pictures, as_list, join, name_of, region_batches
+from crossgraph.progress import ProgressCallback, pair_counter
 from crossgraph.runs import Run, load_run
 from crossgraph.scoring.encode import TextBucket, encode_captions, inference, plan_buckets
 from crossgraph.scoring.engine import choose_device, score_bucket
-from crossgraph.scoring.progress import counting_pairs
 from crossgraph.text.vocabulary import Vocabulary
 from crossgraph.vision.region_encoder import RegionEncoder, load_region_encoder
 
-Report = Callable[[str, int, int], None]
-"""Called with what is counted ("pictures", "captions", "pairs"), how many are done, and of how many."""
 IMAGES_PER_BLOCK = 128
 _NAMED = 8
 
@@ -111,7 +109,7 @@ class Pipeline:
         """Return the words of a sentence that the model does not know."""
         return list(self.vocabulary.encode(text).unknown)
 
-    def regions(self, pictures: Pictures, report: Report | None = None) -> Regions:
+    def regions(self, pictures: Pictures, report: ProgressCallback | None = None) -> Regions:
         """Turn pictures into regions, features (n, R, D); features of one's own come back as they are.
 
         Args:
@@ -124,7 +122,7 @@ class Pipeline:
         return join([regions for _, regions in self._batches(pictures, report)])
 
     def encode_pictures(
-        self, pictures: Pictures, report: Report | None = None, broken: Broken | None = None
+        self, pictures: Pictures, report: ProgressCallback | None = None, broken: Broken | None = None
     ) -> PictureCodes:
         """Encode pictures alone, without any sentence.
 
@@ -160,7 +158,7 @@ class Pipeline:
             boxes=pad_together(known) if len(known) == len(boxes) else None,
         )
 
-    def encode_texts(self, texts: Sequence[str], report: Report | None = None) -> TextCodes:
+    def encode_texts(self, texts: Sequence[str], report: ProgressCallback | None = None) -> TextCodes:
         """Encode sentences alone, without any picture.
 
         Args:
@@ -190,7 +188,11 @@ class Pipeline:
         )
 
     def rank(
-        self, *, texts: Sequence[str] | TextCodes, pictures: Pictures | PictureCodes, report: Report | None = None
+        self,
+        *,
+        texts: Sequence[str] | TextCodes,
+        pictures: Pictures | PictureCodes,
+        report: ProgressCallback | None = None,
     ) -> Ranking:
         """Score every picture with every sentence.
 
@@ -234,7 +236,7 @@ class Pipeline:
         return alignment_of(self.run, regions, sentence, shown)
 
     def _batches(
-        self, pictures: Pictures, report: Report | None, broken: Broken | None = None
+        self, pictures: Pictures, report: ProgressCallback | None, broken: Broken | None = None
     ) -> Iterator[tuple[list[str], Regions]]:
         entries = as_list(pictures)
         if not entries:
@@ -273,10 +275,10 @@ class Pipeline:
             )
 
     def _scores(
-        self, codes: PictureCodes, buckets: Sequence[TextBucket], texts: int, report: Report | None
+        self, codes: PictureCodes, buckets: Sequence[TextBucket], texts: int, report: ProgressCallback | None
     ) -> Float32[np.ndarray, "img txt"]:
         scores = np.empty((len(codes), texts), dtype=np.float32)
-        tick = counting_pairs(report, scores.size)
+        tick = pair_counter(report, scores.size)
 
         with inference(self.model):
             scorer = self.model.fold()

@@ -12,6 +12,8 @@ from crossgraph.core.errors import InputError
 from crossgraph.data import open_data
 from crossgraph.data.split import Split
 from crossgraph.files import write_text
+from crossgraph.progress import ProgressCallback
+from crossgraph.provenance import all_versions, git_revision, typed_command
 from crossgraph.report.contents import curve_charts, figure_rows, histograms, model_notes, origins, remarks
 from crossgraph.report.curves import read_curves
 from crossgraph.report.examples import Example, make_example
@@ -22,9 +24,7 @@ from crossgraph.report.places import DataPlace, check_page, known_data
 from crossgraph.report.queries import Query, choose_queries, worst_queries
 from crossgraph.report.views import View, ask, make_views
 from crossgraph.runs import load_run
-from crossgraph.scoring.encode import Report
 from crossgraph.scoring.engine import choose_device
-from crossgraph.scoring.provenance import all_versions, git_revision, typed_command
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,7 @@ class ReportJob:
 def write_report(
     job: ReportJob,
     log: Callable[[str], object] = print,
-    report: Callable[[str], Report] | None = None,
+    report: Callable[[str], ProgressCallback] | None = None,
     when: datetime.datetime | None = None,
 ) -> Path:
     """Score, evaluate, look inside, and write the page; nothing else is written.
@@ -113,7 +113,7 @@ def _panels(
     worst: int,
     split: Split,
     overlays: Overlays,
-    told: Report | None,
+    told: ProgressCallback | None,
 ) -> list[dict[str, list[Example]]]:
     """Answer every view's queries: chosen and worst, by direction."""
     asked = [{"chosen": list(queries), "worst": worst_queries(view, split, worst)} for view in views]

@@ -20,13 +20,14 @@ from crossgraph.evaluate.protocol import Evaluation, Protocol, evaluate_scores
 from crossgraph.evaluate.sources import Source, adopt_files, blame, combine, score_runs
 from crossgraph.explain.boxes import BoxedThings, find_boxes
 from crossgraph.explain.measures import NO_BOXES, SAMPLE, measure
+from crossgraph.progress import ProgressCallback
+from crossgraph.provenance import describe_run
 from crossgraph.report.places import DataPlace, read_card
 from crossgraph.runs import Run
-from crossgraph.scoring.encode import ImageBlocks, Report, SplitCodes, encode_captions
+from crossgraph.scoring.encode import ImageBlocks, SplitCodes, encode_captions
 from crossgraph.scoring.engine import score_matrix
 from crossgraph.scoring.finite import NonFiniteScore
 from crossgraph.scoring.fit import check_run_fits
-from crossgraph.scoring.provenance import describe_run
 from crossgraph.scoring.recall import ScoreRows
 from crossgraph.scoring.store import open_scores
 
@@ -67,7 +68,7 @@ def make_views(
     split: Split,
     place: DataPlace,
     device: torch.device,
-    report: Callable[[str], Report] | None = None,
+    report: Callable[[str], ProgressCallback] | None = None,
 ) -> list[View]:
     """Score and evaluate every run, and the mean of several.
 
@@ -117,7 +118,7 @@ def _view(
     runs: tuple[Run, ...],
     sources: Sequence[Source],
     around: Circumstances,
-    report: Callable[[str], Report] | None,
+    report: Callable[[str], ProgressCallback] | None,
 ) -> View:
     begun, protocol, scores, split = time.monotonic(), Protocol(), combine(sources), around.split
     try:

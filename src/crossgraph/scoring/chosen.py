@@ -12,13 +12,13 @@ from jaxtyping import Float32, Int64
 from torch import Tensor
 
 from crossgraph.core.types import ImageCode, TextCode
+from crossgraph.memory import file_backed, release_pages, trim_heap
 from crossgraph.models.base import Matcher, Scorer
 from crossgraph.models.folded import Precision, ScoresLists
-from crossgraph.scoring.allocation import give_back, in_file, let_go
+from crossgraph.progress import ProgressCallback, pair_counter
 from crossgraph.scoring.blocks import SAMPLE, BlockSize
-from crossgraph.scoring.encode import CodeBlocks, Report, TextBucket, compute_in, device_of, inference, plan_buckets
+from crossgraph.scoring.encode import CodeBlocks, TextBucket, compute_in, device_of, inference, plan_buckets
 from crossgraph.scoring.engine import DEFAULT_SIZE, prepared_images, prepared_texts
-from crossgraph.scoring.progress import counting_pairs
 from crossgraph.scoring.workers import Job, workers
 
 _MOST_GROWTH = 1.5  # of a code on the shelf, when it is prepared
@@ -72,7 +72,7 @@ class Shelf:
                 self.codes[words] = code.map(lambda t, n=count: self._room(n, t))
             for kept, new in zip(_tensors(self.codes[words]), _tensors(code), strict=True):
                 kept[rows.to(kept.device)] = new
-        self.let_go()
+        self.release_pages()
 
     def needs(self, bucket: TextBucket) -> int:
         """Return the bytes that the codes of all captions will take, going by the first of a bucket."""
@@ -85,10 +85,10 @@ class Shelf:
         grows = _bytes(prepared_texts(self._scorer, one)) > _MOST_GROWTH * _bytes(one)
         return code if grows else prepared_texts(self._scorer, code)
 
-    def let_go(self) -> None:
+    def release_pages(self) -> None:
         """Let the memory go of what lies in files; it is read again when it is wanted."""
         for some in self._maps:
-            let_go(some)
+            release_pages(some)
 
     def _room(self, count: int, like: Tensor) -> Tensor:
         """Return room for so many rows."""
@@ -97,7 +97,7 @@ class Shelf:
         if like.device.type != "cpu" or size < _WORTH_A_FILE or self._in_memory + size <= SHELF_BYTES:
             self._in_memory += size
             return like.new_empty(shape)
-        self._maps.append(in_file(size, "captions' codes"))
+        self._maps.append(file_backed(size, "captions' codes"))
         return torch.from_numpy(self._maps[-1]).view(like.dtype).view(shape)  # pyright: ignore[reportUnknownMemberType]
 
 
@@ -158,7 +158,7 @@ class ListScorer:
             return self._shelf.needs(bucket)
 
     def scores(
-        self, images: CodeBlocks, chosen: Sequence[Int64[np.ndarray, " _"]], report: Report | None = None
+        self, images: CodeBlocks, chosen: Sequence[Int64[np.ndarray, " _"]], report: ProgressCallback | None = None
     ) -> Iterator[Chosen]:
         """Score each picture with the captions chosen for it.
 
@@ -167,14 +167,14 @@ class ListScorer:
             chosen: Columns for each picture.
             report: Hears how many pairs are done.
         """
-        tick, first = counting_pairs(report, sum(len(columns) for columns in chosen)), 0
+        tick, first = pair_counter(report, sum(len(columns) for columns in chosen)), 0
         with workers(device_of(self._model)) as crew:
             for code in self._prepared(images):
                 wanted = chosen[first : first + len(code)]
                 scores = np.empty(sum(map(len, wanted)), np.float32)
                 with inference(self._model, self._precision):
                     crew.run(self._jobs(code, wanted, scores), tick)
-                give_back()
+                trim_heap()
                 ends = np.cumsum([0, *map(len, wanted)])
                 for row, captions in enumerate(wanted):
                     yield Chosen(first + row, captions, scores[ends[row] : ends[row + 1]])
@@ -190,13 +190,13 @@ class ListScorer:
         for lists in _cut(wanted, self._shelf, most, self._many, rounded):
             if lists.words != words:
                 words = lists.words
-                self._shelf.let_go()  # of the last length's codes
+                self._shelf.release_pages()  # of the last length's codes
                 if pairs > _PAIRS_UNTIL_FREE:  # each length's tensors are of a size of their own, and fit no freed ones
-                    give_back()
+                    trim_heap()
                     pairs = 0
             pairs += lists.captions.size
             yield _job(self._scorer, images, self._shelf, lists, scores, self._precision)
-        self._shelf.let_go()
+        self._shelf.release_pages()
 
     def _prepared(self, images: CodeBlocks) -> Iterator[ImageCode]:
         """Give pictures as the scorer takes them; many of them together, where lists of many are scored in one call."""
@@ -206,11 +206,11 @@ class ListScorer:
                 some.append(prepared_images(self._scorer, block))
             if not self._many or sum(map(_bytes, some)) >= PICTURES_BYTES:
                 some = [_together(some)]
-                give_back()  # what it was made of needs no memory any more
+                trim_heap()  # what it was made of needs no memory any more
                 yield some.pop()
         if some:
             some = [_together(some)]
-            give_back()
+            trim_heap()
             yield some.pop()
 
     def _measured(self, images: ImageCode) -> dict[int, int]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
@@ -22,12 +22,11 @@ from crossgraph.core.types import ImageCode, TextCode
 from crossgraph.data.split import FeatureSource, Split
 from crossgraph.models.base import Matcher
 from crossgraph.models.folded import Precision
+from crossgraph.progress import ProgressCallback
 from crossgraph.scoring.workers import workers
 from crossgraph.text.batch import Edges, collate
 from crossgraph.text.vocabulary import Vocabulary
 
-Report = Callable[[str, int, int], None]
-"""Called with what is counted ("captions", "pairs"), how many are done, how many there are; often."""
 CAPTIONS_PER_BUCKET = 128
 IMAGE_BLOCK_BYTES = 1 << 25  # features read in one go: 32 MB, 113 pictures of 36 × 2048
 IMAGES_PER_BLOCK = 128
@@ -130,7 +129,7 @@ def encode_split(
     vocabulary: Vocabulary,
     split: Split,
     precision: Precision = "float32",
-    report: Report | None = None,
+    report: ProgressCallback | None = None,
 ) -> SplitCodes:
     """Encode a split's captions now and its pictures when they are walked over.
 
@@ -150,7 +149,7 @@ def encode_captions(
     vocabulary: Vocabulary,
     captions: Sequence[str],
     precision: Precision = "float32",
-    report: Report | None = None,
+    report: ProgressCallback | None = None,
     edges: Edges | None = None,
 ) -> list[TextBucket]:
     """Encode captions in buckets of equal length.

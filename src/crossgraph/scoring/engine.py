@@ -16,13 +16,13 @@ from torch import nn
 from crossgraph.core.errors import InputError
 from crossgraph.core.types import ImageCode, TextCode
 from crossgraph.data.split import Split
+from crossgraph.memory import empty_matrix
 from crossgraph.models.base import Matcher, Scorer
 from crossgraph.models.folded import Precision, Prepares
-from crossgraph.scoring.allocation import empty_matrix
+from crossgraph.progress import ProgressCallback, pair_counter
 from crossgraph.scoring.blocks import SAMPLE, BlockSize, block_shape
 from crossgraph.scoring.encode import (
     ImageBlocks,
-    Report,
     SplitCodes,
     TextBucket,
     compute_in,
@@ -32,7 +32,6 @@ from crossgraph.scoring.encode import (
 )
 from crossgraph.scoring.fit import check_fits
 from crossgraph.scoring.portion import Portion
-from crossgraph.scoring.progress import counting_pairs
 from crossgraph.scoring.workers import Job, Workers, workers
 from crossgraph.text.vocabulary import Vocabulary
 
@@ -49,7 +48,7 @@ def score_split(
     *,
     precision: Precision = "float32",
     size: BlockSize = DEFAULT_SIZE,
-    report: Report | None = None,
+    report: ProgressCallback | None = None,
     name: str = "the model",
 ) -> Float32[np.ndarray, "img txt"]:
     """Score every picture of a split with every caption.
@@ -81,7 +80,7 @@ def split_portions(
     *,
     precision: Precision = "float32",
     size: BlockSize = DEFAULT_SIZE,
-    report: Report | None = None,
+    report: ProgressCallback | None = None,
     name: str = "the model",
 ) -> Iterator[Portion]:
     """Score a split as `score_split` does, giving portions as they get ready; each pair is in exactly one."""
@@ -106,7 +105,7 @@ def score_matrix(
     *,
     precision: Precision = "float32",
     size: BlockSize = DEFAULT_SIZE,
-    report: Report | None = None,
+    report: ProgressCallback | None = None,
 ) -> Float32[np.ndarray, "img txt"]:
     """Score codes with each other.
 
@@ -137,7 +136,7 @@ def score_rows(
     *,
     precision: Precision = "float32",
     size: BlockSize = DEFAULT_SIZE,
-    report: Report | None = None,
+    report: ProgressCallback | None = None,
 ) -> Iterator[Float32[np.ndarray, "img txt"]]:
     """Score codes with each other, giving whole rows as they get ready: all captions of some pictures.
 
@@ -162,7 +161,7 @@ def rows_by(
     codes: SplitCodes,
     precision: Precision = "float32",
     size: BlockSize = DEFAULT_SIZE,
-    report: Report | None = None,
+    report: ProgressCallback | None = None,
 ) -> Iterator[Float32[np.ndarray, "img txt"]]:
     """Score codes as `score_rows` does, by a scorer of which only the owner of its weights is known.
 
@@ -175,7 +174,7 @@ def rows_by(
         report: Hears how many pairs are done.
     """
     captions = sum(len(bucket.captions) for bucket in codes.texts)
-    tick = counting_pairs(report, len(codes.images) * captions)
+    tick = pair_counter(report, len(codes.images) * captions)
 
     with workers(device_of(owner)) as crew:
         for images in codes.images:
@@ -320,17 +319,17 @@ def _job(
 class _Told:
     """Turns what is heard of portions of captions into counts of the whole."""
 
-    def __init__(self, report: Report | None, images: int, captions: int) -> None:
+    def __init__(self, report: ProgressCallback | None, images: int, captions: int) -> None:
         self._report, self._images, self._captions = report, images, captions
 
-    def captions(self, first: int) -> Report | None:
+    def captions(self, first: int) -> ProgressCallback | None:
         """Return what hears of a portion's captions."""
         return self._shifted(first, self._captions)
 
-    def pairs(self, first: int) -> Report | None:
+    def pairs(self, first: int) -> ProgressCallback | None:
         """Return what hears of a portion's pairs."""
         return self._shifted(first * self._images, self._captions * self._images)
 
-    def _shifted(self, before: int, total: int) -> Report | None:
+    def _shifted(self, before: int, total: int) -> ProgressCallback | None:
         report = self._report
         return None if report is None else lambda what, done, _: report(what, before + done, total)

@@ -21,8 +21,9 @@ from crossgraph.core.types import ImageCode, Regions, TextCode, Tokens
 from crossgraph.models.base import MODELS, Inputs, Matcher
 from crossgraph.models.folded import DTYPES, Precision
 from crossgraph.models.sgraf_per_caption import per_caption_scores
+from crossgraph.progress import ProgressCallback
 from crossgraph.scoring.blocks import BlockSize
-from crossgraph.scoring.encode import Report, TextBucket, compute_in, device_of, inference
+from crossgraph.scoring.encode import TextBucket, compute_in, device_of, inference
 from crossgraph.scoring.engine import prepared_images, prepared_texts
 from crossgraph.scoring.tuning import remember, remembered, score_codes, tune
 
@@ -102,7 +103,7 @@ class Measured:
 
 
 def measure(
-    name: str, setting: Setting, device: torch.device, report: Report | None = None, retune: bool = False
+    name: str, setting: Setting, device: torch.device, report: ProgressCallback | None = None, retune: bool = False
 ) -> Measured:
     """Time a model at its default sizes.
 
@@ -132,7 +133,7 @@ def measure(
 
 
 def _in_turn(
-    works: dict[str, Callable[[], int]], rounds: int, device: torch.device, report: Report | None
+    works: dict[str, Callable[[], int]], rounds: int, device: torch.device, report: ProgressCallback | None
 ) -> tuple[dict[str, float], dict[str, float]]:
     """Return the median seconds, and processor seconds, of what each work counts, timed in turn."""
     clock: dict[str, list[float]] = {key: [] for key in works}

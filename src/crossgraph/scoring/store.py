@@ -18,11 +18,14 @@ from pathlib import Path
 from typing import IO, Any, cast
 
 import numpy as np
+import torch
 from jaxtyping import Float, Float32
 
 from crossgraph.core.errors import InputError
-from crossgraph.data.mapped import read_header
+from crossgraph.data.npy_file import read_header
 from crossgraph.files import atomic_write, read_json, reserve, sha256, write_json
+from crossgraph.provenance import all_versions, describe_run, git_revision, hardware, pairs_fingerprint, typed_command
+from crossgraph.runs import Run
 from crossgraph.scoring.places import check_file
 from crossgraph.scoring.portion import Portion
 
@@ -37,7 +40,7 @@ class ScoreInfo:
     Attributes:
         models: One entry a model, as `describe_run` gives it.
         split: The split's name.
-        pairs: Fingerprint of the split's ids, captions and map, see `crossgraph.scoring.provenance`.
+        pairs: Fingerprint of the split's ids, captions and map, see `crossgraph.provenance`.
         features: Fingerprint of its features.
         region_encoder: Name of the encoder of its features.
         precision: Of the matrix products.
@@ -78,6 +81,22 @@ class ScoreFile:
     scores: Float[np.ndarray, "img txt"]
     info: ScoreInfo | None
     remark: str
+
+
+def describe_score(run: Run, split: Split, device: torch.device, precision: str) -> ScoreInfo:
+    """Return the record that is saved beside a score matrix of this run."""
+    return ScoreInfo(
+        models=[describe_run(run)],
+        split=split.name,
+        pairs=pairs_fingerprint(split),
+        features=split.features.fingerprint(),
+        region_encoder=split.features.encoder,
+        precision=precision,
+        device=str(hardware(device)["device"]),
+        command=typed_command(),
+        versions=all_versions(),
+        git_revision=git_revision(),
+    )
 
 
 def write_scores(

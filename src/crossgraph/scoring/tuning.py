@@ -28,12 +28,12 @@ from crossgraph.data.split import Split
 from crossgraph.files import read_json, write_json
 from crossgraph.models.base import Matcher
 from crossgraph.models.folded import Precision
+from crossgraph.provenance import hardware
 from crossgraph.scoring.blocks import BlockSize
 from crossgraph.scoring.encode import ImageBlocks, InMemory, SplitCodes, TextBucket, device_of, encode_captions
 from crossgraph.scoring.engine import score_matrix
 from crossgraph.scoring.fit import check_fits
 from crossgraph.scoring.limit import first_images
-from crossgraph.scoring.provenance import hardware
 from crossgraph.text.vocabulary import Vocabulary
 
 FORMAT_VERSION = 1

@@ -6,18 +6,16 @@ manifest is the truth, and a store can be dropped and filled again.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
 from jaxtyping import Float32
 
+from crossgraph.progress import ProgressCallback
 from crossgraph.store.fields import PayloadValue
 from crossgraph.store.filter_tree import Filter
-
-Report = Callable[[str, int, int], None]
-"""Called with what is being done, how much is done, and of how much."""
 
 
 @dataclass(frozen=True)
@@ -99,7 +97,7 @@ class Store(Protocol):
         """Bring everything to disk, so that a power cut loses nothing."""
         ...
 
-    def optimise(self, report: Report | None = None) -> None:
+    def optimise(self, report: ProgressCallback | None = None) -> None:
         """Build what makes searches fast, where enough has changed. Searches go on meanwhile."""
         ...
 

@@ -19,7 +19,8 @@ from jaxtyping import Float32
 
 from crossgraph.core.errors import InputError
 from crossgraph.files import unwritable
-from crossgraph.store.base import Neighbour, Point, Report, unit, unit_rows
+from crossgraph.progress import ProgressCallback
+from crossgraph.store.base import Neighbour, Point, unit, unit_rows
 from crossgraph.store.conditions import INDICES, LINKED, Condition, native, stored
 from crossgraph.store.edge_process import EdgeEndedError, EdgeProcess
 from crossgraph.store.filter_tree import Filter
@@ -151,7 +152,7 @@ class EdgeStore:
         """Bring everything to disk."""
         self._ask("flush")
 
-    def optimise(self, report: Report | None = None) -> None:
+    def optimise(self, report: ProgressCallback | None = None) -> None:
         """Build graphs in a copy, where enough is without one; returns when the copy has taken the shard's place.
 
         Raises:

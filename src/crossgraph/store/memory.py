@@ -17,7 +17,8 @@ from jaxtyping import Float32
 
 from crossgraph.core.errors import InputError
 from crossgraph.files import atomic_write
-from crossgraph.store.base import Neighbour, Point, Report, unit, unit_rows
+from crossgraph.progress import ProgressCallback
+from crossgraph.store.base import Neighbour, Point, unit, unit_rows
 from crossgraph.store.fields import PayloadValue, Value, comparable, known
 from crossgraph.store.filter_tree import Filter, holds
 from crossgraph.store.place import REBUILD, StoreFolder
@@ -126,7 +127,7 @@ class MemoryStore:
         with self._guard:
             return iter(sorted(self._rows))
 
-    def optimise(self, report: Report | None = None) -> None:
+    def optimise(self, report: ProgressCallback | None = None) -> None:
         """Do nothing: there is nothing to build."""
 
     def flush(self) -> None:

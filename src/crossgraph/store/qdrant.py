@@ -18,7 +18,8 @@ from jaxtyping import Float32
 
 from crossgraph.core.errors import InputError
 from crossgraph.files import read_json, write_json
-from crossgraph.store.base import Neighbour, Point, Report, unit, unit_rows
+from crossgraph.progress import ProgressCallback
+from crossgraph.store.base import Neighbour, Point, unit, unit_rows
 from crossgraph.store.conditions import INDICES, comparisons, native, restored, stored
 from crossgraph.store.filter_tree import And, Filter, all_of, holds
 
@@ -198,7 +199,7 @@ class QdrantStore:
     def flush(self) -> None:
         """Do nothing: the server answers when it has kept what it was sent."""
 
-    def optimise(self, report: Report | None = None) -> None:
+    def optimise(self, report: ProgressCallback | None = None) -> None:
         """Do nothing: the server does so by itself, while it serves."""
 
     def close(self) -> None:

@@ -1,7 +1,7 @@
 """`python -m crossgraph.sweep.child WORDS`: `crossgraph WORDS`, until the process that started it is gone.
 
-A sweep that is killed cannot stop its trainings. Each holds the reading end of a pipe instead, as its stdin,
-and takes the end of it for the signal to save and stop.
+A sweep that is killed cannot stop its trainings. So each has the reading end of a pipe as its stdin, and treats the end
+of that as the signal to save and stop.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Two variants, each trained with the same few seeds, on the same queries: seed by seed, and all together."""
+"""Paired comparison of two variants trained with the same seeds: by seed, and over all seeds together."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ FORMAT_VERSION = 1
 
 
 def compare(baseline: Mapping[int, Answers], other: Mapping[int, Answers]) -> dict[str, Any]:
-    """Compare what two variants answered.
+    """Compare the answers of two variants to the same queries.
 
     Args:
         baseline: By seed.
@@ -24,8 +24,8 @@ def compare(baseline: Mapping[int, Answers], other: Mapping[int, Answers]) -> di
     Returns:
         Plain values: "seeds", one paired comparison each, and "all". The latter joins the seeds' answers: its
         figures are the means over the seeds, and each draw of its bootstrap takes the same pictures, with all their
-        queries, of both variants and of every seed. What another seed would change is in neither interval; how far
-        the seeds differ tells of it.
+        queries, of both variants and of every seed. What another seed would change is in neither interval; the spread
+        over the seeds shows it.
 
     Raises:
         InputError: They were asked other queries.
@@ -40,7 +40,7 @@ def compare(baseline: Mapping[int, Answers], other: Mapping[int, Answers]) -> di
 
 
 def _joined(answers: Sequence[Answers]) -> Answers:
-    """Return all seeds' answers as those of one system that was asked everything once a seed."""
+    """Return the seeds' answers as those of one system that was asked every query once a seed."""
     return dataclasses.replace(
         answers[0],
         i2t=_joined_direction([one.i2t for one in answers]),

@@ -1,4 +1,4 @@
-"""One `crossgraph` command in a process of its own, writing to a log file that a sweep reads along."""
+"""Runs a `crossgraph` command in a process of its own and follows its log."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ _PATIENCE = 60.0  # seconds to save in
 
 
 class Command:
-    """A command that runs, beside others perhaps.
+    """A running command.
 
-    Its signals are its own: Ctrl-C on a terminal reaches the sweep alone, which then tells each command once.
+    It gets no signals from the terminal: Ctrl-C reaches this process alone, which then stops each command once.
 
     Args:
-        words: What stands behind `crossgraph`.
-        log: Where its output goes; appended to, so that a command that goes on keeps its history.
+        words: Arguments of `crossgraph`.
+        log: File of its output; appended to, so that a resumed command keeps its history.
         environment: Of the process.
-        say: Hears its lines.
+        report: Takes its lines.
 
     Attributes:
         words: As given.
@@ -36,10 +36,10 @@ class Command:
     """
 
     def __init__(
-        self, words: Sequence[str], log: Path, environment: Mapping[str, str], say: Callable[[str], None]
+        self, words: Sequence[str], log: Path, environment: Mapping[str, str], report: Callable[[str], None]
     ) -> None:
         self.words = list(words)
-        self._log, self._say = log, say
+        self._log, self._report = log, report
         self._last, self._rest = "", b""
         try:
             log.parent.mkdir(parents=True, exist_ok=True)
@@ -47,7 +47,7 @@ class Command:
                 self._read_to = out.tell()
                 self._process = subprocess.Popen(
                     [sys.executable, "-m", "crossgraph.sweep.child", *words],
-                    stdin=subprocess.PIPE,  # never written to: its end tells the command that the sweep is gone
+                    stdin=subprocess.PIPE,  # never written to: its end means to the command that this process is gone
                     stdout=subprocess.DEVNULL,
                     stderr=out,
                     env=dict(environment),
@@ -58,14 +58,14 @@ class Command:
 
     @property
     def running(self) -> bool:
-        """Whether it has not ended; passes on what it has said since the last look."""
+        """Whether it has not ended; reports the lines since the last call."""
         ended = self._process.poll() is not None
-        self._pass_on()
+        self._report_lines()
         return not ended
 
     @property
     def problem(self) -> str | None:
-        """Why it failed, in one line; None while it runs and where it did well."""
+        """Why it failed, in one line; None while it runs and after success."""
         code = self._process.poll()
         if not code:
             return None
@@ -77,12 +77,12 @@ class Command:
         return re.sub(r"^crossgraph [\w-]+: ", "", self._last) or f"ended with code {code}"
 
     def ask_to_stop(self) -> None:
-        """Have it save and stop."""
+        """Ask it to save and stop."""
         if self._process.poll() is None:
             self._process.terminate()  # not SIGINT, which programs started in the background ignore
 
     def end(self) -> None:
-        """Wait until it has saved, or make an end of it."""
+        """Wait until it has saved; kill it after a minute, or at a second Ctrl-C."""
         try:
             self._process.wait(timeout=_PATIENCE)
         except (subprocess.TimeoutExpired, KeyboardInterrupt):
@@ -92,9 +92,9 @@ class Command:
             if self._process.stdin is not None:
                 with contextlib.suppress(OSError):
                     self._process.stdin.close()
-            self._pass_on()
+            self._report_lines()
 
-    def _pass_on(self) -> None:
+    def _report_lines(self) -> None:
         try:
             with self._log.open("rb") as file:
                 file.seek(self._read_to)
@@ -107,10 +107,10 @@ class Command:
             text = line.decode("utf-8", "replace").strip()
             if text:
                 self._last = text
-                self._say(text)
+                self._report(text)
 
 
 def environment(jobs: int) -> dict[str, str]:
-    """Return the environment of commands of which `jobs` run beside each other: each gets its share of the cores."""
+    """Return the environment of commands of which `jobs` run at once: each gets its share of the cores."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return {"OMP_NUM_THREADS": str(max(1, cores // jobs)), **os.environ, "PYTHONUNBUFFERED": "1"}

@@ -1,62 +1,37 @@
-"""The page of `crossgraph.sweep.versus`, from kept cards and comparisons and from nothing else.
+"""Writes the page of `crossgraph versus`, from kept cards and comparisons and from nothing else.
 
-It stands between two comment lines, so that it can be a part of a page that people write.
+It is written between two comment lines, so that it can be a part of a page that people write.
 """
 
 from __future__ import annotations
 
 import statistics
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from crossgraph.core.errors import InputError
 from crossgraph.evaluate.grid import grid
 from crossgraph.files import read_text, write_text
-from crossgraph.sweep.cells import about_model
-from crossgraph.sweep.definition import Planned, Sweep
+from crossgraph.sweep.cards import MISSING, Card, PageContent, about_model, parameters, rsum, rsum_with_interval
 
-Card = Mapping[str, Any]
-Cell = tuple[str, int, str]
-DEV, MISSING = "dev", "?"
+DEV = "dev"
 BEGIN = "<!-- crossgraph versus: begin; what stands from here to the end line is written by the program -->"
 END = "<!-- crossgraph versus: end -->"
 _FIGURES = {"R@1 image→text": "i2t R@1", "R@1 text→image": "t2i R@1", "rSum": "rSum"}
 
 
-@dataclass
-class Page:
-    """What a page is made from.
-
-    Attributes:
-        sweep: The variants, the baseline, the seeds.
-        planned: Every training, by variant and seed.
-        splits: What the two are measured on.
-        cards: By variant, seed and split, as far as there are any.
-        chosen: The variant that dev chose; "" before.
-        comparisons: By split, as `paired_seeds.compare` made them.
-    """
-
-    sweep: Sweep
-    planned: Mapping[tuple[str, int], Planned]
-    splits: Sequence[str]
-    cards: dict[Cell, dict[str, Any]]
-    chosen: str = ""
-    comparisons: dict[str, Any] = field(default_factory=dict[str, Any])
-
-
-def check_place(path: Path) -> None:
-    """Refuse a page that somebody wrote without room for ours.
+def check_page(path: Path) -> None:
+    """Check that a page of somebody's own has the begin and end lines.
 
     Raises:
-        InputError: It has no begin and end line, or cannot be read.
+        InputError: It lacks them, or cannot be read.
     """
     if path.exists():
         _around(path)
 
 
-def write(page: Page, path: Path) -> str:
+def write(page: PageContent, path: Path) -> str:
     """Write a page, or its part of one, and return it."""
     text = markdown(page)
     before, after = _around(path) if path.exists() else ("", "")
@@ -64,17 +39,12 @@ def write(page: Page, path: Path) -> str:
     return text
 
 
-def markdown(page: Page) -> str:
+def markdown(page: PageContent) -> str:
     """Return the page as Markdown, headings from level 2."""
     parts = [f"## {page.sweep.title}", _introduction(page), "### Chosen on dev", _on_dev(page), _choice(page)]
     for split in page.splits:
         parts += [f"### Measured on {split}", _measured(page, split), _outcome(page, split)]
     return "\n\n".join([*parts, _READ]) + "\n"
-
-
-def rsum(card: Card) -> float:
-    """Return a card's rSum."""
-    return float(card["results"]["whole"]["figures"]["rSum"])
 
 
 def _around(path: Path) -> tuple[str, str]:
@@ -88,27 +58,20 @@ def _around(path: Path) -> tuple[str, str]:
     return before, after
 
 
-def _introduction(page: Page) -> str:
+def _introduction(page: PageContent) -> str:
     first = page.sweep.seeds[0]
-    budgets = {tuple(card["table"]["budget"].values()) for card in page.cards.values()}
-    if len(budgets) == 1:
-        steps, batch, pairs = next(iter(budgets))
-        budget = f"{pairs:,} seen pairs in {steps:,} steps of {batch}"
-    else:
-        recipes = {(planned.recipe.epochs, planned.recipe.batch) for planned in page.planned.values()}
-        budget = " or ".join(f"{epochs} epochs in batches of {batch}" for epochs, batch in sorted(recipes))
     variants = [variant for variant in page.sweep.variants if variant.name != page.sweep.baseline]
-    told = {about_model(page.planned[variant.name, first])["status"] for variant in variants} - {"implemented"}
-    cautions = f" Of the variants mind: {', '.join(sorted(told))}." if told else ""
+    statuses = {about_model(page.planned[variant.name, first])["status"] for variant in variants} - {"implemented"}
+    cautions = f" Of the variants mind: {', '.join(sorted(statuses))}." if statuses else ""
     return (
         f"Made by `crossgraph versus` from cards; nothing here is typed by hand. {len(variants)} variants, listed "
-        f"before any was trained, and the baseline `{page.sweep.baseline}`, all with one budget: {budget}. Dev chooses "
-        f"one variant, with seed {first}; that one and the baseline are then trained with every seed "
+        f"before any was trained, and the baseline `{page.sweep.baseline}`, all with one budget: {page.budget()}. Dev "
+        f"chooses one variant, with seed {first}; that one and the baseline are then trained with every seed "
         f"({', '.join(map(str, page.sweep.seeds))}) and measured, once, on other splits. `?`: not there yet.{cautions}"
     )
 
 
-def _on_dev(page: Page) -> str:
+def _on_dev(page: PageContent) -> str:
     head = ["variant", "what it is", "R@1 image→text", "R@1 text→image", "rSum (95 %)", "parameters", "a core's time"]
     rows = [head]
     for variant in page.sweep.variants:
@@ -120,16 +83,14 @@ def _on_dev(page: Page) -> str:
 
 
 def _dev_cells(card: Card) -> list[str]:
-    whole = card["results"]["whole"]
-    low, high = whole["intervals"]["rSum"]
-    figures = [f"{whole['figures'][name]:.1f}" for name in ("i2t R@1", "t2i R@1")]
-    parameters = sum(entry["parameters"] for entry in card["models"]["entries"])
+    figures = card["results"]["whole"]["figures"]
     seconds = card["table"]["training_core_seconds"]
-    spent = MISSING if seconds is None else f"{round(seconds) // 60} min {round(seconds) % 60:02d} s"
-    return [*figures, f"{rsum(card):.1f} ({low:.1f}–{high:.1f})", f"{parameters:,}", spent]
+    duration = MISSING if seconds is None else f"{round(seconds) // 60} min {round(seconds) % 60:02d} s"
+    recalls = [f"{figures[name]:.1f}" for name in ("i2t R@1", "t2i R@1")]
+    return [*recalls, rsum_with_interval(card), parameters(card), duration]
 
 
-def _choice(page: Page) -> str:
+def _choice(page: PageContent) -> str:
     if not page.chosen:
         return "Not chosen yet."
     first, baseline = page.sweep.seeds[0], page.sweep.baseline
@@ -140,13 +101,13 @@ def _choice(page: Page) -> str:
     )
 
 
-def _measured(page: Page, split: str) -> str:
+def _measured(page: PageContent, split: str) -> str:
     baseline, chosen = page.sweep.baseline, page.chosen or "chosen"
     heads = [[f"{title}: {baseline}", chosen, "difference (95 %)"] for title in _FIGURES]
     rows = [["seed", *(cell for head in heads for cell in head)]]
     found = page.comparisons.get(split)
     for seed in page.sweep.seeds:
-        cells = _differences(found["seeds"][str(seed)]) if found else _alone(page, seed, split)
+        cells = _differences(found["seeds"][str(seed)]) if found else _figures_of_seed(page, seed, split)
         rows.append([str(seed), *cells])
     rows.append(["all", *(_differences(found["all"]) if found else [MISSING] * 9)])
     return grid(rows)
@@ -162,8 +123,8 @@ def _differences(comparison: Mapping[str, Any]) -> list[str]:
     return cells
 
 
-def _alone(page: Page, seed: int, split: str) -> list[str]:
-    """Return the cells of a seed before the two are compared."""
+def _figures_of_seed(page: PageContent, seed: int, split: str) -> list[str]:
+    """Return the cells of a seed that is not compared yet."""
     cells: list[str] = []
     for figure in _FIGURES.values():
         for name in (page.sweep.baseline, page.chosen):
@@ -173,8 +134,8 @@ def _alone(page: Page, seed: int, split: str) -> list[str]:
     return cells
 
 
-def _outcome(page: Page, split: str) -> str:
-    """Say in words who won: by the interval of all seeds together, and by how many seeds agree."""
+def _outcome(page: PageContent, split: str) -> str:
+    """Return a sentence on which is better: by the interval of all seeds together, and how many seeds agree."""
     found = page.comparisons.get(split)
     if not found:
         return "Not compared yet."

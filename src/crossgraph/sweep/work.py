@@ -1,4 +1,4 @@
-"""Runs what is left of a sweep: some commands beside each other, each row's training before its evaluation."""
+"""Runs the missing commands of a sweep, several at once, each row's training before its evaluation."""
 
 from __future__ import annotations
 
@@ -14,9 +14,8 @@ from crossgraph.core.errors import InputError
 from crossgraph.files import write_json
 from crossgraph.sweep.definition import Planned, Variant
 from crossgraph.sweep.process import Command, environment
-from crossgraph.sweep.standing import Places, core_seconds, core_seconds_file, trains_elsewhere
+from crossgraph.sweep.run_status import SweepPaths, core_seconds, core_seconds_file, is_training
 
-Say = Callable[[str], None]
 Stage = Literal["train", "evaluate"]
 _POLL = 0.2  # seconds
 _WAIT_FOR_OTHERS = 120.0  # seconds: a training whose sweep was killed saves and stops
@@ -24,10 +23,10 @@ _WAIT_FOR_OTHERS = 120.0  # seconds: a training whose sweep was killed saves and
 
 @dataclass
 class Row:
-    """One row of one seed, on its way to a card.
+    """The stages that one row of a table still needs for one seed.
 
     Attributes:
-        variant: What it is.
+        variant: The variant.
         seed: Of its training, or of its members'.
         stages: What is still to be done, in order.
         planned: Its training; None for an ensemble.
@@ -48,33 +47,35 @@ class Row:
 
 @dataclass
 class Work:
-    """All rows of a sweep that were asked for.
+    """All rows of a sweep that were asked for, and how to run them.
 
     Attributes:
         rows: In the table's order.
-        places: Where everything lies.
+        paths: Of the sweep.
+        fingerprint: Of the split that is evaluated.
         shared: Options of both commands: data, features, device.
         training: Options of `crossgraph train` alone: `--small`, a vocabulary.
-        jobs: Commands beside each other.
-        say: Hears progress.
-        details: Whether evaluations also leave every query's rank, in `Places.details`.
+        jobs: Commands at once.
+        report: Takes lines of progress.
+        details: Whether evaluations also write the rank of each query, to `SweepPaths.details`.
     """
 
     rows: list[Row]
-    places: Places
+    paths: SweepPaths
+    fingerprint: str
     shared: Sequence[str]
     training: Sequence[str]
     jobs: int
-    say: Say
+    report: Callable[[str], None]
     details: bool = False
     _running: list[tuple[Row, Command]] = field(default_factory=list[tuple[Row, Command]])
-    _cores: dict[Path, float | None] = field(default_factory=dict[Path, "float | None"])
+    _core_seconds: dict[Path, float | None] = field(default_factory=dict[Path, "float | None"])
 
     def run(self, ended: Callable[[Mapping[str, str]], object]) -> dict[str, str]:
-        """Work until every row has ended, well or not.
+        """Run until every row is finished or has failed.
 
         Args:
-            ended: Called after every row that has, with the problems so far.
+            ended: Called after each such row, with the problems so far.
 
         Returns:
             The problem of each row that failed, by `key`.
@@ -106,18 +107,18 @@ class Work:
         """Return the row's next command as a person would type it, without `crossgraph`."""
         if row.stages[0] == "train":
             assert row.planned is not None
-            out = self.places.run(row.variant, row.seed)
+            out = self.paths.run(row.variant, row.seed)
             words = ["train", row.planned.base, *self.shared, *self.training, "--out", str(out)]
             words += ["--resume"] if out.exists() else []
             return words + [f"--{override}" for override in row.planned.overrides]
-        runs = [str(run) for run in self.places.runs(row.variant, row.seed)]
-        words = ["evaluate", *runs, *self.shared, "--split", self.places.split]
-        words += ["--details", str(self.places.details(row.variant, row.seed))] if self.details else []
-        card = self.places.card(row.variant, row.seed)
+        runs = [str(run) for run in self.paths.runs(row.variant, row.seed)]
+        words = ["evaluate", *runs, *self.shared, "--split", self.paths.split]
+        words += ["--details", str(self.paths.details(row.variant, row.seed))] if self.details else []
+        card = self.paths.card(row.variant, row.seed)
         return words + (["--out", str(card.parent)] if row.variant.ensemble else [])
 
     def _ready(self) -> Iterator[Row]:
-        """Walk over the rows that could be started now."""
+        """Yield the rows that can be started now."""
         busy = [row for row, _ in self._running]
         for row in self.rows:
             if row.done or any(row is other for other in busy):
@@ -135,12 +136,12 @@ class Work:
     def _start(self, row: Row) -> None:
         name, stage = key(row.variant, row.seed), row.stages[0]
         ended = sum(other.done for other in self.rows)
-        self.say(f"[{ended + len(self._running) + 1}/{len(self.rows)}] {name}: {stage}")
+        self.report(f"[{ended + len(self._running) + 1}/{len(self.rows)}] {name}: {stage}")
         try:
             if stage == "train":
                 self._wait_for_others(row)
-            log = self.places.log(row.variant, row.seed)
-            command = Command(self.words(row), log, environment(self.jobs), lambda line: self.say(f"{name}: {line}"))
+            log = self.paths.log(row.variant, row.seed)
+            command = Command(self.words(row), log, environment(self.jobs), lambda line: self.report(f"{name}: {line}"))
         except InputError as error:
             self._ended(row, str(error))
             return
@@ -148,30 +149,30 @@ class Work:
         if stage == "train":
             known = core_seconds(log)
             begun = known if known is not None or row.planned is None or "--resume" in command.words else 0.0
-            self._cores[log] = None if begun is None else begun - _spent()
+            self._core_seconds[log] = None if begun is None else begun - _spent()
 
     def _wait_for_others(self, row: Row) -> None:
-        run, until = self.places.run(row.variant, row.seed), time.monotonic() + _WAIT_FOR_OTHERS
-        told = False
-        while trains_elsewhere(run):
+        run, until = self.paths.run(row.variant, row.seed), time.monotonic() + _WAIT_FOR_OTHERS
+        reported = False
+        while is_training(run):
             if time.monotonic() > until:
                 raise InputError(f"{run}: another training writes here", "wait for it or stop it")
-            if not told:
-                self.say(f"{row.variant.name}: waiting for another training in {run} to stop")
-                told = True
+            if not reported:
+                self.report(f"{row.variant.name}: waiting for another training in {run} to stop")
+                reported = True
             time.sleep(_POLL)
 
     def _ended(self, row: Row, problem: str | None) -> None:
-        self._keep_cores(self.places.log(row.variant, row.seed))
+        self._save_core_seconds(self.paths.log(row.variant, row.seed))
         if problem is None:
             row.stages.pop(0)
         else:
             row.problem = problem
-            self.say(f"{key(row.variant, row.seed)}: {problem}")
+            self.report(f"{key(row.variant, row.seed)}: {problem}")
 
     @contextlib.contextmanager
     def _stopping(self) -> Iterator[None]:
-        """Let what runs save and stop when the block is left early."""
+        """Let running commands save and stop when the block is left early."""
         try:
             yield
         finally:
@@ -179,21 +180,21 @@ class Work:
                 command.ask_to_stop()
             for row, command in self._running:
                 command.end()
-                self._keep_cores(self.places.log(row.variant, row.seed))
+                self._save_core_seconds(self.paths.log(row.variant, row.seed))
 
-    def _keep_cores(self, log: Path) -> None:
-        """Write down what a training that has ended cost the processors; known where nothing ran beside it."""
-        before = self._cores.pop(log, None)
+    def _save_core_seconds(self, log: Path) -> None:
+        """Write the processor time of a training that has ended; known only where nothing ran beside it."""
+        before = self._core_seconds.pop(log, None)
         if before is not None and self.jobs == 1:
             write_json(core_seconds_file(log), {"seconds": round(before + _spent(), 2)})
 
 
 def _spent() -> float:
-    """Return the processors' time, in seconds, that went into commands which have ended."""
+    """Return the processor time of the child processes that have ended, in seconds."""
     used = resource.getrusage(resource.RUSAGE_CHILDREN)
     return used.ru_utime + used.ru_stime
 
 
 def key(variant: Variant, seed: int) -> str:
-    """Return what a row of one seed is called."""
+    """Return the name of a row of one seed."""
     return variant.name if not seed else f"{variant.name} (seed {seed})"

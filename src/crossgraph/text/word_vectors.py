@@ -24,12 +24,11 @@ from torch import nn
 
 from crossgraph.core.errors import InputError
 from crossgraph.files import read_text, sha256
+from crossgraph.progress import ProgressCallback
 from crossgraph.text.vocabulary import SPECIALS, Vocabulary
 
 _REMEDY = "give GloVe's text format (a word and its values a line), or vectors.npy with words.txt beside it"
 _BLOCK = 1000  # lines read at once
-Report = Callable[[str, int, int], None]
-"""Called with what is counted, how much of it is done, and of how much."""
 
 
 @dataclass(frozen=True)
@@ -71,7 +70,9 @@ class WordVectors:
         }
 
 
-def read_word_vectors(path: Path, vocabulary: Vocabulary, width: int, report: Report | None = None) -> WordVectors:
+def read_word_vectors(
+    path: Path, vocabulary: Vocabulary, width: int, report: ProgressCallback | None = None
+) -> WordVectors:
     """Read the vectors of a vocabulary's words; every line of the file is checked.
 
     Args:
@@ -104,7 +105,7 @@ def read_word_vectors(path: Path, vocabulary: Vocabulary, width: int, report: Re
     return WordVectors(path, sha256(path), kept, vectors, len(rows))
 
 
-def _from_text(path: Path, width: int, report: Report | None) -> Iterator[tuple[str, np.ndarray]]:
+def _from_text(path: Path, width: int, report: ProgressCallback | None) -> Iterator[tuple[str, np.ndarray]]:
     size = path.stat().st_size
     with _opened(path) as (lines, place):
         numbered = enumerate(lines, start=1)
@@ -172,7 +173,7 @@ def _is_header(line: bytes) -> bool:
     return len(fields) == 2 and all(field.isdigit() for field in fields)
 
 
-def _from_array(path: Path, width: int, report: Report | None) -> Iterator[tuple[str, np.ndarray]]:
+def _from_array(path: Path, width: int, report: ProgressCallback | None) -> Iterator[tuple[str, np.ndarray]]:
     try:
         vectors = np.load(path, mmap_mode="r", allow_pickle=False)
     except (OSError, ValueError, EOFError) as error:

@@ -1,23 +1,27 @@
-"""Checkpoints of a training: whole or not there, safetensors and JSON, nothing pickled.
+"""Checkpoints of a training: its state, weights, optimiser and generators; safetensors and JSON, nothing pickled.
 
     checkpoint/step-00000120/   state.safetensors   weights, optimiser, generators, by name
                                 state.json          everything else
     checkpoint/.step-….tmp      one that was being written when the power went
 
-A folder takes its name when all inside it is on disk, and only then does its predecessor go: a kill at
-any moment leaves the older or the newer one.
+A resumed training computes what an uninterrupted one would have, bit for bit: so everything that decides a later step
+is in here, and whatever else a step reads (order of captions, learning rate) is a function of `TrainingState` alone.
 """
 
 from __future__ import annotations
 
+import copy
+import dataclasses
 import json
 import os
+import random
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save
@@ -25,14 +29,77 @@ from torch import Tensor
 
 from crossgraph.core.errors import InputError
 from crossgraph.files import read_json, unwritable
+from crossgraph.models.base import Matcher, Progress
 
 FORMAT_VERSION = 1
 _PREFIX = "step-"
 
 
+@dataclass
+class TrainingState:
+    """The numbers of a training: everything that decides what comes next, except weights and generators.
+
+    Attributes:
+        step: Optimiser steps done.
+        epoch: The running epoch, from 0.
+        batch: Batches of it that were used: the sampler's position.
+        evaluated_step: Step of the last finished evaluation on dev.
+        best_rsum: Of dev; -1 before the first.
+        best_step: Step of that evaluation.
+        best_epoch: Epochs done then.
+        stale: Evaluations since.
+        seconds: Of training so far, without pauses.
+        loss_sum: Of the steps since the last row of the log.
+        loss_steps: Their number.
+        finished: Why training ended; empty while it goes on.
+    """
+
+    step: int = 0
+    epoch: int = 0
+    batch: int = 0
+    evaluated_step: int = 0
+    best_rsum: float = -1.0
+    best_step: int = 0
+    best_epoch: float = 0.0
+    stale: int = 0
+    seconds: float = 0.0
+    loss_sum: float = 0.0
+    loss_steps: int = 0
+    finished: str = ""
+
+    @property
+    def progress(self) -> Progress:
+        """What models, losses and schedules read."""
+        return Progress(self.step, self.epoch)
+
+
+class AveragedWeights:
+    """A moving average of a model's weights (and of its running statistics).
+
+    Args:
+        model: What is trained.
+        decay: Share of the old average that stays at each step; early steps use less, so that the first
+            weights are soon forgotten.
+    """
+
+    def __init__(self, model: Matcher, decay: float) -> None:
+        self.model = copy.deepcopy(model).requires_grad_(False).eval()
+        self._decay = decay
+
+    @torch.no_grad()
+    def update(self, model: Matcher, step: int) -> None:
+        """Move the average towards the weights after optimiser step `step` (from 1)."""
+        decay = min(self._decay, (1 + step) / (10 + step))
+        for average, current in zip(self.model.state_dict().values(), model.state_dict().values(), strict=True):
+            if average.is_floating_point():
+                average.lerp_(current, 1 - decay)
+            else:
+                average.copy_(current)
+
+
 @dataclass(frozen=True)
 class Checkpoint:
-    """What was saved.
+    """A checkpoint in memory.
 
     Attributes:
         tensors: By name: `model/…`, `average/…`, `optimiser/<parameter>/…`, `rng/<rank>/…`.
@@ -43,8 +110,62 @@ class Checkpoint:
     values: Mapping[str, Any]
 
 
+def pack(
+    state: TrainingState,
+    model: Matcher,
+    average: AveragedWeights | None,
+    optimiser: torch.optim.Optimizer,
+    generators: list[tuple[dict[str, Tensor], dict[str, Any]]],
+    about: Mapping[str, Any],
+) -> Checkpoint:
+    """Return a checkpoint of everything that a resumed training needs.
+
+    Args:
+        state: The numbers.
+        model: Weights as trained.
+        average: Their average, where there is one.
+        optimiser: Its moments.
+        generators: `capture_generators()` of every process, in order.
+        about: What describes the run; compared when resuming.
+    """
+    tensors = {f"model/{name}": tensor for name, tensor in model.state_dict().items()}
+    if average is not None:
+        tensors |= {f"average/{name}": tensor for name, tensor in average.model.state_dict().items()}
+    moments, groups = pack_optimiser(optimiser)
+    tensors |= {f"optimiser/{name}": tensor for name, tensor in moments.items()}
+    for rank, (states, _) in enumerate(generators):
+        tensors |= {f"rng/{rank}/{name}": tensor for name, tensor in states.items()}
+    values = {
+        "state": dataclasses.asdict(state),
+        "optimiser": groups,
+        "rng": [values for _, values in generators],
+        **about,
+    }
+    return Checkpoint(tensors, values)
+
+
+def unpack(
+    checkpoint: Checkpoint,
+    model: Matcher,
+    average: AveragedWeights | None,
+    optimiser: torch.optim.Optimizer,
+    rank: int,
+) -> TrainingState:
+    """Load a checkpoint into model, average, optimiser and this process's generators; return its numbers."""
+    model.load_state_dict(_with_prefix(checkpoint.tensors, "model/"))
+    if average is not None:
+        average.model.load_state_dict(_with_prefix(checkpoint.tensors, "average/"))
+    unpack_optimiser(optimiser, _with_prefix(checkpoint.tensors, "optimiser/"), checkpoint.values["optimiser"])
+    # Last, so that nothing above draws from them any more.
+    restore_generators(_with_prefix(checkpoint.tensors, f"rng/{rank}/"), checkpoint.values["rng"][rank])
+    return TrainingState(**checkpoint.values["state"])
+
+
 def save_checkpoint(folder: Path, step: int, checkpoint: Checkpoint) -> None:
     """Write a checkpoint and remove older ones.
+
+    A folder takes its name when all inside it is on disk, and only then is its predecessor removed: a kill at any
+    moment leaves the older or the newer one.
 
     Args:
         folder: The run's `checkpoint` folder.
@@ -65,7 +186,9 @@ def save_checkpoint(folder: Path, step: int, checkpoint: Checkpoint) -> None:
         _write(temporary / "state.safetensors", save(tensors))
         _write(temporary / "state.json", values.encode("utf-8"))
         _sync(temporary)
-        if final.exists():  # written a moment ago, before an evaluation: same weights, older values
+        # One of this step may exist, from before the evaluation of it: it holds the same weights and an older state.
+        # It cannot be renamed over, and removing it first would leave a moment without any checkpoint.
+        if final.exists():
             final = _free_name(final)
         temporary.rename(final)
         _sync(folder)
@@ -101,7 +224,7 @@ def load_checkpoint(folder: Path) -> Checkpoint | None:
 
 
 def remove_unfinished(folder: Path) -> None:
-    """Remove what a kill left half-written."""
+    """Remove folders that a kill left half-written."""
     for leftover in folder.glob(f".{_PREFIX}*.tmp"):
         shutil.rmtree(leftover)
 
@@ -119,12 +242,57 @@ def pack_optimiser(optimiser: torch.optim.Optimizer) -> tuple[dict[str, Tensor],
 def unpack_optimiser(
     optimiser: torch.optim.Optimizer, tensors: Mapping[str, Tensor], groups: list[dict[str, Any]]
 ) -> None:
-    """Put back what `pack_optimiser` took."""
+    """Load what `pack_optimiser` returned into an optimiser."""
     state: dict[int, dict[str, Tensor]] = {}
     for key, tensor in tensors.items():
         parameter, name = key.split("/")
         state.setdefault(int(parameter), {})[name] = tensor
     optimiser.load_state_dict({"state": state, "param_groups": groups})
+
+
+def seed_everything(seed: int, rank: int = 0) -> None:
+    """Seed Python, numpy and torch; each process of a group draws its own numbers."""
+    mixed = (seed * 1_000_003 + rank) % 2**32
+    random.seed(mixed)
+    np.random.seed(mixed)
+    torch.manual_seed(mixed)
+
+
+def capture_generators() -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Return the states of this process's generators: torch's, numpy's and Python's.
+
+    Training draws from torch's only (weights, dropout, noise); the others are saved so that a future model that draws
+    from them resumes exactly, too.
+
+    Returns:
+        Tensors by name, and what fits JSON.
+    """
+    tensors = {"torch": torch.get_rng_state()}
+    if torch.cuda.is_available():
+        tensors["cuda"] = torch.cuda.get_rng_state()
+    kind, keys, position, has_gauss, gauss = np.random.get_state(legacy=True)
+    tensors["numpy"] = torch.from_numpy(np.asarray(keys, dtype=np.int64))
+    version, state, spare = random.getstate()
+    values = {
+        "numpy": [str(kind), int(position), int(has_gauss), float(gauss)],
+        "python": [version, list(state), spare],
+    }
+    return tensors, values
+
+
+def restore_generators(tensors: Mapping[str, Tensor], values: Mapping[str, Any]) -> None:
+    """Set the generators to states that `capture_generators` returned."""
+    torch.set_rng_state(tensors["torch"])
+    if "cuda" in tensors and torch.cuda.is_available():
+        torch.cuda.set_rng_state(tensors["cuda"])
+    kind, position, has_gauss, gauss = values["numpy"]
+    np.random.set_state((kind, tensors["numpy"].numpy().astype(np.uint32), position, has_gauss, gauss))
+    version, state, spare = values["python"]
+    random.setstate((version, tuple(state), spare))
+
+
+def _with_prefix(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
 
 
 def _finished(folder: Path) -> list[Path]:

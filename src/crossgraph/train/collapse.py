@@ -1,4 +1,4 @@
-"""Watches for a training that has stopped learning, and says why.
+"""Detects a training that has collapsed (all scores equal), and explains why.
 
 Under hardest negatives a young model can find the plateau where every score is equal: each row and column
 then costs exactly the margin, the loss stays at 2 · batch · margin, and gradients cancel.
@@ -37,8 +37,8 @@ class CollapseDetector:
             else "lower --optimiser.lr or raise --loss.temperature"
         )
 
-    def look(self, step: int, ranking: float, spread: float, loss: float, gradient_norm: float) -> str | None:
-        """Look at one optimiser step before its weights change.
+    def check(self, step: int, ranking: float, spread: float, loss: float, gradient_norm: float) -> str | None:
+        """Check one optimiser step before its weights change.
 
         Args:
             step: Optimiser steps done before.
@@ -48,7 +48,7 @@ class CollapseDetector:
             gradient_norm: Before clipping.
 
         Returns:
-            A line for the person, once, when the action is "warn"; else None.
+            A warning, once, when the action is "warn"; else None.
 
         Raises:
             InputError: A value is not finite, or it looks collapsed and the action is "stop".

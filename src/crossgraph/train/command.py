@@ -1,9 +1,10 @@
-"""From what was asked to finished runs: the order of checks, processes, folders and trainings."""
+"""Runs `crossgraph train`: checks what was asked, starts the processes, trains each seed, prints the results."""
 
 from __future__ import annotations
 
 import contextlib
 import dataclasses
+import statistics
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -11,17 +12,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from crossgraph.core.errors import InputError
-from crossgraph.files import write_text
+from crossgraph.files import write_json, write_text
 from crossgraph.train import recipes
-from crossgraph.train.checkpoint import load_checkpoint, remove_unfinished
+from crossgraph.train.checkpoint import TrainingState, load_checkpoint, remove_unfinished
 from crossgraph.train.config import Recipe
 from crossgraph.train.distributed import from_first, make_fabric, process_rank, together
+from crossgraph.train.initial_weights import resolve_text_encoder
 from crossgraph.train.job import Job, Sources, Splits, open_splits, prepare
 from crossgraph.train.loop import fit
 from crossgraph.train.run_folder import CHECKPOINTS, first_difference, locked, refuse_other
-from crossgraph.train.seeds import summarise, table
-from crossgraph.train.state import TrainingState
-from crossgraph.train.text_side import read_captions_by
 from crossgraph.train.trackers import check_trackers
 
 if TYPE_CHECKING:
@@ -34,7 +33,7 @@ class Request:
 
     Attributes:
         recipe: A path or a shipped name.
-        sources: Data, vocabulary, a run to start from.
+        sources: Data, vocabulary, a run to fine-tune.
         out: Where the run goes.
         overrides: `a.b=c` each.
         small: Use the recipe's small form.
@@ -70,8 +69,7 @@ def run(request: Request) -> list[TrainingState]:
     if request.seeds < 1:
         raise InputError(f"--seeds is {request.seeds}", "give at least 1")
     recipe = recipes.load(recipes.find(request.recipe), request.overrides, request.small)
-    if request.text_model is not None:
-        recipe = read_captions_by(recipe, request.text_model)
+    recipe = resolve_text_encoder(recipe, request.text_model, request.sources.init)
     seeds = range(recipe.seed, recipe.seed + request.seeds)
     runs = [(seed, request.out if request.seeds == 1 else request.out / f"seed-{seed}") for seed in seeds]
     check_trackers(request.sources.track)
@@ -79,14 +77,14 @@ def run(request: Request) -> list[TrainingState]:
     for _, out in runs if first else []:
         refuse_other(out, request.resume)
     fabric = make_fabric(recipe.precision, request.device, request.devices)
-    splits = open_splits(request.sources, _say if first else _silence)
+    splits = open_splits(request.sources.data, request.sources.features, _log if first else lambda line: None)
     with together(first):
         fabric.launch()
         states = [
             _train_one(dataclasses.replace(recipe, seed=seed), request, splits, fabric, out) for seed, out in runs
         ]
     if request.seeds > 1 and first:
-        print(table(summarise(request.out, seeds, states)))
+        print(_summarise(request.out, seeds, states))
     return states
 
 
@@ -96,10 +94,10 @@ def _train_one(recipe: Recipe, request: Request, splits: Splits, fabric: Fabric,
     except InputError:
         if fabric.global_rank == 0:
             raise
-        raise SystemExit(2) from None  # the first process finds the same and says so
+        raise SystemExit(2) from None  # the first process raises the same and prints it
     with contextlib.ExitStack() as held:
         from_first(lambda: held.enter_context(locked(out)))
-        state = from_first(lambda: _settle_folder(job, request, out))
+        state = from_first(lambda: _resume_state(job, request, out))
         if state is None or not state.finished:
             state = fit(job, fabric, out)
     if fabric.global_rank == 0:
@@ -110,17 +108,21 @@ def _train_one(recipe: Recipe, request: Request, splits: Splits, fabric: Fabric,
     return state
 
 
-def _settle_folder(job: Job, request: Request, out: Path) -> TrainingState | None:
-    """Look at what the folder holds: None for a beginning, else where its checkpoint stands."""
+def _resume_state(job: Job, request: Request, out: Path) -> TrainingState | None:
+    """Return the state of the folder's checkpoint, None where training starts; prints what differs from it.
+
+    Raises:
+        InputError: The checkpoint is of another recipe, data or vocabulary.
+    """
     checkpoints = out / CHECKPOINTS
     remove_unfinished(checkpoints)
     checkpoint = load_checkpoint(checkpoints)
     if checkpoint is None:
         if request.resume:
-            _say(f"{out}: no checkpoint yet, training starts from the beginning")
+            _log(f"{out}: no checkpoint yet, training starts from the beginning")
         for earlier in job.info.history[-1:]:
             if job.info.region_encoder != (other := earlier["region_encoder"]):
-                _say(f"{earlier['run']}: learned from features of '{other}', these are '{job.info.region_encoder}'")
+                _log(f"{earlier['run']}: learned from features of '{other}', these are '{job.info.region_encoder}'")
         write_text(out / "recipe.yaml", recipes.dump(job.recipe))
         return None
     if difference := first_difference(checkpoint.values["must_agree"], job.about["must_agree"], ignore_new=True):
@@ -132,9 +134,9 @@ def _settle_folder(job: Job, request: Request, out: Path) -> TrainingState | Non
     record, now = checkpoint.values["record"], job.about["record"]
     if difference := first_difference(record["versions"], now["versions"]):
         key, old, new = difference
-        _say(f"note: {key} was {old} and is {new}; the last digits may differ from an uninterrupted training")
+        _log(f"note: {key} was {old} and is {new}; the last digits may differ from an uninterrupted training")
     state = TrainingState(**checkpoint.values["state"])
-    _say(f"{out}: {'already finished, ' + state.finished if state.finished else f'goes on from step {state.step}'}")
+    _log(f"{out}: {'already finished, ' + state.finished if state.finished else f'goes on from step {state.step}'}")
     return state
 
 
@@ -143,9 +145,26 @@ def _shown(value: object) -> str:
     return f"{text[:16]}…" if len(text) == 64 else text
 
 
-def _silence(line: str) -> None:
-    """What processes but the first say."""
-
-
-def _say(line: str) -> None:
+def _log(line: str) -> None:
     print(line, file=sys.stderr, flush=True)
+
+
+def _summarise(out: Path, seeds: Sequence[int], states: Sequence[TrainingState]) -> str:
+    """Write `summary.json`: dev rSum by seed, their mean and sample standard deviation (n − 1); return it as text."""
+    mean = round(statistics.fmean(state.best_rsum for state in states), 4)
+    std = round(statistics.stdev(state.best_rsum for state in states), 4)
+    runs = [
+        {
+            "run": f"seed-{seed}",
+            "seed": seed,
+            "rsum": round(state.best_rsum, 4),
+            "step": state.best_step,
+            "epoch": state.best_epoch,
+        }
+        for seed, state in zip(seeds, states, strict=True)
+    ]
+    summary = {"format_version": 1, "figure": "dev rSum", "runs": runs, "mean": mean, "std": std}
+    write_json(out / "summary.json", summary)
+    lines = [f"{'seed':>6}  {'dev rSum':>8}  {'epoch':>6}"]
+    lines += [f"{run['seed']:>6}  {run['rsum']:>8.1f}  {run['epoch']:>6.2f}" for run in runs]
+    return "\n".join([*lines, f"{'mean':>6}  {mean:>8.1f} ± {std:.1f} over {len(runs)} seeds"])

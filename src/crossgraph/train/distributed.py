@@ -1,10 +1,10 @@
-"""Several processes train as one: what must be gathered, and the device they run on.
+"""Distributed training: devices, gathering of codes and scores, and agreement between processes.
 
-The gradient scale. Every process computes the *whole* batch's loss L from gathered codes and scores, so
+Why gradients need no scaling. Every process computes the *whole* batch's loss L from gathered codes and scores, so
 W processes hold W copies of L. The backward pass of a gather sums over the processes, hence a local
 gradient is the derivative of W · L with respect to what the process contributed, and DDP's mean over the
-processes makes it dL: the gradient of one process with the whole batch, whatever W is. Nothing needs to
-be multiplied, and a loss that is a sum over the batch stays one.
+processes makes it dL: the gradient of one process with the whole batch, whatever W is. So a loss that is a sum
+over the batch stays one, and published learning rates hold for any number of processes.
 """
 
 from __future__ import annotations
@@ -34,17 +34,17 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 _LOST = ("Connection closed by peer", "Connection reset by peer", "Broken pipe", "Connection refused")
-# Ranking a large dev split keeps the other processes waiting at a barrier for longer than torch's half hour.
+# While the first process evaluates a large dev split the others wait, for longer than torch's half hour.
 _PATIENCE = datetime.timedelta(hours=12)
 
 
 def process_rank() -> int:
-    """Return this process's number as the launcher says it, before any group exists; 0 when alone."""
+    """Return this process's rank from the launcher's environment, before any group exists; 0 when alone."""
     return int(os.environ.get("RANK", os.environ.get("LOCAL_RANK", "0")))
 
 
 def make_fabric(precision: str, device: str, devices: int) -> Fabric:
-    """Set Lightning Fabric up.
+    """Return Lightning Fabric, set up for the device and the processes.
 
     Args:
         precision: A recipe's `precision`.
@@ -59,7 +59,7 @@ def make_fabric(precision: str, device: str, devices: int) -> Fabric:
         from lightning_fabric.strategies.ddp import DDPStrategy
     except ImportError as error:
         raise InputError("training needs lightning-fabric", "pip install 'crossgraph[train]'") from error
-    logging.getLogger("lightning.fabric").setLevel(logging.WARNING)  # it announces what the recipe already says
+    logging.getLogger("lightning.fabric").setLevel(logging.WARNING)  # it logs what the recipe already says
     logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
     if device == "cuda" and not torch.cuda.is_available():
         raise InputError("--device cuda: torch sees no GPU here", "use --device cpu")
@@ -101,17 +101,17 @@ class _GatherRows(torch.autograd.Function):
 
 
 def gather_rows(x: Tensor) -> Tensor:
-    """Concatenate a tensor of all processes along the first axis, in their order, differentiably.
+    """Return a tensor of all processes concatenated along the first axis, in their order, differentiably.
 
     The other axes may differ between processes (pictures with more regions); shorter ones are padded with
-    zeros at the end. The tensor itself when there is one process.
+    zeros at the end. With one process the tensor is returned as it is.
     """
     if processes() == 1:
         return x
     shape = torch.tensor(x.shape, device=x.device)
     shapes = [torch.empty_like(shape) for _ in range(processes())]
     dist.all_gather(shapes, shape)
-    rows = [int(s[0]) for s in shapes]
+    rows = [int(s[0]) for s in shapes]  # differ as well: then the padding rows are cut out again below
     largest = torch.stack(shapes).amax(dim=0).tolist()
     padding = [p for have, want in zip(reversed(x.shape), reversed(largest), strict=True) for p in (0, want - have)]
     padded = functional.pad(x.to(torch.uint8) if x.dtype == torch.bool else x, padding).contiguous()
@@ -127,17 +127,17 @@ def gather_images(images: ImageCode) -> ImageCode:
 
 
 class Ranking:
-    """The ranking loss over all processes' pairs, from this process's columns; see `RankingTerm`.
+    """Computes the ranking loss over all processes' pairs, from this process's columns; see `RankingTerm`.
 
     Args:
-        objective: What turns the square matrix into a loss.
+        objective: The loss of the square score matrix.
         image_ids: Of all processes' pairs.
-        mask_same_image: Whether captions of one picture are spared as negatives.
-        progress: Where training stands.
+        mask_same_image: Whether captions of one picture do not count as negatives of each other.
+        progress: Steps and epochs done.
 
     Attributes:
-        spread: Standard deviation of the scores last ranked by the objective, or where none were, by what the
-            model prescribes; without gradient.
+        spread: Standard deviation of the scores last ranked by the objective, or where there were none, by a loss
+            that the model prescribes; without gradient.
     """
 
     def __init__(self, objective: Objective, image_ids: Tensor, mask_same_image: bool, progress: Progress) -> None:
@@ -168,19 +168,19 @@ def _same(image_ids: Tensor, masked: bool) -> Bool[Tensor, "pair pair"]:
 
 
 def any_process(*asked: bool) -> tuple[bool, ...]:
-    """Tell for each question whether any process says yes, so that all decide alike."""
+    """Return for each question whether it is true in any process, so that all take the same branch."""
     if processes() == 1:
         return asked
-    votes = torch.tensor([int(one) for one in asked], device=_group_device())
+    votes = torch.tensor([int(answer) for answer in asked], device=_group_device())
     dist.all_reduce(votes, op=dist.ReduceOp.MAX)
     return tuple(bool(vote) for vote in votes.tolist())
 
 
 def from_first(compute: Callable[[], T]) -> T:
-    """Compute in the first process and tell the others, who wait.
+    """Compute in the first process and return its result in all; the others wait.
 
     Raises:
-        InputError: What the first process raised; the others end quietly, its line is enough.
+        InputError: Raised by the first process; the others exit with code 2 and print nothing.
     """
     if processes() == 1:
         return compute()
@@ -191,17 +191,17 @@ def from_first(compute: Callable[[], T]) -> T:
             result = compute()
         except InputError as error:
             problem = error
-    told: list[Any] = [result, problem is not None]
-    dist.broadcast_object_list(told, src=0)
+    message: list[Any] = [result, problem is not None]
+    dist.broadcast_object_list(message, src=0)
     if problem is not None:
         raise problem
-    if told[1]:
+    if message[1]:
         raise SystemExit(2)
-    return told[0]
+    return message[0]
 
 
 def from_all(value: T) -> list[T]:
-    """Return every process's value, in their order."""
+    """Return the values of all processes, in their order."""
     if processes() == 1:
         return [value]
     values: list[Any] = [None] * processes()
@@ -211,9 +211,9 @@ def from_all(value: T) -> list[T]:
 
 @contextlib.contextmanager
 def together(first: bool) -> Iterator[None]:
-    """Within the block, a lost companion is one line in the first process and silence in the others.
+    """Turn the loss of another process into one line of the first process and a silent exit of the others.
 
-    A process that stops for a reason of its own says so itself; the rest then find the connection closed.
+    A process that stops for a reason of its own prints it; the rest then find the connection closed.
 
     Raises:
         InputError: Another process of the training is gone.

@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM end a training between two steps, or at once while nothing changes."""
+"""Handles Ctrl-C and SIGTERM: a training ends between two steps, or at once while nothing changes."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Interrupt:
 
     @contextlib.contextmanager
     def at_once(self, message: Callable[[], str]) -> Iterator[None]:
-        """Within the block, stop without waiting for a step; what was saved before it counts.
+        """Within the block, raise at once instead of waiting for a step; the block changes nothing that is not saved.
 
         Raises:
             KeyboardInterrupt: A signal comes; its text is what `message` returns.
@@ -39,7 +39,7 @@ class Interrupt:
             self._at_once = None
 
     def close(self) -> None:
-        """Hand the signals back."""
+        """Restore the former handlers."""
         while self._before:
             kind, handler = self._before.popitem()
             signal.signal(kind, handler)

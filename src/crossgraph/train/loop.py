@@ -1,4 +1,4 @@
-"""The one training loop."""
+"""The training loop: optimiser steps, evaluation on dev, checkpoints, resumption."""
 
 from __future__ import annotations
 
@@ -6,34 +6,43 @@ import contextlib
 import itertools
 import math
 import time
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
-from crossgraph.models.base import Batch
-from crossgraph.train import rng
-from crossgraph.train.callbacks import Callbacks, Guarded, Start
-from crossgraph.train.checkpoint import load_checkpoint, save_checkpoint
+from crossgraph.data.split import Split
+from crossgraph.models.base import Batch, Matcher
+from crossgraph.scoring.engine import score_split
+from crossgraph.scoring.recall import recalls
+from crossgraph.text.vocabulary import Vocabulary
+from crossgraph.train.callbacks import Callbacks, Guarded, RunLog, Start, TrainingProgress
+from crossgraph.train.checkpoint import (
+    AveragedWeights,
+    TrainingState,
+    capture_generators,
+    load_checkpoint,
+    pack,
+    save_checkpoint,
+    seed_everything,
+    unpack,
+)
 from crossgraph.train.collapse import CollapseDetector
 from crossgraph.train.distributed import any_process, from_all, from_first
 from crossgraph.train.interrupt import Interrupt
 from crossgraph.train.job import Job
-from crossgraph.train.logs import RunLog
-from crossgraph.train.progress import TrainingProgress
 from crossgraph.train.run_folder import CHECKPOINTS
 from crossgraph.train.schedules import learning_rate_factor, parameter_groups
-from crossgraph.train.state import AveragedWeights, TrainingState, pack, unpack
 from crossgraph.train.step import StepInput, TrainingStep, make_objective
 from crossgraph.train.trackers import TRACKERS
-from crossgraph.train.validation import rank_dev
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
 
-_STALE_CHECKPOINT = 20.0  # seconds of training that a ranking of dev may not put at risk
+_STALE_CHECKPOINT = 20.0  # seconds of training since the last checkpoint, before an evaluation is preceded by one
+_SILENT = 10.0  # seconds of an evaluation before its first line of progress, and between two lines
 
 
 def fit(job: Job, fabric: Fabric, out: Path) -> TrainingState:
@@ -84,28 +93,28 @@ class Training:
         self.state = self._restore()
         self.collapse = CollapseDetector(self.recipe, self.steps_per_epoch)
         self.interrupt = Interrupt()
-        self.shown = TrainingProgress(self.total_steps, self.state.step, self.first)
-        self.callbacks = self._follow()
-        self.saved: tuple[int, int, str] | None = None
-        self.saved_at = self.row_at = self.clock = time.monotonic()
-        self.row_pairs, self.row_waited = 0, 0.0
+        self.display = TrainingProgress(self.total_steps, self.state.step, self.first)
+        self.callbacks = self._start_callbacks()
+        self.saved: tuple[int, int, str] | None = None  # what `save` wrote last
+        self.saved_at = self.clock = time.monotonic()
+        self._start_row()
 
     def run(self) -> None:
         """Run to the end; see `fit`."""
         if self.state.step > 0:
             self.saved = (self.state.step, self.state.evaluated_step, self.state.finished)
-        self.settle()  # a checkpoint may have been taken just before a ranking that was due
+        self.evaluate_and_save()  # a checkpoint may have been written just before an evaluation that was due
         while not self.state.finished:
             state, feed = self.state, self.job.feed
-            with contextlib.closing(self._waited_for(feed.batches(state.epoch, state.batch))) as batches:
+            with contextlib.closing(self._count_waiting(feed.batches(state.epoch, state.batch))) as batches:
                 for group in _groups(batches, feed.batches_per_epoch - state.batch, self.recipe.accumulate):
                     self.update(group)
-                    self.settle()
+                    self.evaluate_and_save()
                     if state.finished:
                         break
 
-    def update(self, group: list[Batch] | Upcoming) -> None:
-        """Take one optimiser step on some batches, their gradients added, and move on."""
+    def update(self, group: list[Batch] | BatchGroup) -> None:
+        """Take one optimiser step on the added gradients of some batches."""
         state = self.state
         lr = self.recipe.optimiser.lr * learning_rate_factor(self.recipe.schedule, state.progress, self.total_steps)
         for entry in self.optimiser.param_groups:
@@ -116,28 +125,33 @@ class Training:
         for number, batch in enumerate(group, start=1):
             pairs += len(batch.tokens)
             with self._unsynchronised(number < len(group)):
-                found: dict[str, Tensor] = self.step(StepInput(batch.to(self.fabric.device), state.progress))
-                spread = found.pop("spread")
-                self.fabric.backward(torch.stack(list(found.values())).sum())
-            for name, value in found.items():
+                losses: dict[str, Tensor] = self.step(StepInput(batch.to(self.fabric.device), state.progress))
+                spread = losses.pop("spread")
+                self.fabric.backward(torch.stack(list(losses.values())).sum())
+            for name, value in losses.items():
                 terms[name] = terms.get(name, 0.0) + value.item()
-            heads = [value.item() for name, value in found.items() if name.startswith("ranking")]
-            ranking = max(heads, default=0.0)  # of several heads, a frozen one stands highest
+            heads = [value.item() for name, value in losses.items() if name.startswith("ranking")]
+            ranking = max(heads, default=0.0)  # of several ranking losses, a collapsed one is the highest
         limit = self.recipe.optimiser.clip or math.inf
         norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), limit).item()
-        if warning := self.collapse.look(state.step, ranking, spread.item(), sum(terms.values()), norm):
-            self.shown.say(warning)
+        if warning := self.collapse.check(state.step, ranking, spread.item(), sum(terms.values()), norm):
+            self.display.log(warning)
         self.optimiser.step()
         self._advance(len(group), sum(terms.values()) / len(group))
         if self.average is not None:
             self.average.update(self.model, state.step)
         self._report(pairs, terms, lr, norm)
 
-    def settle(self) -> None:
-        """After a step: rank dev when due, decide whether training is over, save when due or interrupted."""
+    def evaluate_and_save(self) -> None:
+        """After a step: evaluate on dev when due, decide whether training is over, save when due or interrupted.
+
+        Whether an evaluation is due depends on the state alone, and it draws no random numbers. So a training that is
+        killed anywhere and resumed evaluates the same weights as one that was not.
+        """
         state, recipe = self.state, self.recipe
         due = self._evaluation_due()
         since = time.monotonic() - self.saved_at
+        # Clocks and signals differ between processes, and `save` is collective: all must come to the same answer.
         asked, stale = any_process(
             self.interrupt.asked,
             since >= (_STALE_CHECKPOINT if due else recipe.checkpoint.every_minutes * 60 or math.inf),
@@ -146,17 +160,17 @@ class Training:
         if asked or stale or (every and state.step % every == 0 and state.step > 0):
             self.save()
         if asked:
-            raise KeyboardInterrupt(self.how_to_go_on())
+            raise KeyboardInterrupt(self.how_to_resume())
         if due:
-            with self.interrupt.at_once(self.how_to_go_on):
+            with self.interrupt.at_once(self.how_to_resume):
                 self.evaluate()
-            self._decide()
+            self._decide_end()
             self.save()
 
     def evaluate(self) -> None:
-        """Rank dev, and keep the weights when they are the best so far."""
+        """Compute dev's recalls, and save the weights where their rSum is the best so far."""
         state, model = self.state, self.average.model if self.average is not None else self.model
-        figures = from_first(lambda: rank_dev(model, self.job.dev, self.job.vocabulary, self.shown.say))
+        figures = from_first(lambda: rank_dev(model, self.job.dev, self.job.vocabulary, self.display.log))
         state.evaluated_step = state.step
         best = figures["rsum"] > state.best_rsum
         if best:
@@ -168,40 +182,40 @@ class Training:
             state.stale += 1
         rounded = {name: round(value, 4) for name, value in figures.items()}
         self.callbacks.evaluated({"event": "dev", **self._where(), **rounded, "best": best})
-        self.clock = self.row_at = time.monotonic()
-        self.row_pairs, self.row_waited = 0, 0.0
+        self.clock = time.monotonic()  # seconds and pairs per second count training alone
+        self._start_row()
 
     def save(self) -> None:
-        """Write a checkpoint of everything, unless the last one says the same; the best weights lie beside it."""
-        stands = (self.state.step, self.state.evaluated_step, self.state.finished)
-        if stands == self.saved:
+        """Write a checkpoint, unless the last one holds the same; the best weights are in the run's own files."""
+        current = (self.state.step, self.state.evaluated_step, self.state.finished)
+        if current == self.saved:
             return
-        self.saved = stands
-        generators = from_all(rng.capture())
+        self.saved = current
+        generators = from_all(capture_generators())  # collective: dropout draws other numbers in every process
         if self.first:
             packed = pack(self.state, self.model, self.average, self.optimiser, generators, self.job.about)
             save_checkpoint(self.out / CHECKPOINTS, self.state.step, packed)
         self.saved_at = time.monotonic()
 
-    def how_to_go_on(self) -> str:
-        """Return what a stopped person should read."""
+    def how_to_resume(self) -> str:
+        """Return the line that a stopped training ends with."""
         return f"saved at step {self.state.step} of {self.total_steps}; go on with: {self.job.resume_command}"
 
     def close(self) -> None:
-        """Give back the terminal, the signals and the files."""
+        """Restore terminal and signal handlers, close files."""
         self.interrupt.close()
         state = self.state
         self.callbacks.finished(
             {"finished": state.finished or "stopped", "best_rsum": state.best_rsum, "best_step": state.best_step}
         )
 
-    def _follow(self) -> Callbacks:
-        """Gather the training's followers; in the other processes nobody listens."""
+    def _start_callbacks(self) -> Callbacks:
+        """Return the started callbacks; the first process alone has any."""
         if not self.first:
             return Callbacks([])
         log = RunLog(self.out, self.state.step, self.state.evaluated_step)
-        trackers = [Guarded(name, TRACKERS[name](), self.shown.say) for name in dict.fromkeys(self.job.sources.track)]
-        callbacks = Callbacks([log, self.shown, *trackers])
+        trackers = [Guarded(name, TRACKERS[name](), self.display.log) for name in dict.fromkeys(self.job.sources.track)]
+        callbacks = Callbacks([log, self.display, *trackers])
         agreed = self.job.about["must_agree"]
         callbacks.started(Start(self.out, {key: agreed[key] for key in ("recipe", "data")}, log.rows))
         return callbacks
@@ -219,7 +233,8 @@ class Training:
         kind = torch.optim.AdamW if recipe.optimiser.name == "adamw" else torch.optim.Adam
         groups = parameter_groups(step, recipe.optimiser)
         optimiser = kind(groups, lr=recipe.optimiser.lr, weight_decay=recipe.optimiser.weight_decay, fused=True)
-        rng.seed_everything(recipe.seed, self.fabric.global_rank)
+        # The model's initial weights are drawn by now, the same in every process; from here on each draws its own.
+        seed_everything(recipe.seed, self.fabric.global_rank)
         wrapped, optimiser = self.fabric.setup(step, optimiser)
         wrapped.train()
         return wrapped, optimiser
@@ -254,10 +269,14 @@ class Training:
         speed = {"pairs_per_second": round(rate, 1), "waited_for_data": round(waited, 4)}
         self.callbacks.logged({**row, **speed, **named})
         state.loss_sum, state.loss_steps = 0.0, 0
+        self._start_row()
+
+    def _start_row(self) -> None:
+        """Reset what the next row of the log averages."""
         self.row_pairs, self.row_waited, self.row_at = 0, 0.0, time.monotonic()
 
-    def _waited_for(self, batches: Iterable[Batch]) -> Generator[Batch]:
-        """Hand batches on and count the seconds that training stands still for them."""
+    def _count_waiting(self, batches: Iterable[Batch]) -> Generator[Batch]:
+        """Yield the batches, and add the seconds spent waiting for them to `row_waited`."""
         stream = iter(batches)
         while True:
             asked = time.monotonic()
@@ -273,7 +292,7 @@ class Training:
         return {"step": state.step, "epoch": round(epoch, 4), "seconds": round(state.seconds, 2)}
 
     def _evaluation_due(self) -> bool:
-        """Whether dev is to be ranked now: a function of the state alone, so that resuming agrees."""
+        """Return whether dev is to be evaluated now: a function of the state alone, so that resuming agrees."""
         state, choice = self.state, self.recipe.evaluate
         if state.step == state.evaluated_step:
             return False
@@ -281,43 +300,68 @@ class Training:
         by_steps = choice.every_steps > 0 and state.step % choice.every_steps == 0
         return epoch_ended or by_steps or state.step >= self.total_steps
 
-    def _decide(self) -> None:
+    def _decide_end(self) -> None:
         state, patience = self.state, self.recipe.evaluate.patience
         if state.step >= self.total_steps:
             state.finished = f"all {self.total_steps} steps are done"
         elif patience and state.stale >= patience:
             state.finished = f"dev rSum has not improved in {patience} evaluations"
 
-    @contextlib.contextmanager
-    def _unsynchronised(self, more_to_come: bool) -> Iterator[None]:
-        """Keep DDP from averaging gradients before the last batch of a step."""
+    def _unsynchronised(self, more_to_come: bool) -> contextlib.AbstractContextManager[Any]:
+        """Return a context in which DDP averages no gradients, unless this is the last batch of a step."""
         if more_to_come and self.fabric.world_size > 1:
-            with self.fabric.no_backward_sync(self.step):
-                yield
-        else:
-            yield
+            return self.fabric.no_backward_sync(self.step)
+        return contextlib.nullcontext()
 
 
-class Upcoming:
-    """The next batches of a stream, each taken when it is its turn: the others need no memory yet.
+def rank_dev(model: Matcher, dev: Split, vocabulary: Vocabulary, log: Callable[[str], None]) -> dict[str, float]:
+    """Score a dev split whole and return its recalls; draws no random numbers.
 
     Args:
-        stream: Holds at least so many more.
-        count: How many.
+        model: In any mode; left in it.
+        dev: The split.
+        vocabulary: The model's.
+        log: Takes a line of progress now and then, where scoring takes long.
+
+    Returns:
+        "rsum", and R@1, 5, 10 both ways ("i2t_r1", …), in percent.
+
+    Raises:
+        InputError: A score is NaN or infinite.
+    """
+    last = time.monotonic()
+
+    def progress(task: str, done: int, total: int) -> None:
+        nonlocal last
+        if time.monotonic() - last >= _SILENT:
+            last = time.monotonic()
+            log(f"ranking dev: {100 * done / total:.0f} % of {total:,} {task}")
+
+    result = recalls(score_split(model, vocabulary, dev, report=progress), dev.caption_image)
+    sides = (("i2t", result.i2t), ("t2i", result.t2i))
+    return {"rsum": result.rsum, **{f"{name}_r{k}": share for name, side in sides for k, share in side.recall.items()}}
+
+
+class BatchGroup:
+    """The next batches of a stream, each read when it is its turn: the others take no memory yet.
+
+    Args:
+        stream: Holds at least `count` more.
+        count: Number of batches.
     """
 
     def __init__(self, stream: Iterator[Batch], count: int) -> None:
         self._stream, self._count = stream, count
 
     def __len__(self) -> int:
-        """Return how many there are."""
+        """Return the number of batches."""
         return self._count
 
     def __iter__(self) -> Iterator[Batch]:
-        """Take them from the stream."""
+        """Take the batches from the stream."""
         return itertools.islice(self._stream, self._count)
 
 
-def _groups(stream: Iterator[Batch], batches: int, size: int) -> Iterator[Upcoming]:
-    """Cut a stream of so many batches into groups of `size`; the last may be smaller."""
-    return (Upcoming(stream, min(size, batches - done)) for done in range(0, batches, size))
+def _groups(stream: Iterator[Batch], batches: int, size: int) -> Iterator[BatchGroup]:
+    """Return a stream of `batches` batches in groups of `size`; the last may be smaller."""
+    return (BatchGroup(stream, min(size, batches - done)) for done in range(0, batches, size))

@@ -1,4 +1,4 @@
-"""Finds a recipe by name or path, and reads it with the changes from the command line."""
+"""Finds recipes by name or path, and reads them with the changes from the command line."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The folder that a training writes: refused when it holds another run, locked while it is written."""
+"""A run's folder during training: checked for other content, locked while it is written."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ _MARKS = (CHECKPOINTS, "run.json", "recipe.yaml")
 
 
 def refuse_other(out: Path, resume: bool) -> None:
-    """Refuse a place that a new run must not overwrite; touches nothing.
+    """Check that a run may be written to a folder; changes nothing.
 
     Args:
         out: The run's folder, existing or not.
-        resume: Whether a run there is to go on.
+        resume: Whether a run there is resumed.
 
     Raises:
         InputError: It is a file, holds a run and `resume` is False, or holds things that are no run.
@@ -35,22 +35,19 @@ def refuse_other(out: Path, resume: bool) -> None:
     if holds_run and not resume:
         raise InputError(f"{out}: already holds a run", "add --resume to go on with it, or give another --out")
     try:
-        strangers = [path.name for path in out.iterdir() if path.name != _LOCK and not is_leftover(path.name)]
+        others = [path.name for path in out.iterdir() if path.name != _LOCK and not is_leftover(path.name)]
     except OSError as error:
         raise unwritable(out, error) from error
-    if strangers and not holds_run:
-        raise InputError(
-            f"{out}: holds other files ({strangers[0]}) and no run", "give a new or empty folder for --out"
-        )
+    if others and not holds_run:
+        raise InputError(f"{out}: holds other files ({others[0]}) and no run", "give a new or empty folder for --out")
 
 
 @contextlib.contextmanager
 def locked(out: Path) -> Iterator[None]:
-    """Make the folder and keep other trainings out of it while the block runs.
+    """Make the folder and hold its lock while the block runs.
 
-    The lock is the operating system's and this process's own, so a kill releases it at once. What a killed
-    training left half-written goes away here, and so does a folder made here in which nothing was finished
-    when the block raises.
+    Removes what a killed training left half-written; and the folder, where it was made here and the block raises
+    before anything in it is finished.
 
     Raises:
         InputError: Another process trains there, or the folder cannot be written.
@@ -71,11 +68,11 @@ def locked(out: Path) -> Iterator[None]:
 def first_difference(
     before: Mapping[str, Any], now: Mapping[str, Any], ignore_new: bool = False
 ) -> tuple[str, Any, Any] | None:
-    """Compare two nested mappings of plain values.
+    """Find the first difference between two nested mappings of plain values.
 
     Args:
-        before: The one.
-        now: The other.
+        before: The former values.
+        now: The present ones.
         ignore_new: Skip keys that `before` lacks: fields that an older program did not have.
 
     Returns:

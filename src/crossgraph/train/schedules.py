@@ -1,4 +1,4 @@
-"""The learning rate: a pure function of where training stands, so that there is no state to save; and who gets less."""
+"""Learning rate by step and parameter group; a function of training progress, so that no state is saved."""
 
 from __future__ import annotations
 
@@ -35,16 +35,16 @@ def learning_rate_factor(schedule: ScheduleChoice, progress: Progress, total_ste
 
 
 def parameter_groups(module: nn.Module, choice: OptimiserChoice) -> list[dict[str, Any]]:
-    """Return what is trained: all of it in one group, but for a fine-tuned text model, which gets a share of the rate.
+    """Return the trained parameters in one group, and a fine-tuned text model's in another with a share of the rate.
 
     Args:
         module: Holds the model.
         choice: The recipe's.
     """
     encoder = find_text_encoder(module)
-    theirs = list(encoder.backbone.parameters()) if isinstance(encoder, TransformerTextEncoder) else []
-    gentle = [parameter for parameter in theirs if parameter.requires_grad]
-    ids = {id(parameter) for parameter in gentle}
+    parameters = list(encoder.backbone.parameters()) if isinstance(encoder, TransformerTextEncoder) else []
+    tuned = [parameter for parameter in parameters if parameter.requires_grad]
+    ids = {id(parameter) for parameter in tuned}
     rest = [p for p in module.parameters() if p.requires_grad and id(p) not in ids]
     groups: list[dict[str, Any]] = [{"params": rest}]
-    return [*groups, {"params": gentle, "share": choice.text_model_lr}] if gentle else groups
+    return [*groups, {"params": tuned, "share": choice.text_model_lr}] if tuned else groups

@@ -1,4 +1,4 @@
-"""One batch from raw regions and words to the terms of the loss: what Fabric wraps for all processes."""
+"""The forward pass of a training step, from regions and words to the terms of the loss; Fabric wraps it for DDP."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from crossgraph.train.distributed import Ranking, gather_images, gather_rows
 
 
 def make_objective(choice: LossChoice, steps_per_epoch: int) -> Objective:
-    """Build a recipe's ranking loss; the warm-up ends when both its epochs and its steps have passed."""
+    """Return a recipe's ranking loss; the warm-up ends when both its epochs and its steps have passed."""
     if choice.name == "infonce":
         return InfoNCE(choice.temperature)
     if choice.negatives == "warm-up":
@@ -27,9 +27,9 @@ def make_objective(choice: LossChoice, steps_per_epoch: int) -> Objective:
 
 
 class StepInput:
-    """A batch on its way into `TrainingStep`.
+    """The argument of `TrainingStep`.
 
-    Deliberately no dataclass: Fabric walks into those to convert tensors, and refuses frozen ones.
+    Deliberately no dataclass: Fabric recurses into those to convert tensors, and refuses frozen ones.
     """
 
     def __init__(self, batch: Batch, progress: Progress) -> None:
@@ -37,16 +37,16 @@ class StepInput:
 
 
 class TrainingStep(nn.Module):
-    """Encode both sides, gather the pictures of all processes, score, and let the model name its terms.
+    """Encodes both sides, gathers the pictures of all processes, scores, and returns the model's loss terms.
 
-    Each process encodes its own pairs. Codes of pictures are gathered, captions stay: a process scores all
-    pictures with its own captions, and the ranking term gathers those columns. The sum of the terms is the
-    whole batch's loss on every process; see `crossgraph.train.distributed` for the gradient's scale.
+    Each process encodes its own pairs. Codes of pictures are gathered, those of captions are not: a process scores
+    all pictures with its own captions (img, txt / W), and the ranking term gathers those columns. The sum of the terms
+    is the whole batch's loss on every process; see `crossgraph.train.distributed` for the gradient's scale.
 
     Args:
         model: What is trained.
         objective: The ranking loss.
-        mask_same_image: Whether captions of one picture are spared as negatives.
+        mask_same_image: Whether captions of one picture do not count as negatives of each other.
         noise: Regularisation of the inputs.
         unknown: Vocabulary row of `<unk>`, for word dropout.
         specials: Vocabulary rows that word dropout leaves alone.
@@ -69,17 +69,17 @@ class TrainingStep(nn.Module):
         self.register_buffer("specials", torch.tensor(specials), persistent=False)
 
     def forward(self, step: StepInput) -> dict[str, Tensor]:
-        """Return the loss's terms by name, each a scalar; and "spread", the scores' standard deviation, to watch."""
+        """Return the loss's terms by name, each a scalar; and "spread", the scores' standard deviation."""
         batch, progress = step.batch, step.progress
-        regions, tokens = self._disturb(batch.regions, batch.tokens)
+        regions, tokens = self._add_noise(batch.regions, batch.tokens)
         images = gather_images(self.model.encode_images(regions))
         texts = self.model.encode_texts(tokens)
         ranking = Ranking(self.objective, gather_rows(batch.image_ids), self.mask_same_image, progress)
-        with few_pairs_learn(_few_learn(self.objective, progress)):
+        with few_pairs_learn(_is_sparse(self.objective, progress)):
             terms = self.model.losses(images, texts, batch, ranking, progress)
         return {**terms, "spread": ranking.spread}
 
-    def _disturb(self, regions: Regions, tokens: Tokens) -> tuple[Regions, Tokens]:
+    def _add_noise(self, regions: Regions, tokens: Tokens) -> tuple[Regions, Tokens]:
         noise = self.noise
         if noise.feature_noise:
             x = regions.features
@@ -95,14 +95,14 @@ class TrainingStep(nn.Module):
         return ids.masked_fill(dropped, self.unknown)
 
 
-def _few_learn(objective: Objective, progress: Progress) -> bool:
-    """Tell whether the objective gives a gradient to three pairs a caption at most."""
+def _is_sparse(objective: Objective, progress: Progress) -> bool:
+    """Return whether the objective gives a gradient to three pairs a caption at most."""
     if not isinstance(objective, Hinge):
         return False
     return objective.negatives == "hardest" and progress.step >= objective.warmup_steps
 
 
 def _drop_regions(mask: Tensor, probability: float) -> Tensor:
-    """Hide regions at random, but of each picture keep the one that drew the highest number."""
+    """Return the mask without regions dropped at random; of each picture the one with the highest draw stays."""
     draw = torch.rand(mask.shape, device=mask.device).masked_fill(~mask, -1.0)
     return mask & ((draw >= probability) | (draw == draw.amax(dim=1, keepdim=True)))

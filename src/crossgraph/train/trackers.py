@@ -1,7 +1,7 @@
-"""TensorBoard, Weights & Biases and Trackio as followers of a training; all write into the run, none to a network.
+"""TensorBoard, Weights & Biases and Trackio as training callbacks; all write into the run, none to a network.
 
-A tracker's folder mirrors the run's log. When training goes on from a checkpoint the folder is written anew from
-`log.jsonl`, which resuming has cut back to that checkpoint: no point stands twice, whatever the kill left, and a
+A tracker's folder mirrors the run's log. When training resumes from a checkpoint the folder is written anew from
+`log.jsonl`, which resuming has cut back to that checkpoint: no point is written twice, whatever a kill left, and a
 tracker may be added to a training that is under way.
 """
 
@@ -29,7 +29,7 @@ _NOT_METRICS = ("event", "step", "seconds", "epoch", "best")
 
 
 class Tracker(Callback):
-    """What the three share: a folder in the run, rows told again when training is resumed.
+    """Base of the three: a folder in the run, filled from the log when training is resumed.
 
     Attributes:
         folder: Its name in the run.
@@ -38,23 +38,23 @@ class Tracker(Callback):
     folder: str
 
     def started(self, start: Start) -> None:
-        """Begin anew, with what was logged before."""
+        """Empty the folder and write the rows logged before."""
         shutil.rmtree(start.out / self.folder, ignore_errors=True)
         self.open(start)
         for row in start.rows:
             self.put(row)
 
     def logged(self, row: Row) -> None:
-        """Track training's numbers."""
+        """Write training's numbers."""
         self.put(row)
 
     def evaluated(self, row: Row) -> None:
-        """Track dev's numbers."""
+        """Write dev's numbers."""
         self.put(row)
 
     @abstractmethod
     def open(self, start: Start) -> None:
-        """Make the folder and tell the config."""
+        """Make the folder and write the config."""
 
     @abstractmethod
     def put(self, row: Row) -> None:
@@ -67,14 +67,14 @@ class TensorBoardTracker(Tracker):
     folder = "tensorboard"
 
     def open(self, start: Start) -> None:
-        """Open the event file; the config stands in it as text."""
+        """Open the event file and write the config as text."""
         from torch.utils.tensorboard.writer import SummaryWriter
 
         self._writer = SummaryWriter(str(start.out / self.folder))
         self._writer.add_text("config", f"```\n{json.dumps(start.config, indent=2, default=str)}\n```", 0)
 
     def put(self, row: Row) -> None:
-        """Add scalars, and have them on disk."""
+        """Add scalars, and flush them to disk."""
         for name, value in metrics(row).items():
             self._writer.add_scalar(name, value, row["step"])
         self._writer.flush()
@@ -90,7 +90,7 @@ class WandbTracker(Tracker):
     folder = "wandb"
 
     def open(self, start: Start) -> None:
-        """Begin an offline run of a name and id that stay the same when training is resumed."""
+        """Start an offline run whose name and id stay the same when training is resumed."""
         import wandb
 
         os.environ["WANDB_ERROR_REPORTING"] = "false"  # or failures inside wandb are reported to its makers
@@ -110,7 +110,7 @@ class WandbTracker(Tracker):
         self._run.log(metrics(row), step=row["step"])
 
     def finished(self, summary: Mapping[str, Any]) -> None:
-        """End the run with its summary, and wait until wandb's own process has written all of it."""
+        """Finish the run with its summary, and wait until wandb's own process has written all of it."""
         import wandb
 
         self._run.summary.update(dict(summary))
@@ -124,9 +124,9 @@ class TrackioTracker(Tracker):
     folder = "trackio"
 
     def open(self, start: Start) -> None:
-        """Begin a run in a database of its own."""
-        self._place = start.out / self.folder
-        with self._here():
+        """Start a run in a database of its own."""
+        self._path = start.out / self.folder
+        with self._environment():
             import trackio
 
             config = json.loads(json.dumps(start.config, default=str))
@@ -151,16 +151,16 @@ class TrackioTracker(Tracker):
             trackio.finish()
 
     @contextlib.contextmanager
-    def _here(self) -> Iterator[None]:
+    def _environment(self) -> Iterator[None]:
         """Point trackio, which reads its settings at import, to the run's folder, and keep it local and silent."""
         remote = ("TRACKIO_SPACE_ID", "TRACKIO_SERVER_URL", "TRACKIO_BUCKET_ID", "TRACKIO_DATASET_ID")
         kept = {name: os.environ.pop(name) for name in remote if name in os.environ}
-        os.environ["TRACKIO_DIR"] = str(self._place.absolute())
+        os.environ["TRACKIO_DIR"] = str(self._path.absolute())
         import trackio  # noqa: F401
 
         for name, module in list(sys.modules.items()):
             if name.partition(".")[0] == "trackio" and hasattr(module, "TRACKIO_DIR"):
-                module.TRACKIO_DIR = self._place.absolute()  # pyright: ignore[reportAttributeAccessIssue]
+                module.TRACKIO_DIR = self._path.absolute()  # pyright: ignore[reportAttributeAccessIssue]
         try:
             with contextlib.redirect_stdout(io.StringIO()):
                 yield
@@ -176,7 +176,7 @@ TRACKERS: dict[str, Callable[[], Tracker]] = {
 
 
 def check_trackers(names: Sequence[str]) -> None:
-    """Refuse trackers whose package is missing, before anything is trained.
+    """Check that trackers exist and their packages are installed, before anything is trained.
 
     Raises:
         InputError: One is not installed, or none is called so.

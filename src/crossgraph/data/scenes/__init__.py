@@ -1,4 +1,4 @@
-"""Pictures with captions made by this program: pictograms on grounds, their relations, counts and colours.
+"""Make pictures with captions: pictograms on grounds, with relations, counts and colours.
 
 `scene(seed, index)` is a pure function; so is `hard_scene(seed, index)`, whose pictures come in pairs that
 differ only in a relation, the counts or the colours. `write_scenes` makes a folder of them.

@@ -1,4 +1,4 @@
-"""Sentences for a plan: five that say different things in different ways, all of them true.
+"""Write the captions of a scene: five true sentences that say different things in different ways.
 
 A *frame* is a sentence with names in braces for its parts: {A} and {B} are what a relation holds
 between, {r} the relation from A to B, {are} the verb for A, {pro} "on it" (seen from B), {all} the list
@@ -117,9 +117,10 @@ def describe(plan: Plan, rng: Random) -> tuple[str, ...]:
     slots = (FULL, LISTED, GROUND, PARTIAL, TURNED) if plan.facts else ALONE
     sentences: list[str] = []
     for frames in slots:
-        sentence = _fill(plan, rng, rng.choice(_sayable(frames, plan)))
+        usable = _usable_frames(frames, plan)
+        sentence = _fill(plan, rng, rng.choice(usable))
         while sentence in sentences:
-            sentence = _fill(plan, rng, rng.choice(_sayable(frames, plan)))
+            sentence = _fill(plan, rng, rng.choice(usable))
         sentences.append(sentence)
     return tuple(sentences)
 
@@ -139,7 +140,7 @@ def describe_hard(plans: Sequence[Plan], factor: Factor, rng: Random) -> list[tu
 
 
 def phrase(group: Group) -> str:
-    """Name a group: "a big red car", "three penguins"."""
+    """Return the noun phrase of a group: "a big red car", "three penguins"."""
     words = [word for word in (group.size, group.colour) if word]
     if group.count > 1:
         return " ".join((NUMBERS[group.count], *words, group.thing.plural))
@@ -147,8 +148,8 @@ def phrase(group: Group) -> str:
     return f"{article(noun)} {noun}"
 
 
-def _sayable(frames: Sequence[str], plan: Plan) -> list[str]:
-    """Leave out frames that need an inverse where some relation has none."""
+def _usable_frames(frames: Sequence[str], plan: Plan) -> list[str]:
+    """Return the frames without those that need an inverse, where a relation has none."""
     complete = all(fact.relation in INVERSE for fact in plan.facts)
     return [frame for frame in frames if complete or "{inverse}" not in frame]
 
@@ -190,8 +191,8 @@ def _parts(plan: Plan, rng: Random, fact: Fact | None) -> dict[str, str]:
     groups = plan.groups
     order = rng.sample(groups, len(groups))
     one, view = rng.choice(groups), rng.choice(VIEWS[plan.ground])
-    standing = not any(group.thing.air for group in groups)
-    place = rng.choice([p for p in PLACES[plan.ground] if standing or not p.startswith(("on ", "among "))])
+    has_floating = any(group.thing.air for group in groups)
+    place = rng.choice([p for p in PLACES[plan.ground] if not (has_floating and p.startswith(("on ", "among ")))])
     parts = {
         "all": _listed([phrase(group) for group in order]),
         "all_are": _verb(order[0]),
@@ -221,7 +222,7 @@ def _parts(plan: Plan, rng: Random, fact: Fact | None) -> dict[str, str]:
 
 
 def _worded(relation: Relation, choice: float) -> str:
-    """Pick a wording by a number in 0..1, so that opposite relations are worded alike."""
+    """Return the wording that a number in 0..1 chooses, so that opposite relations are worded alike."""
     wordings = RELATIONS[relation]
     return wordings[int(choice * len(wordings))]
 
@@ -231,7 +232,7 @@ def _verb(group: Group) -> str:
 
 
 def _kind(group: Group) -> str:
-    """Say what a group is without its name: "an animal", "two red vehicles"."""
+    """Return a noun phrase without the thing's name: "an animal", "two red vehicles"."""
     kind = "object" if group.thing.kind == "thing" else group.thing.kind
     words = [group.colour] if group.colour else []
     if group.count > 1:

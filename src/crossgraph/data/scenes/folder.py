@@ -1,13 +1,13 @@
-"""A folder of scenes: pictures, captions, boxes, attribution; made in parallel, taken up where it was left.
+"""Write a folder of scenes: pictures, captions, boxes, attribution; in parallel, going on where a run stopped.
 
     pictures/000000.png ...            ordinary scenes
     pictures/hard-0000-a.png ...       hard scenes: pairs, a and b
     captions.jsonl                     one line a picture: image, captions, split
-    objects.json                       what is where: ground, objects with boxes, relations
-    ATTRIBUTION.md                     whose pictograms these are
-    scenes.json                        count, seed, size, version; written last, so that it means "whole"
+    objects.json                       of each picture: ground, objects with boxes, relations
+    ATTRIBUTION.md                     licence of the pictograms
+    scenes.json                        count, seed, size, version; written last, when all is complete
 
-While it is being made, `.parts/` holds what the finished pictures' captions and boxes are.
+While it is being made, `.parts/` holds the captions and boxes of the finished pictures.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ Report = Callable[[int, int], None]
 
 @dataclass(frozen=True)
 class Settings:
-    """What decides the content of a scenes folder.
+    """Settings that decide the content of a scenes folder.
 
     Attributes:
         count: How many pictures in all.
@@ -57,11 +57,9 @@ class Settings:
     version: int = VERSION
 
     def __post_init__(self) -> None:
-        """Refuse what cannot be made, naming the option."""
-        for option, value, low, high in (
-            ("--count", self.count, FEWEST, MOST),
-            ("--size", self.size, SMALLEST, LARGEST),
-        ):
+        """Refuse values out of range, naming the option."""
+        ranges = (("--count", self.count, FEWEST, MOST), ("--size", self.size, SMALLEST, LARGEST))
+        for option, value, low, high in ranges:
             if not low <= value <= high:
                 raise InputError(f"{option} {value}", f"give a whole number from {low:,} to {high:,}")
 
@@ -94,8 +92,8 @@ def write_scenes(out: Path, settings: Settings, report: Report = lambda done, to
 
     Args:
         out: The folder; made when missing.
-        settings: What to make.
-        report: Told of progress.
+        settings: Number, seed and size of the pictures.
+        report: Called with the progress.
         workers: Processes; 0 for one a core.
 
     Returns:
@@ -120,32 +118,26 @@ def write_scenes(out: Path, settings: Settings, report: Report = lambda done, to
 
 
 def _claim(out: Path, settings: Settings) -> None:
-    """Make the folder ours, or refuse it."""
+    """Record the settings in a new folder, or check that a folder was made with the same."""
     if out.exists() and not out.is_dir():
         raise InputError(f"{out}: is a file, not a folder", "name another folder by --out")
     for record in (out / "scenes.json", out / ".parts" / "scenes.json"):
         if record.exists():
-            _compare(out, files.read_json(record, "name another folder by --out"), settings)
+            before = files.read_json(record, "name another folder by --out")
+            if not isinstance(before, dict):
+                raise InputError(f"{record}: holds no settings", "name another folder by --out")
+            for name, value in asdict(settings).items():
+                if before.get(name) != value:
+                    problem = f"{out}: holds scenes with {name} {before.get(name)}, not {value}"
+                    raise InputError(problem, "name another folder by --out")
             return
     try:
-        strangers = [entry.name for entry in out.iterdir() if entry.name != ".parts"] if out.exists() else []
+        others = [entry.name for entry in out.iterdir() if entry.name != ".parts"] if out.exists() else []
     except OSError as error:
         raise files.unwritable(out, error) from error
-    if strangers:
-        raise InputError(f"{out}: holds no scenes but {min(strangers)}", "name an empty or a new folder by --out")
+    if others:
+        raise InputError(f"{out}: holds no scenes but {min(others)}", "name an empty or a new folder by --out")
     files.write_json(out / ".parts" / "scenes.json", asdict(settings))
-
-
-def _compare(out: Path, before: Any, settings: Settings) -> None:
-    wanted = asdict(settings)
-    if not isinstance(before, dict):
-        raise InputError(f"{out / 'scenes.json'}: holds no settings", "name another folder by --out")
-    for name, value in wanted.items():
-        if before.get(name) != value:
-            raise InputError(
-                f"{out}: holds scenes with {name} {before.get(name)}, not {value}",
-                "name another folder by --out",
-            )
 
 
 def _jobs(settings: Settings) -> list[_Job]:
@@ -168,18 +160,20 @@ def _is_done(out: Path, number: int, part: list[_Job]) -> bool:
 
 
 def _make_part(out: Path, settings: Settings, number: int, part: list[_Job]) -> int:
-    """Make the pictures of one part, then the record that says they are whole."""
+    """Make the pictures of a part, then the record that says that they are complete."""
     records: list[dict[str, Any]] = []
     for job in part:
         made = job.make(settings)
         _write_picture(out / job.name, made)
-        records.append({"image": job.name, "captions": made.captions, "split": job.split, "scene": _known(job, made)})
+        records.append(
+            {"image": job.name, "captions": made.captions, "split": job.split, "scene": _describe(job, made)}
+        )
     files.write_json(_part_file(out, number), records)
     return number
 
 
 def _write_picture(path: Path, made: Scene) -> None:
-    """Write a picture whole, without waiting for the disk: what a power cut loses can be made again."""
+    """Write a picture atomically but unsynced: what a power cut loses can be made again."""
     buffer = io.BytesIO()
     made.picture.save(buffer, "PNG", compress_level=3)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
@@ -192,29 +186,24 @@ def _write_picture(path: Path, made: Scene) -> None:
         raise files.unwritable(path, error) from error
 
 
-def _known(job: _Job, made: Scene) -> dict[str, Any]:
-    members = [
-        [k for k, item in enumerate(made.objects) if item.group == g]
-        for g in range(1 + max(o.group for o in made.objects))
+def _describe(job: _Job, made: Scene) -> dict[str, Any]:
+    """Return a picture's entry in `objects.json`."""
+    groups = range(1 + max(item.group for item in made.objects))
+    members = [[k for k, item in enumerate(made.objects) if item.group == group] for group in groups]
+    objects = [
+        {"name": o.name, "colour": o.colour or None, "size": o.size or None, "box": list(o.box)} for o in made.objects
     ]
-    known: dict[str, Any] = {
-        "ground": made.ground,
-        "objects": [
-            {"name": o.name, "colour": o.colour or None, "size": o.size or None, "box": list(o.box)}
-            for o in made.objects
-        ],
-        "relations": [
-            {"subject": members[fact.subject], "relation": fact.relation, "target": members[fact.target]}
-            for fact in made.relations
-        ],
-    }
+    relations = [
+        {"subject": members[f.subject], "relation": f.relation, "target": members[f.target]} for f in made.relations
+    ]
+    entry: dict[str, Any] = {"ground": made.ground, "objects": objects, "relations": relations}
     if made.factor is not None:
-        known["hard"] = {"pair": job.index // GROUP_SIZE, "factor": made.factor}
-    return known
+        entry["hard"] = {"pair": job.index // GROUP_SIZE, "factor": made.factor}
+    return entry
 
 
 def _run(work: Callable[[int, list[_Job]], int], parts: dict[int, list[_Job]], workers: int) -> Any:
-    """Do the parts, in other processes where there are several; yield the number of each one done."""
+    """Make the parts, in other processes where there are several; yield the number of each when it is done."""
     workers = min(workers or len(os.sched_getaffinity(0)), len(parts))
     if workers <= 1 or len(parts) < 4:
         for number, part in parts.items():
@@ -227,10 +216,8 @@ def _run(work: Callable[[int, list[_Job]], int], parts: dict[int, list[_Job]], w
         for future in as_completed(futures):
             yield future.result()
     except BrokenProcessPool as error:
-        raise InputError(
-            "a process that draws scenes was killed, perhaps for want of memory",
-            "run the same command again; it goes on",
-        ) from error
+        problem = "a process that draws scenes was killed, perhaps for want of memory"
+        raise InputError(problem, "run the same command again; it goes on") from error
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
 
@@ -244,24 +231,16 @@ def _finish(out: Path, settings: Settings, parts: int) -> None:
     records: list[dict[str, Any]] = []
     for number in range(parts):
         records += files.read_json(_part_file(out, number), "remove it and run the same command again")
-    lines = (
-        json.dumps({"image": r["image"], "captions": r["captions"], "split": r["split"]}, ensure_ascii=False)
-        for r in records
-    )
+    lines = [json.dumps({k: r[k] for k in ("image", "captions", "split")}, ensure_ascii=False) for r in records]
     files.write_text(out / "captions.jsonl", "\n".join(lines) + "\n")
-    pictures = {record["image"]: record["scene"] for record in records}
-    known = {
-        "format_version": 1,
-        "size": settings.size,
-        "boxes": "x0, y0, x1, y1 of the visible pixels, ends exclusive",
-    }
-    rows = ",\n".join(f"  {json.dumps(name)}: {json.dumps(value)}" for name, value in pictures.items())
-    head = json.dumps(known, indent=1)[:-2]
-    files.write_text(out / "objects.json", f'{head},\n "pictures": {{\n{rows}\n }}\n}}\n')
+    head = {"format_version": 1, "size": settings.size, "boxes": "x0, y0, x1, y1 of the visible pixels, ends exclusive"}
+    rows = ",\n".join(f"  {json.dumps(r['image'])}: {json.dumps(r['scene'])}" for r in records)
+    text = f'{json.dumps(head, indent=1)[:-2]},\n "pictures": {{\n{rows}\n }}\n}}\n'
+    files.write_text(out / "objects.json", text)
     files.write_text(out / "ATTRIBUTION.md", ATTRIBUTION)
     files.write_json(out / "scenes.json", asdict(settings))
-    for left_by_a_killed_run in (out / "pictures").glob(".*.tmp"):
-        left_by_a_killed_run.unlink(missing_ok=True)
+    for leftover in (out / "pictures").glob(".*.tmp"):
+        leftover.unlink(missing_ok=True)
     shutil.rmtree(out / ".parts", ignore_errors=True)
 
 

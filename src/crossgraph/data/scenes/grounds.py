@@ -1,4 +1,4 @@
-"""The grounds, drawn as SVG in a box of 100 × 100: sky, horizon, floor, and what belongs there.
+"""Draw the grounds of scenes as SVG in a box of 100 × 100: sky, horizon, floor, and what belongs there.
 
 Only gradients and shapes, so that `resvg` draws one in a few milliseconds and alike on every machine.
 """
@@ -21,7 +21,7 @@ def background(ground: str, rng: Random) -> str:
 
 
 def _fill(name: str, top: float, bottom: float, *colours: str) -> str:
-    """A band across the picture with a gradient from its top to its bottom."""
+    """Return a band across the picture with a gradient from its top to its bottom."""
     step = 1 / max(1, len(colours) - 1)
     stops = "".join(f'<stop offset="{k * step:.2f}" stop-color="{colour}"/>' for k, colour in enumerate(colours))
     return (
@@ -31,7 +31,7 @@ def _fill(name: str, top: float, bottom: float, *colours: str) -> str:
 
 
 def _glow(x: float, y: float, radius: float, colour: str, disc: str) -> str:
-    """A sun or a moon with light around it."""
+    """Return a sun or a moon with light around it."""
     return (
         f'<radialGradient id="glow"><stop offset="0" stop-color="{colour}" stop-opacity=".75"/>'
         f'<stop offset="1" stop-color="{colour}" stop-opacity="0"/></radialGradient>'
@@ -44,8 +44,8 @@ def _cloud(x: float, y: float, scale: float, colour: str, opacity: float) -> str
     puffs = ((-6, 0.6, 3.2), (-2, -1.2, 4.4), (3, -0.4, 3.8), (7, 0.9, 2.7))
     circles = "".join(f'<circle cx="{px}" cy="{py}" r="{r}"/>' for px, py, r in puffs)
     base = '<rect x="-9" y="0.6" width="18.6" height="3" rx="1.5"/>'
-    place = f'transform="translate({x:.1f} {y:.1f}) scale({scale:.2f})"'
-    return f'<g {place} fill="{colour}" opacity="{opacity:.2f}">{circles}{base}</g>'
+    transform = f'transform="translate({x:.1f} {y:.1f}) scale({scale:.2f})"'
+    return f'<g {transform} fill="{colour}" opacity="{opacity:.2f}">{circles}{base}</g>'
 
 
 def _clouds(rng: Random, most: int, colour: str = "#fff", opacity: float = 0.85) -> str:
@@ -56,7 +56,7 @@ def _clouds(rng: Random, most: int, colour: str = "#fff", opacity: float = 0.85)
 
 
 def _ridge(rng: Random, y: float, swing: float, colour: str, waves: float = 1.5, bottom: float = 100) -> str:
-    """A range of hills: a soft wave at height y, filled down to `bottom`."""
+    """Return a range of hills: a soft wave at height y, filled down to `bottom`."""
     phase, other = rng.uniform(0, 6.28), rng.uniform(0, 6.28)
     points: list[str] = []
     for k in range(26):
@@ -67,7 +67,7 @@ def _ridge(rng: Random, y: float, swing: float, colour: str, waves: float = 1.5,
 
 
 def _peaks(rng: Random, y: float, colour: str, snow: str) -> str:
-    """A few mountains with white tops, their feet at y."""
+    """Return mountains with white tops, their feet at y."""
     parts: list[str] = []
     for k in range(5):
         x, height, half = 25 * k + rng.uniform(-8, 8), rng.uniform(14, 28), rng.uniform(16, 24)
@@ -91,7 +91,7 @@ def _dots(
 
 
 def _tufts(rng: Random, count: int, top: float, colour: str) -> str:
-    """Blades of grass, larger towards the viewer."""
+    """Return blades of grass, larger towards the viewer."""
     blades: list[str] = []
     for _ in range(count):
         y = rng.uniform(top, 99)

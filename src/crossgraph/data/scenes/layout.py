@@ -1,7 +1,7 @@
-"""Where the things of a plan stand: from clusters to placed sprites in drawing order.
+"""Lay out a plan: from clusters of things to sprites with positions, in drawing order.
 
 All lengths are shares of the (square) picture's side, x to the right, y downwards. A cluster is first
-built around its own origin (its left end, the ground under it), then scaled and moved to its place.
+built around its own origin (its left end, the ground under it), then scaled and moved to its position.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ CROWD = {1: 1.0, 2: 0.92, 3: 0.8, 4: 0.7, 5: 0.62}
 SIZES = {"": 1.25, "big": 1.6, "small": 0.8}
 MARGIN = 0.03
 SEEN_BEHIND = (0.5, 0.8)
-"""How much is seen of what stands behind something, as near as the shapes allow."""
+"""Visible share of a thing that stands behind another, as near as the shapes allow."""
 
 
 @dataclass(frozen=True)
 class Sprite:
-    """One object's place.
+    """The position and size of an object.
 
     Attributes:
         group: Number of its group in the plan.
@@ -52,12 +52,12 @@ class Sprite:
 
 
 def arrange(plan: Plan, rng: Random, silhouette: Silhouette) -> list[Sprite]:
-    """Place every object of `plan`; the list is in drawing order, back to front.
+    """Return a sprite for every object of `plan`, in drawing order, back to front.
 
     Args:
-        plan: What to place.
+        plan: The scene.
         rng: Source of jitter.
-        silhouette: Tells a thing's shape.
+        silhouette: Returns a thing's shape.
     """
     builder = _Builder(rng, silhouette)
     blocks: list[list[Sprite]] = []
@@ -86,15 +86,9 @@ def arrange(plan: Plan, rng: Random, silhouette: Silhouette) -> list[Sprite]:
 
 
 def _scaled(block: list[Sprite], factor: float) -> list[Sprite]:
+    lengths = ("x", "bottom", "width", "height", "clip")
     return [
-        replace(
-            s,
-            x=s.x * factor,
-            bottom=s.bottom * factor,
-            width=s.width * factor,
-            height=s.height * factor,
-            clip=None if s.clip is None else s.clip * factor,
-        )
+        replace(s, **{name: value * factor for name in lengths if (value := getattr(s, name)) is not None})
         for s in block
     ]
 
@@ -104,7 +98,7 @@ def _moved(sprite: Sprite, left: float, base: float) -> Sprite:
     return replace(sprite, x=sprite.x + left, bottom=base - sprite.bottom, clip=clip)
 
 
-def _seen(back: Sprite, mask: np.ndarray, front: Sprite, cover: np.ndarray) -> float:
+def _visible_share(back: Sprite, mask: np.ndarray, front: Sprite, cover: np.ndarray) -> float:
     """Return the share of a sprite's own pixels that another one leaves uncovered."""
     rows, columns = np.nonzero(mask[:, ::-1] if back.mirrored else mask)
     x = back.x + ((columns + 0.5) / mask.shape[1] - 0.5) * back.width
@@ -121,33 +115,25 @@ class _Builder:
 
     def __init__(self, rng: Random, silhouette: Silhouette) -> None:
         self.rng = rng
-        self.look = rng.random()  # a thing looks the same wherever a hard pair puts it
+        self.look = rng.random()  # an object looks the same in both pictures of a hard pair
         self.silhouette = silhouette
 
     def build(self, cluster: Cluster, first: int) -> list[Sprite]:
         """Return the cluster's sprites back to front, shifted so that the leftmost edge is 0."""
-        main, other = cluster.main, cluster.other
+        main, other, second = cluster.main, cluster.other, first + 1
         if other is None:
             block = self._floating(main, first) if main.thing.air else self._standing(main, first)
+        elif cluster.relation in ("below", "in front of"):
+            build = self._above if cluster.relation == "below" else self._behind
+            block = build(other, second, main, first)
         else:
-            build = {
-                "above": self._above,
-                "on": self._on,
-                "under": self._under,
-                "behind": self._behind,
-                "inside": self._inside,
-            }
-            if cluster.relation == "below":
-                block = self._above(other, first + 1, main, first)
-            elif cluster.relation == "in front of":
-                block = self._behind(other, first + 1, main, first)
-            else:
-                block = build[cluster.relation or ""](main, first, other, first + 1)
+            builders = (("above", self._above), ("on", self._on), ("under", self._under), ("inside", self._inside))
+            block = dict(builders).get(str(cluster.relation), self._behind)(main, first, other, second)
         left = min(s.x - s.width / 2 for s in block)
         return [replace(s, x=s.x - left) for s in block]
 
     def _sprite(self, group: Group, number: int, most: tuple[float, float] = (1.0, 1.0)) -> Sprite:
-        """One object of a group, no wider and higher than `most`, its x and bottom at 0."""
+        """Return an object of a group, no wider and higher than `most`, its x and bottom at 0."""
         own = Random(f"{self.look}/{group.thing.name}")
         size = group.thing.size * SIZES[group.size] * CROWD[group.count] * own.uniform(0.93, 1.1)
         rows, columns = self.silhouette(group.thing).shape
@@ -160,14 +146,14 @@ class _Builder:
     def _line(
         self, group: Group, number: int, most: tuple[float, float] = (1.0, 1.0), gap: float = 0.02
     ) -> list[Sprite]:
-        """The objects of a group side by side, all of one size, together no wider than `most[0]`."""
+        """Return the objects of a group side by side, of equal size, together no wider than `most[0]`."""
         share = (most[0] - gap * (group.count - 1)) / group.count
-        one = self._sprite(group, number, (share, most[1]))
+        first = self._sprite(group, number, (share, most[1]))
         return [
             replace(
-                one,
-                x=(one.width + gap) * k + one.width / 2,
-                mirrored=one.mirrored if k % 2 == 0 else self.rng.random() < 0.5,
+                first,
+                x=(first.width + gap) * k + first.width / 2,
+                mirrored=first.mirrored if k % 2 == 0 else self.rng.random() < 0.5,
             )
             for k in range(group.count)
         ]
@@ -216,7 +202,7 @@ class _Builder:
         wanted = self.rng.uniform(*SEEN_BEHIND)
         masks = self.silhouette(main.thing), self.silhouette(other.thing)
         heights = [0.02 + 0.02 * k for k in range(15)]
-        shares = [_seen(replace(back, bottom=height), masks[0], front, masks[1]) for height in heights]
+        shares = [_visible_share(replace(back, bottom=height), masks[0], front, masks[1]) for height in heights]
         best = min(range(len(heights)), key=lambda k: abs(shares[k] - wanted))
         return [replace(back, bottom=heights[best]), front]
 

@@ -1,4 +1,4 @@
-"""One scene from two numbers: the picture, its captions, boxes and relations."""
+"""Make a scene from two numbers: the picture, its captions, boxes and relations."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from crossgraph.data.scenes.grounds import background
 from crossgraph.data.scenes.plan import FACTORS, GROUP_SIZE, Fact, Factor, Plan
 
 VERSION = 1
-"""Rises whenever the same numbers would give another picture or caption."""
+"""Raised whenever the same numbers would give another picture or caption."""
 
 SIZE = 320
 
 
 @dataclass(frozen=True)
 class Object:
-    """One object of a scene.
+    """An object of a scene.
 
     Attributes:
-        name: What it is: "dog".
+        name: Its name: "dog".
         colour: A colour's name, or empty for the pictogram's own look.
         size: "big", "small" or empty.
         box: Its visible pixels: x0, y0, x1, y1 in pixels, the ends exclusive.
@@ -40,16 +40,16 @@ class Object:
 
 @dataclass(frozen=True)
 class Scene:
-    """A picture and all that is known of it.
+    """A picture with its captions and the objects in it.
 
     Attributes:
         picture: RGB, square.
         captions: Five sentences.
-        ground: Where it is: "meadow", "snow", ...
+        ground: Its background: "meadow", "snow", ...
         objects: Back to front.
         relations: Between groups: (0, "left of", 1).
-        owners: The number in `objects` of what is seen at each pixel, -1 for the ground.
-        factor: What tells a hard scene from the other one of its pair; None for an ordinary scene.
+        owners: The number in `objects` of the object seen at each pixel, -1 for the ground.
+        factor: The difference between the two scenes of a hard pair; None for an ordinary scene.
     """
 
     picture: Image.Image
@@ -74,7 +74,7 @@ def scene(seed: int, index: int, size: int = SIZE) -> Scene:
     """
     rng = Random(f"scenes {VERSION}/{seed}/{index}")
     chosen = plan.choose(rng)
-    return _made(chosen, captions.describe(chosen, rng), rng, size, None)
+    return _make(chosen, captions.describe(chosen, rng), rng, size, None)
 
 
 def hard_scene(seed: int, index: int, size: int = SIZE) -> Scene:
@@ -95,10 +95,10 @@ def hard_scene(seed: int, index: int, size: int = SIZE) -> Scene:
     factor = FACTORS[group % len(FACTORS)]
     plans = plan.choose_hard(rng, factor)
     sentences = captions.describe_hard(plans, factor, rng)[member]
-    return _made(plans[member], sentences, Random(f"{rng.random()}"), size, factor)
+    return _make(plans[member], sentences, Random(f"{rng.random()}"), size, factor)
 
 
-def _made(chosen: Plan, sentences: tuple[str, ...], rng: Random, size: int, factor: Factor | None) -> Scene:
+def _make(chosen: Plan, sentences: tuple[str, ...], rng: Random, size: int, factor: Factor | None) -> Scene:
     ground = background(chosen.ground, rng)
     sprites = layout.arrange(chosen, rng, render.silhouette)
     picture, owners = render.draw(chosen, sprites, ground, size)

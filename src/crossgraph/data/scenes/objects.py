@@ -1,7 +1,7 @@
-"""What can stand in a scene: about ninety things, named by Unicode, drawn by OpenMoji (three by us).
+"""The things that scenes are made of: about ninety, named by Unicode, drawn by OpenMoji (three by us).
 
-A thing's name is its Unicode name in small letters ("1F415" is DOG) unless people say it otherwise,
-in which case the table gives the word. Things with a `paint` family can be given any of the colours.
+A thing's name is its Unicode name in small letters ("1F415" is DOG) unless the table gives
+another word. Things with a `paint` family can be given any of the colours.
 """
 
 from __future__ import annotations
@@ -32,22 +32,22 @@ FAMILIES: Mapping[str, tuple[str, ...]] = {
     "pink": ("#ffa7c0", "#e67a94"),
     "brown": ("#a57939", "#6a462f"),
 }
-"""OpenMoji's own shades, lightest first: what a repainted thing has in the place of a colour of ours."""
+"""OpenMoji's own shades, lightest first, which repainting replaces by a colour of ours."""
 
 
 @dataclass(frozen=True)
 class Thing:
-    """One nameable thing.
+    """A kind of object.
 
     Attributes:
         name: Singular, without article: "dog".
         plural: "dogs".
-        kind: What it is in one word: "animal", "vehicle", ...
+        kind: Its class in one word: "animal", "vehicle", ...
         art: Stem of OpenMoji's SVG file (the code point in hexadecimal), or "own-NAME" for our drawings.
         size: Geometric mean of its width and height as a share of the picture's height.
         air: True where it floats instead of standing.
         paint: Family of `FAMILIES` that a colour replaces; empty where the thing has one look.
-        role: What else it can do: hold things ("container"), carry them ("support"), cover them ("roof").
+        role: Whether it can hold things ("container"), carry them ("support") or cover them ("roof").
         surface: Height of the rim, the top or the shelter as a share of its own height from its top.
     """
 
@@ -129,7 +129,7 @@ CATALOGUE: tuple[Thing, ...] = (
     Thing("umbrella", "umbrellas", "thing", "2602", 0.40, paint="purple", role="roof", surface=0.45),
     Thing("palm tree", "palm trees", "plant", "1F334", 0.46, role="roof", surface=0.48),
 )
-"""Everything, in a fixed order: a scene's choices are drawn from it by position."""
+"""All things, in a fixed order: scenes draw from it by position."""
 
 BY_NAME: Mapping[str, Thing] = {thing.name: thing for thing in CATALOGUE}
 

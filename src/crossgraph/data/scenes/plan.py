@@ -1,4 +1,4 @@
-"""What a scene is before it is drawn: a ground, clusters of things from left to right, their relations.
+"""Draw at random what a scene holds: a ground, clusters of things from left to right, their relations.
 
 A plan is drawn from a random generator alone. `choose` gives ordinary plans; `choose_hard` gives two that
 differ in one respect only (relation, count or colour).
@@ -25,11 +25,11 @@ MOST_OBJECTS = 5
 
 @dataclass(frozen=True)
 class Group:
-    """Some equal things: "two small red cars".
+    """Equal objects: "two small red cars".
 
     Attributes:
-        thing: What they are.
-        count: How many.
+        thing: Their kind.
+        count: Their number.
         colour: A name of `COLOURS`, or empty for OpenMoji's own look.
         size: "big", "small" or empty.
     """
@@ -42,7 +42,7 @@ class Group:
 
 @dataclass(frozen=True)
 class Cluster:
-    """One place in the row: a group, or a group that is `relation` to `other` there (above it, inside it)."""
+    """A position in the row: a group, or a group that is `relation` to `other` there (above it, inside it)."""
 
     main: Group
     relation: Relation | None = None
@@ -95,15 +95,15 @@ def choose(rng: Random) -> Plan:
     ground = rng.choice(GROUNDS)
     pattern = rng.choices(("crowd", "two", "three", "pair", "pair and one"), (8, 36, 18, 22, 16))[0]
     if pattern == "crowd":
-        return Plan(ground, (Cluster(_group(rng, _any(rng), rng.randint(2, MOST_OBJECTS))),))
+        return Plan(ground, (Cluster(_group(rng, _any_thing(rng), rng.randint(2, MOST_OBJECTS))),))
     if pattern in ("two", "three"):
         return Plan(ground, _row(rng, 2 if pattern == "two" else 3))
     pair = _pair(rng)
     if pattern == "pair":
         return Plan(ground, (pair,))
-    room = MOST_OBJECTS - sum(group.count for group in pair.groups)
+    left = MOST_OBJECTS - sum(group.count for group in pair.groups)
     used = {group.thing.name for group in pair.groups}
-    extra = Cluster(_group(rng, _any(rng, used), _count(rng, min(room, 2))))
+    extra = Cluster(_group(rng, _any_thing(rng, used), _count(rng, min(left, 2))))
     return Plan(ground, (pair, extra) if rng.random() < 0.5 else (extra, pair))
 
 
@@ -128,7 +128,7 @@ def choose_hard(rng: Random, factor: Factor) -> tuple[Plan, ...]:
 
 
 def _relation_variants(rng: Random) -> tuple[tuple[Cluster, ...], ...]:
-    """Two things side by side and the other way round, or one in two relations to the other."""
+    """Return two things side by side and the other way round, or a thing in two relations to another."""
     form = rng.choice(("row", "air", "depth", "support", "container"))
     if form in ("row", "depth"):
         a, b = _alike(rng)
@@ -152,16 +152,16 @@ def _relation_variants(rng: Random) -> tuple[tuple[Cluster, ...], ...]:
 def _row(rng: Random, length: int) -> tuple[Cluster, ...]:
     used: set[str] = set()
     groups: list[Group] = []
-    room = MOST_OBJECTS
-    for left in range(length, 0, -1):
+    left = MOST_OBJECTS
+    for groups_left in range(length, 0, -1):
         twin = groups[-1] if groups and groups[-1].colour and rng.random() < 0.2 else None
-        thing = twin.thing if twin else _any(rng, used)
-        group = _group(rng, thing, _count(rng, min(room - left + 1, 3)))
+        thing = twin.thing if twin else _any_thing(rng, used)
+        group = _group(rng, thing, _count(rng, min(left - groups_left + 1, 3)))
         if twin:
             group = replace(group, colour=rng.choice([c for c in COLOURS if c != twin.colour]))
         used.add(thing.name)
         groups.append(group)
-        room -= group.count
+        left -= group.count
     return tuple(Cluster(group) for group in groups)
 
 
@@ -183,13 +183,13 @@ def _pair(rng: Random) -> Cluster:
 
 
 def _alike(rng: Random) -> tuple[Thing, Thing]:
-    """Two standing things of like size, so that the one in front covers a part of the other."""
+    """Return two standing things of like size, so that the one in front covers a part of the other."""
     first = rng.choice(objects.STANDING)
     alike = [t for t in objects.STANDING if t is not first and 0.8 <= t.size / first.size <= 1.25]
     return first, rng.choice(alike)
 
 
-def _any(rng: Random, used: set[str] = frozenset()) -> Thing:  # pyright: ignore[reportArgumentType]
+def _any_thing(rng: Random, used: set[str] = frozenset()) -> Thing:  # pyright: ignore[reportArgumentType]
     pool = objects.PAINTED if rng.random() < 0.3 else objects.CATALOGUE
     return rng.choice([thing for thing in pool if thing.name not in used])
 
@@ -204,6 +204,6 @@ def _group(rng: Random, thing: Thing, count: int = 1) -> Group:
 
 
 def _painted(rng: Random, group: Group) -> Group:
-    """Give a thing that can be painted a colour, most of the time."""
+    """Return the group, with a colour most of the time if it can be painted."""
     colour = rng.choice(tuple(COLOURS))
     return replace(group, colour=colour) if group.thing.paint and rng.random() < 0.85 else group

@@ -1,4 +1,4 @@
-"""From placed sprites to pixels: pictograms rasterised once, shadows, and which pixel belongs to what."""
+"""Draw sprites: pictograms rasterised once, shadows, and the object that each pixel belongs to."""
 
 from __future__ import annotations
 
@@ -47,15 +47,15 @@ def pictogram(art: str, paint: str, colour: str, size: int) -> Image.Image:
 
 @lru_cache(maxsize=256)
 def silhouette(thing: Thing) -> Bool[np.ndarray, "row column"]:
-    """Return which pixels of a thing's trimmed drawing are its own, coarsely."""
+    """Return the mask of a thing's trimmed drawing, coarsely."""
     return np.asarray(pictogram(thing.art, "", "", STEPS[1]).getchannel("A")) >= SOLID
 
 
 def draw(plan: Plan, sprites: list[Sprite], background: str, size: int) -> tuple[Image.Image, np.ndarray]:
-    """Compose the picture.
+    """Return a scene's picture, and which object is seen at each pixel.
 
     Args:
-        plan: Tells what the sprites' groups are.
+        plan: The groups that the sprites belong to.
         sprites: Back to front.
         background: SVG of the ground.
         size: Side of the picture in pixels.
@@ -72,13 +72,13 @@ def draw(plan: Plan, sprites: list[Sprite], background: str, size: int) -> tuple
             _shadow(canvas, sprite, size)
     for number, sprite in enumerate(sprites):
         group = groups[sprite.group]
-        image = _placed(sprite, group.thing, group.colour, size)
+        image = _sprite_image(sprite, group.thing, group.colour, size)
         left = round((sprite.x - sprite.width / 2) * size)
         top = round((sprite.bottom - sprite.height) * size)
         if sprite.clip is not None:
             image = image.crop((0, 0, image.width, max(1, round(sprite.clip * size) - top)))
         canvas.paste(image, (left, top), image)
-        _own(owners, np.asarray(image.getchannel("A")) >= SOLID, left, top, number)
+        _mark_owner(owners, np.asarray(image.getchannel("A")) >= SOLID, left, top, number)
     return canvas, owners
 
 
@@ -97,14 +97,14 @@ def visible_boxes(owners: np.ndarray, count: int) -> list[tuple[int, int, int, i
     return boxes
 
 
-def _placed(sprite: Sprite, thing: Thing, colour: str, size: int) -> Image.Image:
+def _sprite_image(sprite: Sprite, thing: Thing, colour: str, size: int) -> Image.Image:
     width, height = max(1, round(sprite.width * size)), max(1, round(sprite.height * size))
     step = next((s for s in STEPS if s >= 1.1 * max(width, height)), STEPS[-1])
     image = pictogram(thing.art, thing.paint, colour, step).resize((width, height), Image.Resampling.LANCZOS)
     return image.transpose(Image.Transpose.FLIP_LEFT_RIGHT) if sprite.mirrored else image
 
 
-def _own(owners: np.ndarray, solid: np.ndarray, left: int, top: int, number: int) -> None:
+def _mark_owner(owners: np.ndarray, solid: np.ndarray, left: int, top: int, number: int) -> None:
     size = owners.shape[0]
     x0, y0 = max(0, left), max(0, top)
     x1, y1 = min(size, left + solid.shape[1]), min(size, top + solid.shape[0])
@@ -133,10 +133,10 @@ def _rasterise(svg: str, size: int) -> Image.Image:
 
 
 def _repaint(svg: str, paint: str, colour: str) -> str:
-    """Replace a family's shades, the first one found by the light shade of `colour`, the rest by the dark."""
+    """Replace a family's shades, the first that occurs by the light shade of `colour`, the rest by the dark."""
     text = svg
-    found = [shade for shade in FAMILIES[paint] if shade in text.lower()]
-    for number, shade in enumerate(found):
+    shades = [shade for shade in FAMILIES[paint] if shade in text.lower()]
+    for number, shade in enumerate(shades):
         new = COLOURS[colour][min(number, 1)]
         text = text.replace(shade, new).replace(shade.upper(), new)
     return text

@@ -1,0 +1,1 @@
+"""Makes bundles: trains the retriever on train, chooses short lists and calibration on dev."""

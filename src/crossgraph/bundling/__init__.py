@@ -1,1 +1,0 @@
-"""Making a bundle: the index head is trained, the short list and the calibration chosen on dev."""
