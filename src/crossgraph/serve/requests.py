@@ -1,4 +1,4 @@
-"""What can be asked, as models of parameters, and how it becomes a query."""
+"""Models of the parameters of each request, and the search request that becomes a query."""
 
 from __future__ import annotations
 
@@ -7,9 +7,10 @@ from typing import Annotated, Any
 from fastapi import Query as InAddress
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
+from crossgraph.core.types import Regions
 from crossgraph.search.query import MOST_HITS, MOST_WORDS, Query, parse_query
-from crossgraph.serve.answers import Identifier
 from crossgraph.serve.problems import Problem
+from crossgraph.serve.responses import Identifier
 from crossgraph.store import parse_filter
 from crossgraph.store.filter_tree import Filter
 
@@ -25,26 +26,30 @@ FILTER = rf"^({_CLAUSE}( (and|or) {_CLAUSE}){{0,5}})?$"
 """Simple filters, as a pattern for programs that read OpenAPI. Parentheses, `not` and more are understood too."""
 
 
-def _few_words(text: str) -> str:
+def _check_length(text: str) -> str:
     if len(text.split()) > MOST_WORDS or len(text) > _LETTERS:
         raise ValueError(f"{len(text.split()):,} words in {len(text):,} letters, at most {MOST_WORDS} are read")
     return text
 
 
-def _left_out(schema: dict[str, Any]) -> None:
-    """Describe a parameter that is left out rather than null."""
-    (kind,) = [one for one in schema.pop("anyOf") if one.get("type") != "null"]
+def _without_null(schema: dict[str, Any]) -> None:
+    """Change the schema of an optional parameter: it may be absent but not null."""
+    (value,) = [choice for choice in schema.pop("anyOf") if choice.get("type") != "null"]
     schema.pop("default", None)
-    schema.update(kind)
+    schema.update(value)
 
 
-Sentence = Annotated[str, AfterValidator(_few_words)]
+Sentence = Annotated[str, AfterValidator(_check_length)]
 
 
-class _Shared(BaseModel):
-    """What every search takes."""
+class _Parameters(BaseModel):
+    """Base of all parameters: an unknown one is refused."""
 
     model_config = ConfigDict(extra="forbid")
+
+
+class _SearchOptions(_Parameters):
+    """Parameters of every search."""
 
     minus: Annotated[list[Sentence], Field(max_length=20)] = Field(
         default=[], description="what must not be in it, a term each"
@@ -67,15 +72,15 @@ class _Shared(BaseModel):
         default=None,
         gt=0,
         le=1,
-        json_schema_extra=_left_out,
+        json_schema_extra=_without_null,
         description="share of best pictures that the short list must hold",
     )
     join_words: bool = Field(default=False, description="let words of captions and file names count too")
     explain: bool = Field(default=False, description="tell which word met which region of every hit")
 
 
-class SearchParameters(_Shared):
-    """A search by words, by pictures of the library, or by a picture that was uploaded before."""
+class SearchParameters(_SearchOptions):
+    """Parameters of a search by words, by pictures of the library, or by a picture uploaded before."""
 
     q: Sentence = Field(
         default="",
@@ -94,25 +99,21 @@ class SearchParameters(_Shared):
     )
 
 
-class SearchForm(_Shared):
-    """A search by an uploaded picture, with words or without."""
+class SearchForm(_SearchOptions):
+    """Form of a search by an uploaded picture, with words or without."""
 
     q: Sentence = Field(default="", json_schema_extra={"pattern": _WORDS, "maxLength": _LETTERS})
 
 
-class LikeParameters(BaseModel):
-    """How many pictures like one."""
-
-    model_config = ConfigDict(extra="forbid")
+class LikeParameters(_Parameters):
+    """Parameters of a search for pictures like a given one."""
 
     k: int = Field(default=20, ge=1, le=MOST_HITS)
     offset: int = Field(default=0, ge=0, le=MOST_HITS)
 
 
-class ExplainParameters(BaseModel):
-    """Which pictures to explain."""
-
-    model_config = ConfigDict(extra="forbid")
+class ExplainParameters(_Parameters):
+    """Parameters of an explanation."""
 
     ids: str = Field(
         max_length=4000,
@@ -127,13 +128,11 @@ class ExplainParameters(BaseModel):
     )
 
 
-class CaptionForm(BaseModel):
-    """A picture, and sentences to choose from."""
-
-    model_config = ConfigDict(extra="forbid")
+class CaptionForm(_Parameters):
+    """Form of a picture with sentences to rank for it."""
 
     id: Identifier | None = Field(
-        default=None, json_schema_extra=_left_out, description="a picture of the library, where none is sent"
+        default=None, json_schema_extra=_without_null, description="a picture of the library, where none is sent"
     )
     captions: Annotated[list[Sentence], Field(max_length=2000)] = Field(
         [], description="sentences to choose from; without any, the captions of the library"
@@ -141,10 +140,8 @@ class CaptionForm(BaseModel):
     k: int = Field(default=20, ge=1, le=MOST_HITS)
 
 
-class IndexRequest(BaseModel):
-    """What to index."""
-
-    model_config = ConfigDict(extra="forbid")
+class IndexRequest(_Parameters):
+    """Body of a request to index."""
 
     roots: list[str] | None = Field(
         default=None,
@@ -159,12 +156,12 @@ Like = Annotated[LikeParameters, InAddress()]
 Explain = Annotated[ExplainParameters, InAddress()]
 
 
-class Wish:
-    """A search as it was asked for: words parted from what is not wanted, the filter read.
+class SearchRequest:
+    """A search with its text split into wanted and unwanted words, and its filter parsed.
 
     Args:
         given: Parameters of either kind.
-        q: Its words.
+        q: Its text.
 
     Raises:
         FilterError: The filter cannot be read.
@@ -178,8 +175,8 @@ class Wish:
         self.like, self.unlike = tuple(dict.fromkeys(given.like)), tuple(dict.fromkeys(given.unlike))
         self.where: Filter | None = parse_filter(given.where) if given.where.strip() else None
 
-    def check_asks(self, has_picture: bool) -> None:
-        """See that there is something to rank by.
+    def check_has_query(self, has_picture: bool) -> None:
+        """Check that there is something to rank by.
 
         Raises:
             Problem: There is nothing.
@@ -194,24 +191,8 @@ class Wish:
             "nothing-asked",
         )
 
-    def query(self, picture: Any, k: int) -> Query:
-        """Return the query for the searcher.
-
-        Args:
-            picture: Regions of one picture, or None.
-            k: Hits wanted.
-        """
-        given = self.given
-        return Query(
-            text=self.text,
-            picture=picture,
-            picture_weight=given.picture_weight,
-            minus=self.minus,
-            where=self.where,
-            like=self.like,
-            unlike=self.unlike,
-            k=k,
-            min_probability=given.min_probability,
-            recall=given.recall,
-            join_words=given.join_words,
-        )
+    def query(self, picture: Regions | None, k: int) -> Query:
+        """Return the query for the searcher: the same with regions of an uploaded picture, and `k` hits."""
+        shared = self.given.model_dump(include={"picture_weight", "min_probability", "recall", "join_words"})
+        own = {name: getattr(self, name) for name in ("text", "minus", "where", "like", "unlike")}
+        return Query(picture=picture, k=k, **own, **shared)

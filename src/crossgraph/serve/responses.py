@@ -1,10 +1,12 @@
-"""What the server answers, as models: they check what is sent and describe it in OpenAPI."""
+"""Models of the responses: they check what is sent and describe it in OpenAPI."""
 
 from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, Field
+
+from crossgraph.search.results import Timings
 
 Identifier = Annotated[int, Field(ge=0, le=2**53 - 1, description="a picture's number in the library")]
 Grid = tuple[int, int, int]
@@ -22,16 +24,7 @@ class Token(BaseModel):
     special: bool = Field(description="whether it is the sentence's start or end")
 
 
-class Timings(BaseModel):
-    """Where the time of a search went, in milliseconds."""
-
-    encode: float
-    nearest: float
-    rerank: float
-    total: float
-
-
-class Why(BaseModel):
+class WordRegions(BaseModel):
     """Which word met which region of a picture."""
 
     significance: list[float] = Field(description="how much each token counted")
@@ -41,7 +34,7 @@ class Why(BaseModel):
     weights: list[list[float]] = Field(description="for each token the share of each region; rows sum to 1")
 
 
-class Explained(Why):
+class Explained(WordRegions):
     """A picture explained."""
 
     id: Identifier
@@ -65,7 +58,7 @@ class Hit(BaseModel):
     thumbnail: str = Field(description="where its thumbnail is")
 
 
-class ExplainedHit(Hit, Why):
+class ExplainedHit(Hit, WordRegions):
     """A picture found, with explain=1."""
 
 
