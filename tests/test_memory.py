@@ -1,4 +1,4 @@
-"""What is large lies in files whose room is asked for at once; what was freed goes back, where that can be done."""
+"""Large matrices are kept in files whose space is reserved; freed memory is returned where the C library can."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from crossgraph import memory
 from crossgraph.core.errors import InputError
 from crossgraph.memory import empty_matrix, release_pages, trim_heap
 

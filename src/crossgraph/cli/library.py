@@ -104,7 +104,8 @@ def _findings(found: object) -> str:
         f"{found.codes:,} without whole codes: run 'crossgraph index' to encode them anew" if found.codes else "",
         f"{found.thumbnails:,} thumbnails made again" if found.thumbnails else "",
         f"{found.store[0]:,} added to the store, {found.store[1]:,} taken out" if any(found.store) else "",
-        f"{len(found.missing):,} files are no longer there (first: {found.missing[0]}): run 'crossgraph index'"
+        f"{len(found.missing):,} files are not there now (first: {found.missing[0]}): mount their disk if it is not "
+        "mounted, then run 'crossgraph index'"
         if found.missing
         else "",
     ]

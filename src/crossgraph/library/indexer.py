@@ -249,7 +249,7 @@ class _Run:
                 self.gone += [path for path, gone in zip(paths, is_gone, strict=True) if gone]
                 unseen[folder] = [path for path, gone in zip(paths, is_gone, strict=True) if not gone]
                 self.outcome.kept += len(unseen[folder])
-            self.outcome.notes += change.missing.notes("crossgraph library remove '{}'")
+            self.outcome.notes += change.missing.notes("crossgraph library remove '{}'", ", then crossgraph index '{}'")
         self.outcome.kept += len(self.unread_known)
         self.outcome.notes += unread_notes(self.unread, self.unread_known)
 
