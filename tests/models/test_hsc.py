@@ -12,7 +12,7 @@ from crossgraph.core.errors import InputError
 from crossgraph.core.types import Regions, Tokens
 from crossgraph.models.base import Inputs
 from crossgraph.models.hsc import HSC, HSCConfig
-from crossgraph.models.published import IMPORTERS, read_checkpoint
+from crossgraph.models.published.checkpoint import IMPORTERS, read_checkpoint
 from crossgraph.models.sgraf import SAF, SAFConfig
 from crossgraph.text.word_attention import WordAttention
 

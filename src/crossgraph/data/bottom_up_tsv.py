@@ -1,8 +1,8 @@
 """Read bottom-up-attention features: TSV files of base64 float32, indexed once and then read by line.
 
 A line holds image_id, image_w, image_h, num_boxes, boxes (num_boxes × 4, xyxy in pixels) and features
-(num_boxes × D). The files are tens of gigabytes; the index says where each line lies, so that a picture is
-one read and one decoding, and nothing is copied.
+(num_boxes × D). The files are tens of gigabytes; an index holds the position of each line, so that a picture
+is one read and one decoding, and nothing is copied.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ class BottomUpFeatures:
     """The pictures of some TSV files; a `crossgraph.data.feature_folder.FeatureFolder`.
 
     Args:
-        path: What the user named.
+        path: The folder or file, for messages.
         files: The TSV files.
         log: Called with notes.
 
@@ -98,7 +98,7 @@ class BottomUpFeatures:
 class BottomUpSource:
     """Features of chosen lines; a `crossgraph.data.split.FeatureSource`.
 
-    Pictures with fewer regions than the richest one are padded with zeros and masked.
+    Pictures with fewer regions than the one with most are padded with zeros and masked.
     """
 
     def __init__(self, files: Sequence[Path], lines: Sequence[tuple[int, Line]], feature_size: int) -> None:
@@ -240,5 +240,5 @@ def _parse(raw: bytes, start: int) -> tuple[Line, int]:
 
 
 def _decoded_size(field: bytes) -> int:
-    """Return how many bytes a base64 field stands for."""
+    """Return the number of bytes that a base64 field encodes."""
     return len(field) // 4 * 3 - field[-2:].count(b"=") if len(field) % 4 == 0 else -1

@@ -47,7 +47,7 @@ class PackedEdges(Sequence[list[tuple[int, int]]]):
             self.append(edges)
 
     def append(self, edges: Iterable[Sequence[int]]) -> None:
-        """Add the edges of one more caption."""
+        """Add the edges of another caption."""
         for head, dependent in edges:
             if head < 0 or dependent < 0:
                 raise ValueError(f"a negative position in {[head, dependent]}")
@@ -76,7 +76,7 @@ class Dependencies:
     """The content of `dependencies.jsonl`.
 
     Attributes:
-        parser: What made it, see `SentenceParser.name`.
+        parser: The parser that made it, see `SentenceParser.name`.
         rows: Row in `edges` of each caption.
         edges: The edges.
     """
@@ -161,7 +161,7 @@ def write_dependencies(
     Args:
         path: The file.
         captions: All of a data set; each text is parsed once.
-        parser: What parses.
+        parser: The parser of missing captions.
         report: Called with how many captions are done, and of how many.
 
     Returns:

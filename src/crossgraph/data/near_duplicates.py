@@ -1,4 +1,4 @@
-"""Pictures that look alike: they must not stand on both sides of a split.
+"""Find pictures that look alike, which must not be in different splits.
 
 A picture's difference hash holds, for a 9 × 9 thumbnail in grey, whether each pixel is brighter than its
 right and than its lower neighbour: 128 bits that resizing, recompressing and small edits hardly change.
@@ -28,7 +28,7 @@ _ONES = np.array([byte.bit_count() for byte in range(256)], dtype=np.uint8)
 
 
 def group_alike(hashes: Sequence[bytes | None], near: int = NEAR, contents: Sequence[str] = ()) -> list[int]:
-    """Give every picture the number of its group: the first picture that it is alike to, directly or by others.
+    """Return the group of every picture: the number of the first one that it is alike to, directly or by others.
 
     Args:
         hashes: `difference_hash` of every picture; None where unknown.
@@ -108,8 +108,8 @@ def _close(codes: UInt8[np.ndarray, "picture byte"], near: int, ticker: Ticker) 
         for bucket in np.split(order, bounds):
             seen += len(bucket)
             ticker.update(seen)
-            for place in range(len(bucket) - 1):
-                rest = bucket[place + 1 :]
-                distance = _ONES[codes[rest] ^ codes[bucket[place]]].sum(axis=1, dtype=np.int64)
+            for i in range(len(bucket) - 1):
+                rest = bucket[i + 1 :]
+                distance = _ONES[codes[rest] ^ codes[bucket[i]]].sum(axis=1, dtype=np.int64)
                 for other in rest[distance <= near]:
-                    yield int(bucket[place]), int(other)
+                    yield int(bucket[i]), int(other)

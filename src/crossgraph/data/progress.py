@@ -1,4 +1,4 @@
-"""How far a first look at large data is, on stderr; silent for what takes under two seconds."""
+"""Show the progress of a first pass over large data on stderr, unless it takes under two seconds."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Ticker:
         self._bar: tuple[Progress, TaskID] | None = None
 
     def update(self, done: float) -> None:
-        """Tell how many units are done."""
+        """Report how many units are done."""
         now = time.monotonic()
         if now - self._begun < _SILENT_FOR:
             return
