@@ -144,7 +144,7 @@ def test_other_settings_are_refused(made: Path, change: dict[str, int]) -> None:
 
 @pytest.mark.parametrize("values", [{"count": 0}, {"count": -5}, {"count": 19}, {"size": 0}, {"size": 4000}])
 def test_numbers_out_of_range_are_refused(values: dict[str, int]) -> None:
-    with pytest.raises(InputError, match=rf"--{next(iter(values))} .*: give a whole number from"):
+    with pytest.raises(InputError, match=rf"--{next(iter(values))} .*: give a number from"):
         Settings(**values)
 
 

@@ -21,6 +21,7 @@ import torch
 
 from crossgraph import files
 from crossgraph.core.errors import InputError
+from crossgraph.core.ranges import CheckedSettings, MegapixelLimit, Size
 from crossgraph.data.manifest import MANIFEST, EncoderInfo, Picture
 from crossgraph.data.shards import ShardWriter
 from crossgraph.progress import ProgressCallback, ignore_progress
@@ -58,7 +59,7 @@ class Outcome:
 
 
 @dataclass(frozen=True)
-class Settings:
+class Settings(CheckedSettings, prefix="--"):
     """Settings of an extraction; none of them changes the features of a picture.
 
     Attributes:
@@ -68,18 +69,10 @@ class Settings:
         shard_rows: Pictures a shard holds; a stop loses at most so many.
     """
 
-    batch_size: int = 4
-    workers: int = 2
-    max_megapixels: float = DEFAULT_MEGAPIXELS
+    batch_size: Size = 4
+    workers: Size = 2
+    max_megapixels: MegapixelLimit = DEFAULT_MEGAPIXELS
     shard_rows: int = 256
-
-    def __post_init__(self) -> None:
-        """Refuse values that cannot work, naming the option."""
-        for option, value in (("--batch-size", self.batch_size), ("--workers", self.workers)):
-            if value < 1:
-                raise InputError(f"{option} {value}", "give a whole number from 1 on")
-        if not 0 < self.max_megapixels < 1e6:
-            raise InputError(f"--max-megapixels {self.max_megapixels:g}", "give a number above 0")
 
 
 def extract_features(

@@ -24,10 +24,11 @@ from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 from crossgraph import files
 from crossgraph.core.errors import InputError
+from crossgraph.core.ranges import CheckedSettings, Range
 from crossgraph.data.scenes.make import SIZE, VERSION, Scene, hard_scene, scene
 from crossgraph.data.scenes.plan import GROUP_SIZE
 from crossgraph.progress import ProgressCallback, ignore_progress
@@ -39,7 +40,7 @@ PART = 50
 
 
 @dataclass(frozen=True)
-class Settings:
+class Settings(CheckedSettings, prefix="--"):
     """Settings that decide the content of a scenes folder.
 
     Attributes:
@@ -49,17 +50,10 @@ class Settings:
         version: Of the program that draws and describes scenes.
     """
 
-    count: int = 2000
+    count: Annotated[int, Range(least=FEWEST, most=MOST)] = 2000
     seed: int = 0
-    size: int = SIZE
+    size: Annotated[int, Range(least=SMALLEST, most=LARGEST)] = SIZE
     version: int = VERSION
-
-    def __post_init__(self) -> None:
-        """Refuse values out of range, naming the option."""
-        ranges = (("--count", self.count, FEWEST, MOST), ("--size", self.size, SMALLEST, LARGEST))
-        for option, value, low, high in ranges:
-            if not low <= value <= high:
-                raise InputError(f"{option} {value}", f"give a whole number from {low:,} to {high:,}")
 
     def shares(self) -> dict[str, int]:
         """Return how many pictures each split gets: train 80 %, hard 8 %, test 7 %, dev 5 %.
