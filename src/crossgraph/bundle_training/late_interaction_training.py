@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
+from typing import Annotated
 
 import numpy as np
 import torch
@@ -16,8 +17,9 @@ from jaxtyping import Float
 from torch import Tensor
 
 from crossgraph.bundle.sieve import Sieve, sieve_for
-from crossgraph.bundle_training.distillation import CosineAdamW, check_least
+from crossgraph.bundle_training.distillation import CosineAdamW
 from crossgraph.core.errors import InputError
+from crossgraph.core.ranges import CheckedSettings, Count, Range, Size
 from crossgraph.core.types import ImageCode
 from crossgraph.data.split import Split
 from crossgraph.progress import ProgressCallback
@@ -32,7 +34,7 @@ _EDGE = 1e-6  # probabilities are clamped so far from 0 and 1 before their logit
 
 
 @dataclass(frozen=True)
-class LateInteractionRecipe:
+class LateInteractionRecipe(CheckedSettings):
     """How the late-interaction retriever is trained.
 
     Attributes:
@@ -48,24 +50,16 @@ class LateInteractionRecipe:
         seed: Of weights and order.
     """
 
-    size: int = 64
-    galleries: int = 12
-    pictures: int = 1000
-    steps: int = 3000
-    batch: int = 96
+    size: Annotated[int, Range(least=2)] = 64
+    galleries: Size = 12
+    pictures: Annotated[int, Range(least=2)] = 1000
+    steps: Size = 3000
+    batch: Annotated[int, Range(least=2)] = 96
     lr: float = 3e-3
     weight_decay: float = 1e-2
     temperature: float = 0.5
     closeness: float = 0.1
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        """Check ranges.
-
-        Raises:
-            InputError: A value is out of its range.
-        """
-        check_least(self, {"size": 2, "galleries": 1, "pictures": 2, "steps": 1, "batch": 2, "seed": 0})
+    seed: Count = 0
 
 
 @dataclass(frozen=True)

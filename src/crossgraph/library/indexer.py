@@ -20,6 +20,7 @@ import numpy as np
 import torch
 
 from crossgraph.core.errors import InputError
+from crossgraph.core.ranges import CheckedSettings, MegapixelLimit, Size
 from crossgraph.library.alike import group_new
 from crossgraph.library.captions import attach
 from crossgraph.library.library import Library
@@ -38,8 +39,8 @@ from crossgraph.vision.scan import PictureFile, is_gone, reason_of
 
 
 @dataclass(frozen=True)
-class Settings:
-    """How indexing goes about its work.
+class Settings(CheckedSettings, prefix="--"):
+    """Settings of an indexing run.
 
     Attributes:
         batch_size: Pictures a forward pass of the region encoder.
@@ -54,23 +55,15 @@ class Settings:
         allow_empty: Whether a root that has lost all of its pictures is believed.
     """
 
-    batch_size: int = 8
-    workers: int = 3
-    max_megapixels: float = DEFAULT_MEGAPIXELS
+    batch_size: Size = 8
+    workers: Size = 3
+    max_megapixels: MegapixelLimit = DEFAULT_MEGAPIXELS
     exclude: tuple[str, ...] | None = None
     keep_features: bool = False
     codes: Kind | None = None
     step: int = 64
     seconds: float = 2.0
     allow_empty: bool = False
-
-    def __post_init__(self) -> None:
-        """Refuse values that cannot work, naming the option."""
-        for option, value in (("--batch-size", self.batch_size), ("--workers", self.workers)):
-            if value < 1:
-                raise InputError(f"{option} {value}", "give a whole number from 1 on")
-        if not 0 < self.max_megapixels < 1e6:
-            raise InputError(f"--max-megapixels {self.max_megapixels:g}", "give a number above 0")
 
 
 @dataclass

@@ -56,7 +56,7 @@ class Service:
         self._announced = False
         threads = max(1, (os.cpu_count() or 1) // settings.workers)
         self.heavy = Workers(
-            settings.workers, settings.waiting, settings.timeout, "search", lambda: torch.set_num_threads(threads)
+            settings.workers, settings.queue, settings.timeout, "search", lambda: torch.set_num_threads(threads)
         )
         self.light = Workers(_SMALL_THREADS, _SMALL_WAITING, settings.timeout, "picture")
         self.jobs = Jobs(library, self.region_encoder, self._changed, self.metrics)

@@ -1,4 +1,4 @@
-"""What is found for a few sentences: chosen, printed, and drawn as one sheet."""
+"""Retrieves the best pictures for a few sentences, and draws them as one sheet."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ _CREDIT = "Pictograms: OpenMoji, CC BY-SA 4.0"
 
 @dataclass(frozen=True)
 class Hit:
-    """One picture found.
+    """A retrieved picture.
 
     Attributes:
         image: Its id.
-        path: Where it lies.
+        path: Its file.
         caption: A sentence about it.
         score: Of the pair.
-        right: Whether the sentence was written about it.
+        right: Whether the query was written about it.
     """
 
     image: str
@@ -41,15 +41,15 @@ class Hit:
 
 
 @dataclass(frozen=True)
-class Found:
-    """The best pictures for one sentence."""
+class Retrieved:
+    """The best pictures for one sentence, best first."""
 
     sentence: str
     hits: list[Hit]
 
 
-def find(scores: Float[np.ndarray, "img txt"], split: Split) -> list[Found]:
-    """Return the best pictures for a few sentences, the first ones of pictures spread over the split.
+def retrieve(scores: Float[np.ndarray, "img txt"], split: Split) -> list[Retrieved]:
+    """Return the best pictures for a few sentences, the first sentences of pictures spread over the split.
 
     Args:
         scores: Of the split.
@@ -57,7 +57,7 @@ def find(scores: Float[np.ndarray, "img txt"], split: Split) -> list[Found]:
     """
     first = np.unique(split.caption_image, return_index=True)[1]
     chosen = np.linspace(0, len(first) - 1, min(SENTENCES, len(first))).round().astype(int)
-    found: list[Found] = []
+    results: list[Retrieved] = []
     for column in first[chosen].tolist():
         best = np.argsort(-scores[:, column], kind="stable")[:BEST].tolist()
         hits = [
@@ -70,20 +70,20 @@ def find(scores: Float[np.ndarray, "img txt"], split: Split) -> list[Found]:
             )
             for row in best
         ]
-        found.append(Found(str(split.captions[column]), hits))
-    return found
+        results.append(Retrieved(str(split.captions[column]), hits))
+    return results
 
 
-def draw_sheet(found: Sequence[Found], path: Path) -> None:
-    """Draw one row a sentence: its best pictures from left to right, the right one framed in green."""
-    columns = max(len(entry.hits) for entry in found)
+def draw_sheet(results: Sequence[Retrieved], path: Path) -> None:
+    """Draw a row for each sentence: its best pictures from left to right, the right one framed in green."""
+    columns = max(len(result.hits) for result in results)
     width = _GAP + columns * (_SIDE + _GAP)
-    sheet = Image.new("RGB", (width, len(found) * (_SIDE + _TEXT + _GAP) + 2 * _GAP + 10), _PAPER)
+    sheet = Image.new("RGB", (width, len(results) * (_SIDE + _TEXT + _GAP) + 2 * _GAP + 10), _PAPER)
     pen = ImageDraw.Draw(sheet)
-    for number, entry in enumerate(found):
+    for number, result in enumerate(results):
         top = _GAP + number * (_SIDE + _TEXT + _GAP)
-        pen.text((_GAP, top), entry.sentence, fill=_INK, font=_font(pen, entry.sentence, width - 2 * _GAP))
-        for column, hit in enumerate(entry.hits):
+        pen.text((_GAP, top), result.sentence, fill=_INK, font=_font(pen, result.sentence, width - 2 * _GAP))
+        for column, hit in enumerate(result.hits):
             left = _GAP + column * (_SIDE + _GAP)
             with Image.open(hit.path) as picture:
                 sheet.paste(picture.convert("RGB").resize((_SIDE, _SIDE)), (left, top + _TEXT - 8))
