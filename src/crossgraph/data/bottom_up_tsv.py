@@ -24,8 +24,8 @@ from crossgraph.core.errors import InputError
 from crossgraph.core.types import Regions
 from crossgraph.data.dataset import Log
 from crossgraph.data.npy_file import sample_digest
-from crossgraph.data.progress import Ticker
 from crossgraph.files import read_json, write_json
+from crossgraph.progress import ProgressDisplay
 
 _FIELDS = 6
 _VERSION = 1
@@ -81,9 +81,9 @@ class BottomUpFeatures:
     def contents(self, rows: Sequence[int | None]) -> list[str]:
         """Return a digest of each picture's line, but for its id."""
         digests = []
-        with Ticker("comparing pictures", len(rows), "pictures") as ticker:
+        with ProgressDisplay() as display:
             for done, row in enumerate(rows):
-                ticker.update(done)
+                display.update("comparing pictures", done, len(rows))
                 if row is None:
                     digests.append("")
                     continue
@@ -206,10 +206,11 @@ def _scan(path: Path) -> tuple[list[Line], int]:
     """Read a file once and check every line's counts; the numbers themselves are checked when they are read."""
     lines: list[Line] = []
     width = start = 0
-    with Ticker(f"indexing {path.name}", path.stat().st_size / 1e6, "MB") as ticker, path.open("rb") as file:
+    megabytes = path.stat().st_size // 1_000_000
+    with ProgressDisplay() as display, path.open("rb") as file:
         for number, raw in enumerate(file, 1):
             if raw.strip():
-                ticker.update(start / 1e6)
+                display.update(f"indexing {path.name} (MB)", start // 1_000_000, megabytes)
                 try:
                     line, own_width = _parse(raw, start)
                 except ValueError as error:

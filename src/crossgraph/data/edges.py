@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import json
 from array import array
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
@@ -21,6 +21,7 @@ from typing import Any, overload
 from crossgraph.core.errors import InputError
 from crossgraph.data.json_records import FORMAT_VERSION, read_records
 from crossgraph.files import atomic_write, read_text
+from crossgraph.progress import ProgressCallback
 from crossgraph.text.dependencies import Edges, SentenceParser
 
 FILE = "dependencies.jsonl"
@@ -153,16 +154,14 @@ def read_dependencies(path: Path) -> Dependencies:
     return Dependencies(str(head["parser"]), rows, edges)
 
 
-def write_dependencies(
-    path: Path, captions: Iterable[str], parser: SentenceParser, report: Callable[[int, int], None]
-) -> int:
+def write_dependencies(path: Path, captions: Iterable[str], parser: SentenceParser, report: ProgressCallback) -> int:
     """Parse the captions that a file lacks, and write it; what was there stays.
 
     Args:
         path: The file.
         captions: All of a data set; each text is parsed once.
         parser: The parser of missing captions.
-        report: Called with how many captions are done, and of how many.
+        report: Called with the progress.
 
     Returns:
         How many were parsed now.
@@ -175,14 +174,14 @@ def write_dependencies(
     lines = _saved_lines(path, parser)
     missing = [text for text in texts if text not in lines]
     before = len(texts) - len(missing)
-    report(before, len(texts))
+    report("parsing", before, len(texts))
     done = saved = 0
     try:
         for text, edges in zip(missing, parser.parse(missing), strict=True):
             lines[text] = _line(text, edges)
             done += 1
             if done % 100 == 0 or done == len(missing):
-                report(before + done, len(texts))
+                report("parsing", before + done, len(texts))
             if done % _SAVE_EVERY == 0:
                 _write_lines(path, parser, lines.values())
                 saved = done

@@ -24,7 +24,7 @@ from crossgraph.core.errors import InputError
 from crossgraph.core.ranges import CheckedSettings, MegapixelLimit, Size
 from crossgraph.data.manifest import MANIFEST, EncoderInfo, Picture
 from crossgraph.data.shards import ShardWriter
-from crossgraph.progress import ProgressCallback
+from crossgraph.progress import ProgressCallback, ignore_progress
 from crossgraph.vision.missing import Missing, find_missing, unread_notes
 from crossgraph.vision.pictures import DEFAULT_MEGAPIXELS, BrokenPicture, LoadedPicture, PictureLoader
 from crossgraph.vision.region_encoder import RegionEncoder, picture_loader
@@ -80,7 +80,7 @@ def extract_features(
     out: Path,
     encoder: RegionEncoder,
     settings: Settings | None = None,
-    report: ProgressCallback = lambda task, done, total: None,
+    report: ProgressCallback = ignore_progress,
 ) -> Outcome:
     """Extract the regions of all pictures of a folder; the feature folder mirrors the picture folder.
 

@@ -60,7 +60,7 @@ def run_demo(
         log(f"{number}: {format_duration(seconds[name])}")
 
     with step("drawing", f"{settings.count:,} captioned pictures"):
-        write_scenes(scenes, settings, lambda done, total: display.update("drawing", done, total))
+        write_scenes(scenes, settings, display.update)
     with step("extracting", "pictures to 49 regions each"):
         extract_features(scenes / "pictures", scenes / "features", load_region_encoder(), report=display.update)
     with step("training", "a small SGR and a small SAF, beside each other"):

@@ -31,14 +31,12 @@ from crossgraph.core.errors import InputError
 from crossgraph.core.ranges import CheckedSettings, Range
 from crossgraph.data.scenes.make import SIZE, VERSION, Scene, hard_scene, scene
 from crossgraph.data.scenes.plan import GROUP_SIZE
+from crossgraph.progress import ProgressCallback, ignore_progress
 
 FEWEST, MOST = 20, 1_000_000
 SMALLEST, LARGEST = 64, 1024
 PART = 50
 """Pictures that are made together: a stop loses at most so many a process."""
-
-Report = Callable[[int, int], None]
-"""Called with how many pictures are there, and of how many."""
 
 
 @dataclass(frozen=True)
@@ -81,7 +79,7 @@ class _Job:
         return draw(settings.seed, self.index, settings.size)
 
 
-def write_scenes(out: Path, settings: Settings, report: Report = lambda done, total: None, workers: int = 0) -> bool:
+def write_scenes(out: Path, settings: Settings, report: ProgressCallback = ignore_progress, workers: int = 0) -> bool:
     """Make a folder of scenes, or finish one that was begun.
 
     Args:
@@ -103,10 +101,10 @@ def write_scenes(out: Path, settings: Settings, report: Report = lambda done, to
     parts = [jobs[start : start + PART] for start in range(0, len(jobs), PART)]
     todo = [number for number, part in enumerate(parts) if not _is_done(out, number, part)]
     done = len(jobs) - sum(len(parts[number]) for number in todo)
-    report(done, len(jobs))
+    report("drawing", done, len(jobs))
     for number in _run(partial(_make_part, out, settings), {n: parts[n] for n in todo}, workers):
         done += len(parts[number])
-        report(done, len(jobs))
+        report("drawing", done, len(jobs))
     _finish(out, settings, len(parts))
     return True
 
