@@ -86,6 +86,31 @@ def test_one_pattern_each_exclude_and_the_word_after_it_is_a_folder(photos, mode
     assert "write --exclude raw --exclude '*.tmp'" in refused(capfd, photos, "--exclude", "raw", "*.tmp")
 
 
+def test_a_folder_that_suddenly_holds_nothing_is_said_in_one_line_and_its_pictures_stay(photos, model, tmp_path, capfd):
+    write_pictures(photos / "nas", 2, 60)
+    assert index(photos, "--model", model, "--store", "memory") == 0
+    shutil.move(photos / "nas", tmp_path / "away")
+    (photos / "nas").mkdir()
+    capfd.readouterr()
+    assert index(photos) == 0
+    printed = capfd.readouterr()
+    assert "7 pictures (5 as before, 2 not seen but kept; " in printed.out
+    (line,) = printed.err.splitlines()
+    assert line.startswith(f"crossgraph index: note: {photos / 'nas'}: holds no picture any more; the 2 pictures known")
+    assert main(["library", "remove", str(photos / "nas")]) == 0
+    assert index(photos) == 0
+    assert capfd.readouterr().err == ""
+
+
+def test_a_root_that_is_gone_is_named_by_index_and_library(photos, model, tmp_path, capfd):
+    assert index(photos, "--model", model, "--store", "memory") == 0
+    photos.rename(tmp_path / "moved")
+    assert index(tmp_path / "moved") == 0
+    assert f"note: {photos}: is not there" in capfd.readouterr().err
+    assert main(["library"]) == 0
+    assert f"  from {photos}: is not there; its pictures stay" in capfd.readouterr().out
+
+
 # which model
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import multiprocessing
+import os
 import shutil
 from pathlib import Path
 
@@ -220,3 +222,76 @@ def test_two_processes_cannot_write_one_folder(photos, tmp_path):
 def test_settings_that_cannot_work_name_their_option(option, values):
     with pytest.raises(InputError, match=option):
         Settings(**values)
+
+
+# pictures that cannot be seen or read now keep their features
+
+
+def kept_unread(photos: Path, out: Path, number: int) -> None:
+    """Extract again; everything is there as before, and the line says why."""
+    before = contents(out)
+    outcome = extract_features(photos, out, TinyRegions())
+    assert (outcome.pictures, outcome.extracted, outcome.dropped, outcome.broken) == (10, 0, 0, [])
+    reason = os.strerror(number).lower()
+    assert outcome.notes == [
+        f"{photos / '1'}: 5 pictures below it cannot be read now ({reason}); what is known of them stays"
+    ]
+    assert contents(out).keys() == before.keys()
+
+
+@pytest.mark.parametrize("number", [errno.EACCES, errno.ESTALE])
+def test_a_folder_that_cannot_be_listed_keeps_its_features(photos, tmp_path, monkeypatch, number):
+    extract_features(photos, tmp_path / "out", TinyRegions())
+    scandir = os.scandir
+
+    def refuse(path: str) -> object:
+        if Path(path) == photos / "1":
+            raise OSError(number, os.strerror(number))
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    kept_unread(photos, tmp_path / "out", number)
+
+
+def test_files_that_cannot_be_opened_keep_their_features(photos, tmp_path, monkeypatch):
+    extract_features(photos, tmp_path / "out", TinyRegions())
+
+    def refuse(path: Path) -> str:
+        if path.parent == photos / "1":
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        return sha256(path)
+
+    monkeypatch.setattr("crossgraph.data.extraction.files.sha256", refuse)
+    kept_unread(photos, tmp_path / "out", errno.EIO)
+
+
+def test_a_folder_that_suddenly_holds_nothing_keeps_its_features_until_it_is_deleted(photos, tmp_path):
+    extract_features(photos, tmp_path / "out", TinyRegions())
+    shutil.move(photos / "1", tmp_path / "away")
+    (photos / "1").mkdir()
+    outcome = extract_features(photos, tmp_path / "out", TinyRegions())
+    assert (outcome.pictures, outcome.dropped) == (10, 0)
+    (note,) = outcome.notes
+    assert note.startswith(f"{photos / '1'}: holds no picture any more; the 5 pictures known from it stay: ")
+    assert note.endswith(f"if they are gone: delete '{photos / '1'}'")
+    (photos / "1").rmdir()
+    outcome = extract_features(photos, tmp_path / "out", TinyRegions())
+    assert (outcome.pictures, outcome.dropped, outcome.notes) == (5, 5, [])
+
+
+def test_pictures_moved_to_another_folder_leave_no_features_behind(photos, tmp_path):
+    extract_features(photos, tmp_path / "out", TinyRegions())
+    (photos / "sorted").mkdir()
+    for path in list((photos / "1").iterdir()):
+        path.rename(photos / "sorted" / path.name)
+    outcome = extract_features(photos, tmp_path / "out", TinyRegions())
+    assert (outcome.pictures, outcome.extracted, outcome.dropped, outcome.notes) == (10, 5, 5, [])
+
+
+def test_hidden_and_system_folders_are_passed_over_with_a_line(photos, tmp_path):
+    paint(photos / "@eaDir" / "t.png", 20)
+    paint(photos / ".thumbnails" / "t.png", 21)
+    outcome = extract_features(photos, tmp_path / "out", TinyRegions())
+    assert outcome.pictures == 10
+    assert outcome.notes == [f"{photos}: passed over 2 folders (1 @eaDir, 1 hidden); name one to use it"]
+    assert extract_features(photos / "@eaDir", tmp_path / "named", TinyRegions()).pictures == 1

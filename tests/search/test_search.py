@@ -283,3 +283,32 @@ def test_the_librarys_own_captions_are_ranked_where_none_are_given(library):
 def test_no_sentence_to_rank_is_said(library):
     with pytest.raises(InputError, match="no sentence"):
         Searcher(library).captions_for(5, ["zyzzyva"])
+
+
+# files that are not there any more
+
+
+def test_hits_name_a_path_that_exists_and_count_only_copies_that_do(tmp_path):
+    photos = write_pictures(tmp_path / "a", 3)
+    shutil.copy(photos / "000.png", photos / "zero.png")
+    with new_library(tmp_path / "library") as library:
+        index(library, photos)
+        moved = photos.rename(tmp_path / "b")
+        index(library, moved)
+        found = Searcher(library).search(Query("a red dog", k=3))
+        assert {Path(hit.path).parent for hit in found.hits} == {moved}
+        zero = names(library)["zero.png"]
+        assert {hit.id: hit.copies for hit in found.hits} == {hit.id: int(hit.id == zero) for hit in found.hits}
+        assert Searcher(library).explain(zero, "a red dog").picture == moved / "000.png"
+        (note,) = found.notes
+        assert note.startswith(f"{photos}: is not there")
+        assert f"crossgraph library remove '{photos}'" in note
+
+
+def test_pictures_of_a_root_that_is_gone_are_still_found(tmp_path):
+    photos = write_pictures(tmp_path / "a", 2)
+    with new_library(tmp_path / "library") as library:
+        index(library, photos)
+        shutil.rmtree(photos)
+        found = Searcher(library).search(Query("a red dog", k=2))
+        assert [(Path(hit.path).parent, hit.copies) for hit in found.hits] == [(photos, 0)] * 2

@@ -9,7 +9,10 @@ from typing import Any
 
 import pytest
 from PIL import Image
+from references.tiny_regions import TinyRegions
 from references.tiny_served import draw, draw_special, make_library, problem, service_of
+
+from crossgraph.library.indexer import index_pictures
 
 
 @pytest.fixture
@@ -104,3 +107,17 @@ def test_a_picture_that_left_the_library_is_gone_from_answers(moved: tuple[Any, 
     problem(client.get(f"/api/pictures/{before[0]['id']}"), 410)
     after = client.get("/api/search", params={"q": "dog", "k": 50}).json()["hits"]
     assert [hit["id"] for hit in after] == [hit["id"] for hit in before][1:]
+
+
+def test_a_moved_folder_is_named_by_the_path_that_exists(tmp_path: Path, start: Any) -> None:
+    draw(tmp_path / "a", 2)
+    make_library(tmp_path / "changing", tmp_path / "a")
+    (tmp_path / "a").rename(tmp_path / "b")
+    client = start(tmp_path / "changing")
+    service = service_of(client)
+    index_pictures(service.library, [tmp_path / "b"], encoder=TinyRegions())
+    number = service.library.manifest.ids()[0]
+    assert Path(client.get(f"/api/pictures/{number}").json()["path"]).parent == tmp_path / "b"
+    found = client.get("/api/search", params={"q": "dog"}).json()
+    assert {(Path(hit["path"]).parent, hit["copies"]) for hit in found["hits"]} == {(tmp_path / "b", 0)}
+    assert f"crossgraph library remove '{tmp_path / 'a'}'" in found["message"]

@@ -89,9 +89,9 @@ def index(
             except KeyboardInterrupt:
                 raise KeyboardInterrupt("what was reported is kept; the same command goes on from there") from None
         _tell(opened, outcome)
-        _print_notes(outcome.notes)
         if watch:
-            watch_roots(opened, pictures or list(opened.manifest.roots().values()), settings)
+            roots = pictures or list(opened.manifest.roots().values())
+            watch_roots(opened, roots, settings, outcome.notes)
 
 
 def _by_server(folder: Path, pictures: list[Path], own: list[str]) -> bool:
@@ -225,8 +225,15 @@ def _summary(outcome: Outcome, left_out: int) -> str:
     return f"{outcome.pictures:,} pictures ({said}; {outcome.seconds:.1f} s{rate})"
 
 
-def watch_roots(library: Library, roots: list[Path], settings: Settings) -> None:
-    """Index what changes, until Ctrl-C; between the runs nothing is held that another command needs."""
+def watch_roots(library: Library, roots: list[Path], settings: Settings, notes: Sequence[str] = ()) -> None:
+    """Index what changes, until Ctrl-C; between the runs nothing is held that another command needs.
+
+    Args:
+        library: Whose roots they are.
+        roots: Folders.
+        settings: How to index.
+        notes: Lines that were printed already; each run prints those that the run before did not have.
+    """
     import sys
 
     from crossgraph.core.errors import InputError
@@ -260,7 +267,7 @@ def watch_roots(library: Library, roots: list[Path], settings: Settings) -> None
                 if _marks(roots) != marks:
                     break
                 if present and (some or not begun):  # the first round finds what changed before the watching began
-                    _index_again(library, present, settings, encoder)
+                    notes = _index_again(library, present, settings, encoder, notes)
                 begun = True
     except KeyboardInterrupt:
         raise KeyboardInterrupt("the library is up to date") from None
@@ -287,8 +294,11 @@ def _marks(roots: list[Path]) -> dict[Path, tuple[int, int] | None]:
     return marks
 
 
-def _index_again(library: Library, roots: list[Path], settings: Settings, encoder: RegionEncoder) -> None:
-    """Index once more, and hold nothing afterwards; what goes wrong is said and does not end the watching."""
+def _index_again(
+    library: Library, roots: list[Path], settings: Settings, encoder: RegionEncoder, shown: Sequence[str]
+) -> Sequence[str]:
+    """Index once more and release everything; print changes, errors and notes not shown before; return the notes."""
+    import dataclasses
     import sys
 
     from crossgraph.core.errors import InputError
@@ -298,9 +308,11 @@ def _index_again(library: Library, roots: list[Path], settings: Settings, encode
         outcome = index_pictures(library, roots, settings, encoder=encoder)
     except InputError as error:
         print(f"crossgraph index: {error}", file=sys.stderr)
-        return
+        return shown
     finally:
         library.close_store()
+    _print_notes([note for note in outcome.notes if note not in shown])
     if outcome.added or outcome.removed or outcome.updated or outcome.renamed:
-        _tell(library, outcome)
+        _tell(library, dataclasses.replace(outcome, notes=[]))
         sys.stdout.flush()
+    return outcome.notes

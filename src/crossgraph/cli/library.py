@@ -113,7 +113,8 @@ def _findings(found: object) -> str:
         f"{len(found.unread):,} files could not be read (first: {found.unread[0][0]}: {found.unread[0][1]})"
         if found.unread
         else "",
-        f"{len(found.missing):,} files are no longer there (first: {found.missing[0]}): run 'crossgraph index'"
+        f"{len(found.missing):,} files are not there now (first: {found.missing[0]}): mount their disk if it is not "
+        "mounted, then run 'crossgraph index'"
         if found.missing
         else "",
     ]

@@ -22,6 +22,7 @@ import torch
 from crossgraph.bundle.bundle import Bundle
 from crossgraph.bundle.folder import load_bundle
 from crossgraph.core.errors import InputError
+from crossgraph.core.ranges import CheckedSettings, MegapixelLimit, Size
 from crossgraph.library.alike import group_new
 from crossgraph.library.captions import attach
 from crossgraph.library.library import Library
@@ -40,8 +41,8 @@ from crossgraph.vision.scan import PictureFile, is_gone, reason_of
 
 
 @dataclass(frozen=True)
-class Settings:
-    """How indexing goes about its work.
+class Settings(CheckedSettings, prefix="--"):
+    """Settings of an indexing run.
 
     Attributes:
         batch_size: Pictures a forward pass of the region encoder.
@@ -57,9 +58,9 @@ class Settings:
         retry_broken: Whether broken pictures are read again although neither they nor the decoders changed.
     """
 
-    batch_size: int = 8
-    workers: int = 3
-    max_megapixels: float = DEFAULT_MEGAPIXELS
+    batch_size: Size = 8
+    workers: Size = 3
+    max_megapixels: MegapixelLimit = DEFAULT_MEGAPIXELS
     exclude: tuple[str, ...] | None = None
     keep_features: bool = False
     codes: Kind | None = None
@@ -67,14 +68,6 @@ class Settings:
     seconds: float = 2.0
     allow_empty: bool = False
     retry_broken: bool = False
-
-    def __post_init__(self) -> None:
-        """Refuse values that cannot work, naming the option."""
-        for option, value in (("--batch-size", self.batch_size), ("--workers", self.workers)):
-            if value < 1:
-                raise InputError(f"{option} {value}", "give a whole number from 1 on")
-        if not 0 < self.max_megapixels < 1e6:
-            raise InputError(f"--max-megapixels {self.max_megapixels:g}", "give a number above 0")
 
 
 @dataclass
@@ -261,7 +254,7 @@ class _Run:
                 self.gone += [path for path, gone in zip(paths, is_gone, strict=True) if gone]
                 unseen[folder] = [path for path, gone in zip(paths, is_gone, strict=True) if not gone]
                 self.outcome.kept += len(unseen[folder])
-            self.outcome.notes += change.missing.notes("crossgraph library remove '{}'")
+            self.outcome.notes += change.missing.notes("crossgraph library remove '{}'", ", then crossgraph index '{}'")
         self.outcome.kept += len(self.unread_known)
         self.outcome.notes += unread_notes(self.unread, self.unread_known)
 

@@ -14,6 +14,7 @@ from crossgraph.vision.scan import SUFFIXES, FolderScan, printable
 Identity = tuple[int, int]
 """Device and inode of a folder."""
 
+OTHER_DISK = "is another disk than before"
 _MANY_FOLDERS = 5  # more are reported as one
 
 
@@ -33,18 +34,21 @@ class Missing:
     unseen: dict[str, list[str]] = field(default_factory=dict[str, list[str]])
     reasons: dict[str, str] = field(default_factory=dict[str, str])
 
-    def notes(self, remedy: str) -> list[str]:
-        """Return one line for each folder that suddenly holds nothing.
+    def notes(self, remedy: str, again: str = "") -> list[str]:
+        """Return one line for each folder that suddenly holds none of its pictures.
 
         Args:
             remedy: What to do where the pictures are gone for good; "{}" stands for the folder.
+            again: What to do after that where the folder holds other pictures now.
         """
-        return [
-            f"{printable(folder)}: {self.reasons[folder]}; the {_count(len(paths))} known from it stay: "
-            f"mount it, or if they are gone: {remedy.format(printable(folder))}"
-            for folder, paths in self.unseen.items()
-            if paths
-        ]
+        lines: list[str] = []
+        for folder, paths in self.unseen.items():
+            shown, reason = printable(folder), self.reasons[folder]
+            whole = remedy + (again if reason == OTHER_DISK else "")
+            stay = f"the {_count(len(paths))} known from it stay"
+            if paths:
+                lines.append(f"{shown}: {reason}; {stay}: mount it, or if they are gone: {whole.replace('{}', shown)}")
+        return lines
 
 
 def find_missing(
@@ -176,7 +180,7 @@ class _Judge:
             if part not in self.holding_any:
                 return self._because(part, "holds no picture any more")
             if self._is_other_device(part):
-                return self._because(part, "is another disk than before")
+                return self._because(part, OTHER_DISK)
         return None
 
     def _because(self, folder: str, reason: str) -> str:
@@ -185,7 +189,7 @@ class _Judge:
 
     def _was_mount(self, folder: str) -> bool:
         """Return whether a folder was another device than the root."""
-        root = self.before.get(self.scan.root)
+        root = self.before.get(self.scan.root, self.scan.folders.get(self.scan.root))
         return folder in self.before and root is not None and self.before[folder][0] != root[0]
 
     def _is_other_device(self, folder: str) -> bool:

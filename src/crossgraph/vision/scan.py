@@ -19,7 +19,7 @@ SYSTEM_FOLDERS = frozenset(
     [
         *("@eadir", "#recycle", "#snapshot", "@tmp"),  # Synology
         *("@recycle", "@recently-snapshot", "@__thumb"),  # QNAP
-        *("$recycle.bin", "recycler", "system volume information"),  # Windows
+        *("$recycle.bin", "recycler", "recycled", "system volume information"),  # Windows
         *("__macosx", "network trash folder", "temporary items"),  # macOS
         *("lost+found", "~snapshot"),
     ]
