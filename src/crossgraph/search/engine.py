@@ -305,9 +305,11 @@ class Searcher:
         pictures = self.library.manifest.get([hit.id for hit in hits])
         found: list[Hit] = []
         for hit in hits:
-            paths, existing = existing_first(pictures[hit.id].paths)
-            absent = len(paths) - max(existing, 1)
-            found.append(replace(hit, path=str(paths[0]), copies=hit.copies - absent))
+            picture = pictures.get(hit.id)
+            if picture is not None and picture.paths:  # else an index run has just removed it
+                paths, existing = existing_first(picture.paths)
+                hit = replace(hit, path=str(paths[0]), copies=hit.copies - len(paths) + max(existing, 1))  # noqa: PLW2901
+            found.append(hit)
         return found
 
     def _notes(self, query: Query, size: int, wanted: int) -> tuple[str, ...]:
