@@ -34,9 +34,8 @@ from crossgraph.losses import Hinge
 from crossgraph.memory import keep_freed_memory
 from crossgraph.models import base
 from crossgraph.models.base import MODELS, Batch, Inputs, Matcher, Progress
-from crossgraph.models.training_blocks import PairComputation, in_blocks
+from crossgraph.models.training_blocks import PairComputation, score_in_blocks
 from crossgraph.text import encoder
-from crossgraph.text.recurrence import recur
 from crossgraph.train.step import StepInput, TrainingStep
 
 REGIONS, WIDTH, VOCABULARY = 36, 2048, 8000
@@ -68,7 +67,11 @@ def packed(gru: nn.GRU, embedded: Tensor, lengths: Tensor) -> list[Tensor]:
 
 
 FUSED = SimilarityVector.of_contexts
-WAYS: dict[str, Callable[..., dict[str, Tensor]]] = {"published": published, "ours": in_blocks, "ours-bf16": in_blocks}
+WAYS: dict[str, Callable[..., dict[str, Tensor]]] = {
+    "published": published,
+    "ours": score_in_blocks,
+    "ours-bf16": score_in_blocks,
+}
 
 
 def make(name: str, pairs: int, negatives: str) -> tuple[Matcher, TrainingStep, StepInput]:
@@ -85,7 +88,7 @@ def make(name: str, pairs: int, negatives: str) -> tuple[Matcher, TrainingStep, 
 def take(step: TrainingStep, given: StepInput, form: str) -> tuple[float, float, float]:
     """Take a step; return the loss, the seconds and the processor seconds."""
     step.zero_grad(set_to_none=True)
-    base.in_blocks = WAYS[form]
+    base.score_in_blocks = WAYS[form]
     SimilarityVector.of_contexts = composed if form == "published" else FUSED
     started, worked = time.perf_counter(), time.process_time()
     encoder.recur = packed if form == "published" else recur

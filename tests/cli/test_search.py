@@ -123,7 +123,7 @@ def test_a_page_and_json_can_be_had_at_once(folder, tmp_path, capfd):
         (("-people",), "-people"),
         (("zyzzyva",), "zyzzyva"),
         (("dog " * 10_000,), "10,000 words"),
-        (("dog", "-k", "0"), "0 hits"),
+        (("dog", "-k", "0"), "k is 0"),
         (("dog", "--min-score", "2"), "--min-score 2"),
         (("dog", "--not", " "), "--not"),
         (("dog", "--html", "/nowhere/hits.html"), "--html"),

@@ -9,7 +9,7 @@ import pytest
 
 from crossgraph.core.config import build
 from crossgraph.core.errors import InputError
-from crossgraph.core.ranges import CheckedSettings, Count, Positive, Probability, Range, Share, Size
+from crossgraph.core.ranges import CheckedSettings, Count, MegapixelLimit, Positive, Probability, Range, Share, Size
 
 
 @dataclass(frozen=True)
@@ -20,6 +20,7 @@ class Config(CheckedSettings, prefix="model.config."):
     dropout: Probability = 0.0
     weight: Share | None = None
     port: Annotated[int, Range(least=0, most=65_535)] = 80
+    limit: MegapixelLimit = 200.0
     share: Annotated[float, Range(above=0, most=1)] = 1.0
 
 
@@ -50,6 +51,7 @@ class Options(CheckedSettings, prefix="--"):
         ({"dropout": 1.0}, "model.config.dropout is 1: give a number from 0 to below 1"),
         ({"weight": 1.5}, "model.config.weight is 1.5: give a number from 0 to 1"),
         ({"port": 70_000}, "model.config.port is 70000: give a number from 0 to 65,535"),
+        ({"limit": 1e6}, "model.config.limit is 1000000: give a number above 0, below 1,000,000"),
         ({"share": 0.0}, "model.config.share is 0: give a number above 0, up to 1"),
     ],
 )

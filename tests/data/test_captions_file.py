@@ -49,6 +49,7 @@ def test_a_list_written_as_text_is_that_many_captions(tmp_path: Path, written: s
         "[1, 2]",
         '["a", null]',
         "[a dog, a cat]",
+        "['it''s']",
         '["a", ["b"]]',
         "[" * 5000 + "]" * 5000,
     ],

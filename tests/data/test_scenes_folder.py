@@ -96,7 +96,7 @@ def test_made_again_nothing_is_touched(made: Path) -> None:
 def test_a_stopped_run_goes_on_and_ends_alike(made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(folder, "PART", 10)
 
-    def stop(done: int, total: int) -> None:
+    def stop(task: str, done: int, total: int) -> None:
         if done >= 30:
             raise KeyboardInterrupt
 
@@ -104,7 +104,7 @@ def test_a_stopped_run_goes_on_and_ends_alike(made: Path, tmp_path: Path, monkey
         write_scenes(tmp_path / "out", SETTINGS, stop, workers=1)
     assert not (tmp_path / "out" / "captions.jsonl").exists()
     reports: list[int] = []
-    assert write_scenes(tmp_path / "out", SETTINGS, lambda done, total: reports.append(done), workers=1)
+    assert write_scenes(tmp_path / "out", SETTINGS, lambda task, done, total: reports.append(done), workers=1)
     assert reports[0] == 30
     assert contents(tmp_path / "out") == contents(made)
 
@@ -144,7 +144,7 @@ def test_other_settings_are_refused(made: Path, change: dict[str, int]) -> None:
 
 @pytest.mark.parametrize("values", [{"count": 0}, {"count": -5}, {"count": 19}, {"size": 0}, {"size": 4000}])
 def test_numbers_out_of_range_are_refused(values: dict[str, int]) -> None:
-    with pytest.raises(InputError, match=rf"--{next(iter(values))} .*: give a whole number from"):
+    with pytest.raises(InputError, match=rf"--{next(iter(values))} .*: give a number from"):
         Settings(**values)
 
 

@@ -132,6 +132,10 @@ def test_a_row_with_a_field_too_few_or_too_many_is_named(row: str, message: str)
         read(f"image| number| caption\np0.jpg| 0| a dog\n{row}\n")
 
 
+def test_empty_fields_beyond_the_header_are_no_fields() -> None:
+    assert read("image,caption\na.jpg,one,,\n") == [(2, ["a.jpg", "one"])]
+
+
 TEXT = st.text(st.sampled_from('ab ,;"\n'), max_size=12)
 
 

@@ -60,7 +60,7 @@ def test_captions_in_parts_give_the_same_scores_and_the_rest_stays_behind(data, 
     whole, about = cascade_scores(bundle, split, margins, "float32", lambda _: lambda *_: None)
     heard = []
     monkeypatch.setattr(choosing, "CAPTIONS_AT_A_TIME", 47)
-    monkeypatch.setattr(cascading, "KEPT_BYTES", kept)
+    monkeypatch.setattr(cascading, "GRAPH_BYTES", kept)
     monkeypatch.setattr(choosing, "IMAGES_KEPT", 1)
     parts, again = cascade_scores(
         bundle, split, margins, "float32", lambda task: lambda *told: heard.append((task, told))

@@ -12,9 +12,9 @@ from crossgraph.graphs.attend import (
     as_regions,
     as_words,
     attend,
-    contexts_seen,
+    attended_contexts,
     cosine,
-    cosines_with_seen,
+    cosines_with_attended,
     importance,
 )
 from crossgraph.graphs.cross_attention import regions_attend_to_words, words_attend_to_regions
@@ -76,9 +76,9 @@ def test_cosines_need_not_what_was_seen(sides):
     for queries, contexts in both_ways(sides):
         affinity = affinities(queries, contexts)
         shares = attend(affinity, queries, contexts, 5.0)
-        direct = cosine(queries.vectors, contexts_seen(shares, contexts))
+        direct = cosine(queries.vectors, attended_contexts(shares, contexts))
         real = queries.mask.expand(direct.shape)
-        torch.testing.assert_close(cosines_with_seen(affinity, shares, queries, contexts)[real], direct[real])
+        torch.testing.assert_close(cosines_with_attended(affinity, shares, queries, contexts)[real], direct[real])
 
 
 def test_vectors_of_nothing_have_no_direction_and_a_gradient():
@@ -88,7 +88,7 @@ def test_vectors_of_nothing_have_no_direction_and_a_gradient():
 
     looking, seen = Fragments(queries, mask[..., :2]), Fragments(contexts, mask)
     affinity = affinities(looking, seen)
-    likeness = cosines_with_seen(affinity, attend(affinity, looking, seen, 9.0), looking, seen)
+    likeness = cosines_with_attended(affinity, attend(affinity, looking, seen, 9.0), looking, seen)
     assert not likeness.any()
     likeness.sum().backward()
     assert torch.isfinite(contexts.grad).all()

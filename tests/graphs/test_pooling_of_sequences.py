@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import torch
 
-from crossgraph.graphs.contributions import increments, shares_of_score
 from crossgraph.graphs.generalized_pooling import GeneralizedPooling
+from crossgraph.graphs.score_parts import increments, shares_of_score
 from crossgraph.graphs.sequence_readout import SequenceReadout
 
 

@@ -15,7 +15,7 @@ from crossgraph.models.base import Inputs
 from crossgraph.models.cgmn import CGMN, CGMNConfig
 from crossgraph.scoring.encode import encode_split
 from crossgraph.scoring.engine import score_matrix
-from crossgraph.text.batch import collate
+from crossgraph.text.packing import collate
 from crossgraph.text.vocabulary import Vocabulary
 
 

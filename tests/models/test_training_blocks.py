@@ -16,7 +16,7 @@ NAMES = [name for name in [*MODELS, *VARIANTS] if MODELS[name.split()[0]].kind =
 
 
 def plainly(pairs: training_blocks.PairComputation, images: ImageCode, texts: TextCode) -> dict[str, torch.Tensor]:
-    return pairs.plainly(images, texts)
+    return pairs.score_all(images, texts)
 
 
 def step(model: Matcher, negatives: str, half: bool = False) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
@@ -38,13 +38,13 @@ def both(model: Matcher, monkeypatch, negatives: str, half: bool = False):
     in_blocks = step(model, negatives, half)
     model.load_state_dict(state)
     with monkeypatch.context() as patched:
-        patched.setattr("crossgraph.models.base.in_blocks", plainly)
+        patched.setattr("crossgraph.models.base.score_in_blocks", plainly)
         return in_blocks, step(model, negatives, half)
 
 
 def compare(name: str, monkeypatch, negatives: str, budget: int, kept: int = 0) -> None:
     monkeypatch.setattr(training_blocks, "BLOCK_BYTES", budget)
-    monkeypatch.setattr(training_blocks, "KEPT_BYTES", kept)
+    monkeypatch.setattr(training_blocks, "GRAPH_BYTES", kept)
     (loss, found), (expected_loss, expected) = both(make(name).double().train(), monkeypatch, negatives)
     torch.testing.assert_close(loss, expected_loss, rtol=1e-12, atol=0)
     assert found.keys() == expected.keys()
@@ -74,7 +74,7 @@ def test_a_small_batch_keeps_its_graph_with_the_same_result(name, monkeypatch):
 @pytest.mark.parametrize("name", ["sgr", "saf", "tshsr", "imram", "camp", "dp-rnn"])
 def test_blocks_compute_in_the_precision_of_the_step(name, negatives, monkeypatch):
     monkeypatch.setattr(training_blocks, "BLOCK_BYTES", 30_000)
-    monkeypatch.setattr(training_blocks, "KEPT_BYTES", 0)
+    monkeypatch.setattr(training_blocks, "GRAPH_BYTES", 0)
     (loss, found), (expected_loss, expected) = both(make(name).train(), monkeypatch, negatives, half=True)
     torch.testing.assert_close(loss, expected_loss, rtol=2e-3, atol=0)
     keys = [key for key in expected if key.endswith("gradient")]
@@ -85,7 +85,7 @@ def test_blocks_compute_in_the_precision_of_the_step(name, negatives, monkeypatc
 @pytest.mark.parametrize("name", [name for name in NAMES if " " not in name])
 def test_in_float32_the_folded_form_scores_and_the_plain_one_learns(name, monkeypatch):
     monkeypatch.setattr(training_blocks, "BLOCK_BYTES", 60_000)
-    monkeypatch.setattr(training_blocks, "KEPT_BYTES", 0)
+    monkeypatch.setattr(training_blocks, "GRAPH_BYTES", 0)
     (loss, found), (expected_loss, expected) = both(make(name).train(), monkeypatch, "hardest")
     torch.testing.assert_close(loss, expected_loss, rtol=1e-6, atol=0)
     keys = [key for key in expected if key.endswith("gradient")]
@@ -95,7 +95,7 @@ def test_in_float32_the_folded_form_scores_and_the_plain_one_learns(name, monkey
 
 def test_what_a_pair_computation_draws_is_drawn_alike_in_the_backward_pass(monkeypatch):
     monkeypatch.setattr(training_blocks, "BLOCK_BYTES", 1)
-    monkeypatch.setattr(training_blocks, "KEPT_BYTES", 0)
+    monkeypatch.setattr(training_blocks, "GRAPH_BYTES", 0)
     drawn: list[torch.Tensor] = []
 
     def compute(images: ImageCode, texts: TextCode) -> dict[str, torch.Tensor]:
@@ -105,7 +105,7 @@ def test_what_a_pair_computation_draws_is_drawn_alike_in_the_backward_pass(monke
 
     images = ImageCode(torch.rand(3, 2, 4, requires_grad=True), torch.ones(3, 2, dtype=torch.bool))
     texts = TextCode(torch.rand(3, 2, 4, requires_grad=True), torch.ones(3, 2, dtype=torch.bool))
-    scores = training_blocks.in_blocks(training_blocks.PairComputation(compute, []), images, texts)["score"]
+    scores = training_blocks.score_in_blocks(training_blocks.PairComputation(compute, []), images, texts)["score"]
     state = torch.get_rng_state()
     scores.sum().backward()
     assert torch.equal(torch.get_rng_state(), state)
@@ -116,7 +116,7 @@ def test_what_a_pair_computation_draws_is_drawn_alike_in_the_backward_pass(monke
 
 def test_a_hinge_on_the_hardest_negatives_computes_few_pairs_again(monkeypatch):
     monkeypatch.setattr(training_blocks, "BLOCK_BYTES", 1)
-    monkeypatch.setattr(training_blocks, "KEPT_BYTES", 0)
+    monkeypatch.setattr(training_blocks, "GRAPH_BYTES", 0)
     seen: list[int] = []
 
     def compute(images: ImageCode, texts: TextCode) -> dict[str, torch.Tensor]:
@@ -126,7 +126,7 @@ def test_a_hinge_on_the_hardest_negatives_computes_few_pairs_again(monkeypatch):
 
     images = ImageCode(torch.rand(30, 2, 4, requires_grad=True), torch.ones(30, 2, dtype=torch.bool))
     texts = TextCode(torch.rand(30, 2, 4, requires_grad=True), torch.ones(30, 2, dtype=torch.bool))
-    scores = training_blocks.in_blocks(training_blocks.PairComputation(compute, []), images, texts)["score"]
+    scores = training_blocks.score_in_blocks(training_blocks.PairComputation(compute, []), images, texts)["score"]
     seen.clear()
     hinge(scores, torch.eye(30, dtype=torch.bool), 0.2, "hardest").backward()
     assert 0 < sum(seen) <= 90

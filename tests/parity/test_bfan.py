@@ -8,7 +8,7 @@ import torch
 from references.golden_codes import encoded, grouped, losses_close, scored
 from references.published import build, close
 
-from crossgraph.graphs.attend import as_regions, as_words, contexts_seen
+from crossgraph.graphs.attend import as_regions, as_words, attended_contexts
 
 
 @pytest.fixture(scope="module")
@@ -40,11 +40,11 @@ def test_the_attention_what_is_kept_of_it_and_what_was_seen(goldens, arrays, foc
     look = pairs[direction]
     contexts = as_regions(images) if direction == "t2i" else as_words(texts)
     real = look.mask[..., None]
-    close((look.first * real)[0], arrays[f"{direction}_attn"])
+    close((look.shares * real)[0], arrays[f"{direction}_attn"])
     np.testing.assert_array_equal((look.kept & real)[0].numpy(), arrays[f"{focus}.{direction}_mask"] > 0)
-    close(look.part[0], arrays[f"{focus}.{direction}_part"])
+    close(look.score[0], arrays[f"{focus}.{direction}_part"])
     if focus == "prob":
-        close((contexts_seen(look.weights, contexts) * real)[0], arrays[f"prob.{direction}_context"])
+        close((attended_contexts(look.weights, contexts) * real)[0], arrays[f"prob.{direction}_context"])
 
 
 def test_the_scores_and_the_losses(goldens, arrays, focus):

@@ -12,9 +12,9 @@ from references.published import build, close
 
 from crossgraph.core.errors import InputError
 from crossgraph.core.types import TextCode
-from crossgraph.graphs.attend import as_regions, as_words, contexts_seen
+from crossgraph.graphs.attend import as_regions, as_words, attended_contexts
 from crossgraph.losses import cross_entropy_of_pairs
-from crossgraph.models.published import IMPORTERS, read_checkpoint
+from crossgraph.models.published.checkpoint import IMPORTERS, read_checkpoint
 
 FORMS = ["gate_fusion_new", "gate_fusion", "cross_attention", "cross_attention_new"]
 
@@ -64,7 +64,7 @@ def test_what_is_gated(goldens, arrays):
     with torch.no_grad():
         image, _ = model.compare(images, texts)
         gate, scaled = model.to_regions.gate(image.mixing, regions, words)
-        messages = contexts_seen(scaled, words)
+        messages = attended_contexts(scaled, words)
     both = torch.cat([regions.vectors.expand_as(messages), messages], dim=-1) * gate
     close(both[0, :, :3], arrays["gfn.img_gated"])
 

@@ -63,7 +63,7 @@ def test_both_losses(case, negatives, key):
 
 
 def test_one_training_step(case):
-    from crossgraph.models.cgmn_published import our_key
+    from crossgraph.models.published.independent import cgmn_key as our_key
 
     model, arrays, regions, tokens = case
     model.train()

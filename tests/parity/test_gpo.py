@@ -56,7 +56,7 @@ def test_the_norms_can_be_left_out(goldens, arrays, sides):
 
 
 def test_one_training_step(goldens, arrays, sides):
-    from crossgraph.models.gpo import our_key
+    from crossgraph.models.published.independent import gpo_key as our_key
 
     regions, tokens = sides
     model = build(goldens, "gpo", "gpo_bigru").train()

@@ -8,9 +8,9 @@ import torch
 from references.golden_codes import encoded, grouped, inputs, losses_close, scored
 from references.published import build, close
 
-from crossgraph.graphs.attend import as_regions, as_words, contexts_seen
+from crossgraph.graphs.attend import as_regions, as_words, attended_contexts
 from crossgraph.graphs.normalization import l2norm
-from crossgraph.models.published import IMPORTERS, read_checkpoint
+from crossgraph.models.published.checkpoint import IMPORTERS, read_checkpoint
 
 
 @pytest.fixture(scope="module")
@@ -49,7 +49,7 @@ def test_what_was_seen_first_and_what_the_query_became(goldens, arrays, directio
         if direction == "i2t":
             queries, contexts = contexts, queries
         steps = model.compare(images, texts)[direction]
-        seen = contexts_seen(steps[0].weights, contexts)
+        seen = attended_contexts(steps[0].weights, contexts)
         rewritten = model.rewrite(direction, queries, seen).vectors
     real = queries.mask[0, ..., None]
     close(seen[0] * real, arrays[f"{direction}_context1"])

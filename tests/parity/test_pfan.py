@@ -11,7 +11,7 @@ from references.golden_codes import grouped, inputs, losses_close
 from references.published import build, close
 
 from crossgraph.core.errors import InputError
-from crossgraph.models.published import IMPORTERS, read_checkpoint
+from crossgraph.models.published.checkpoint import IMPORTERS, read_checkpoint
 
 LAMBDAS = {"t2i": (9.0, 6.0), "i2t": (4.0, 5.0)}
 

@@ -9,8 +9,8 @@ from references.golden_codes import encoded, grouped, inputs, losses_close, scor
 from references.published import build, close
 
 from crossgraph.core.errors import InputError
-from crossgraph.graphs.attend import as_regions, as_words, contexts_seen
-from crossgraph.models.published import IMPORTERS, read_checkpoint
+from crossgraph.graphs.attend import as_regions, as_words, attended_contexts
+from crossgraph.models.published.checkpoint import IMPORTERS, read_checkpoint
 
 LAMBDAS = {"t2i": 9.0, "i2t": 4.0}
 FORMS = ["t2i_LogSumExp_lse6", "i2t_LogSumExp_lse5", "i2t_LogSumExp_lse20"]
@@ -41,9 +41,9 @@ def test_the_attention_and_what_was_seen(goldens, arrays, direction):
     images, texts = grouped(*encoded(model, arrays))
     pairs = model.compare(images, texts)
     contexts = as_regions(images) if direction == "t2i" else as_words(texts)
-    real = pairs.queries.mask[..., None]
+    real = pairs.mask[..., None]
     close(((pairs.weights * real)[0]).transpose(2, 3), arrays[f"{direction}.attn"])
-    close((contexts_seen(pairs.weights, contexts) * real)[0], arrays[f"{direction}.context"])
+    close((attended_contexts(pairs.weights, contexts) * real)[0], arrays[f"{direction}.context"])
 
 
 @pytest.mark.parametrize("form", FORMS)

@@ -8,7 +8,7 @@ import torch
 
 from crossgraph.core.types import Regions, Tokens
 from crossgraph.losses import hinge
-from crossgraph.models.published import IMPORTERS, read_checkpoint
+from crossgraph.models.published.checkpoint import IMPORTERS, read_checkpoint
 
 HEADS = ["sgr", "saf"]
 
@@ -148,7 +148,7 @@ def test_one_training_step(goldens, head, negatives, suffix):
     close(scores, golden["sims"])
     assert float(loss.detach()) == pytest.approx(float(golden["loss"]), rel=1e-5)
 
-    from crossgraph.models.sgraf_published import our_key
+    from crossgraph.models.published.sgraf import sgraf_key as our_key
 
     places = {"img": 0, "txt": 1, "sim": 2}
     parameters, buffers = dict(model.named_parameters()), dict(model.named_buffers())

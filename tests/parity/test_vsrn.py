@@ -45,7 +45,7 @@ def test_every_array_of_evaluation(case):
 
 @pytest.mark.parametrize("negatives, suffix", [("hardest", 1), ("sum", 0)])
 def test_one_training_step(case, negatives, suffix):
-    from crossgraph.models.vsrn_published import our_key
+    from crossgraph.models.published.independent import vsrn_key as our_key
 
     model, arrays, regions, tokens = case
     model.train()

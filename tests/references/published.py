@@ -7,7 +7,7 @@ import torch
 
 from crossgraph.losses import hinge, prescribed_loss
 from crossgraph.models.base import Batch, Progress
-from crossgraph.models.published import IMPORTERS, read_checkpoint
+from crossgraph.models.published.checkpoint import IMPORTERS, read_checkpoint
 
 
 def build(goldens, family, name, **options):

@@ -16,7 +16,7 @@ from crossgraph.core.errors import InputError
 from crossgraph.scoring import blocks, encode, engine
 from crossgraph.scoring.encode import encode_split, plan_buckets
 from crossgraph.scoring.engine import gather, score_matrix, score_split, split_portions
-from crossgraph.text.batch import collate
+from crossgraph.text.packing import collate
 
 
 def one_by_one(model, vocabulary, split) -> np.ndarray:

@@ -36,12 +36,12 @@ def test_a_minus_before_a_word_takes_it_away(written, wanted, minus):
         ({"text": "dog", "minus": ("cat " * 300,)}, "300 words"),
         ({"text": "dog", "k": 0}, "1 to 1,000"),
         ({"text": "dog", "k": 1001}, "1 to 1,000"),
-        ({"text": "dog", "picture_weight": 1.5}, "picture weight 1.5"),
-        ({"text": "dog", "min_probability": -0.1}, "min probability -0.1"),
-        ({"text": "dog", "min_probability": float("nan")}, "min probability nan"),
+        ({"text": "dog", "picture_weight": 1.5}, "picture_weight is 1.5"),
+        ({"text": "dog", "min_probability": -0.1}, "min_probability is -0.1"),
+        ({"text": "dog", "min_probability": float("nan")}, "min_probability is nan"),
         ({"like": (1,), "min_probability": 0.5}, "without words"),
-        ({"text": "dog", "recall": 0.0}, "recall 0.0"),
-        ({"text": "dog", "recall": 1.1}, "recall 1.1"),
+        ({"text": "dog", "recall": 0.0}, "recall is 0"),
+        ({"text": "dog", "recall": 1.1}, "recall is 1.1"),
     ],
 )
 def test_what_cannot_be_asked_is_refused_with_a_reason(values, problem):

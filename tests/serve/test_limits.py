@@ -102,7 +102,7 @@ def test_what_a_task_raises_is_passed_on() -> None:
 
 
 def test_a_busy_server_answers_429_and_recovers(start: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    client = start(workers=1, waiting=1)
+    client = start(workers=1, queue=1)
     searcher, door = service_of(client).searcher, threading.Event()
     while service_of(client).heavy.taken:  # the search that warms it up
         time.sleep(0.01)
@@ -124,7 +124,7 @@ def test_a_busy_server_answers_429_and_recovers(start: Any, monkeypatch: pytest.
 
 
 def test_an_upload_over_the_limit_is_refused_however_it_comes(start: Any) -> None:
-    client = start(upload_megabytes=0.1)
+    client = start(max_upload=0.1)
     large = b"x" * 400_000
     problem(client.post("/api/search", files={"picture": large}), 413)
     edge = b'--e\r\nContent-Disposition: form-data; name="picture"; filename="x"\r\n\r\n'

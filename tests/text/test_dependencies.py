@@ -8,8 +8,8 @@ import pytest
 
 from crossgraph.core.errors import InputError
 from crossgraph.text import dependencies
-from crossgraph.text.batch import collate
 from crossgraph.text.dependencies import PUBLISHED, find_parser, installed_parsers, parser_named
+from crossgraph.text.packing import collate
 from crossgraph.text.vocabulary import Vocabulary
 
 SENTENCE = "Two black dogs run through the tall grass."

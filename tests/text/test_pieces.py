@@ -11,7 +11,7 @@ import pytest
 from references.tiny_transformers import save_text_model
 
 from crossgraph.core.errors import InputError
-from crossgraph.text.batch import PackedCaptions, collate
+from crossgraph.text.packing import PackedCaptions, collate
 from crossgraph.text.pieces import PieceVocabulary, load_vocabulary
 from crossgraph.text.vocabulary import SPECIALS, Vocabulary
 

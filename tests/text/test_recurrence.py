@@ -9,7 +9,7 @@ from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from crossgraph.core.types import Tokens
 from crossgraph.text.encoder import RecurrentTextEncoder
-from crossgraph.text.recurrence import read_both_ways, read_in_common, recur
+from crossgraph.text.recurrence import run_gru, run_gru_directions, run_gru_shared_prefixes
 
 LENGTHS = torch.tensor([3, 6, 1, 6, 4])
 
@@ -28,7 +28,7 @@ def make(directions: int, dtype: torch.dtype = torch.float64) -> tuple[nn.GRU, T
 @pytest.mark.parametrize("directions", [1, 2])
 def test_states_and_gradients_are_those_of_the_packed_gru(directions):
     gru, embedded = make(directions)
-    found, expected = torch.cat(recur(gru, embedded, LENGTHS), dim=-1), packed(gru, embedded, LENGTHS)
+    found, expected = torch.cat(run_gru_directions(gru, embedded, LENGTHS), dim=-1), packed(gru, embedded, LENGTHS)
     torch.testing.assert_close(found, expected)
     towards, given = torch.randn_like(expected), [embedded, *gru.parameters()]
     ours, theirs = (torch.autograd.grad(states, given, towards) for states in (found, expected))
@@ -41,11 +41,13 @@ def test_padding_changes_nothing_and_gets_no_gradient():
     for row, length in enumerate(LENGTHS.tolist()):
         changed[row, length:] = 1e6
     changed.requires_grad_()
-    for one, other in zip(recur(gru, embedded, LENGTHS), recur(gru, changed, LENGTHS), strict=True):
+    for one, other in zip(
+        run_gru_directions(gru, embedded, LENGTHS), run_gru_directions(gru, changed, LENGTHS), strict=True
+    ):
         assert torch.equal(one, other)
         for row, length in enumerate(LENGTHS.tolist()):
             assert not one[row, length:].any()
-    torch.stack(recur(gru, changed, LENGTHS)).sum().backward()
+    torch.stack(run_gru_directions(gru, changed, LENGTHS)).sum().backward()
     assert changed.grad is not None
     assert all(not changed.grad[row, length:].any() for row, length in enumerate(LENGTHS.tolist()))
 
@@ -53,7 +55,7 @@ def test_padding_changes_nothing_and_gets_no_gradient():
 def test_half_precision_drifts_little():
     gru, embedded = make(2, torch.float32)
     with torch.autocast("cpu", torch.bfloat16):
-        found = torch.cat(recur(gru, embedded, LENGTHS), dim=-1)
+        found = torch.cat(run_gru_directions(gru, embedded, LENGTHS), dim=-1)
     assert found.dtype == torch.float32
     torch.testing.assert_close(found, packed(gru, embedded, LENGTHS), rtol=0, atol=0.02)
     found.square().sum().backward()
@@ -72,8 +74,8 @@ def test_captions_are_encoded_alike_in_training_and_evaluation(direction):
 @pytest.mark.parametrize("directions", [1, 2])
 def test_a_gru_that_trains_reads_as_one_that_does_not(directions):
     gru, embedded = make(directions)
-    training = read_both_ways(gru.train(), embedded, LENGTHS)
-    resting = read_both_ways(gru.eval(), embedded, LENGTHS)
+    training = run_gru(gru.train(), embedded, LENGTHS)
+    resting = run_gru(gru.eval(), embedded, LENGTHS)
     torch.testing.assert_close(training, resting)
     assert "Recurrence" in names_behind(training)
     assert "Recurrence" not in names_behind(resting)
@@ -111,5 +113,5 @@ def test_each_beginning_is_read_once(monkeypatch):
     monkeypatch.setattr(torch, "lerp", lambda n, before, z: seen.append(len(n)) or n + z * (before - n))
     words = torch.tensor([[0, 1, 2], [0, 1, 3], [0, 4, 3], [0, 1, 2]])
     with torch.no_grad():
-        read_in_common(gru, embedded[0].detach(), words)
+        run_gru_shared_prefixes(gru, embedded[0].detach(), words)
     assert seen == [1, 2, 3]

@@ -10,9 +10,9 @@ from crossgraph.core.errors import InputError
 from crossgraph.core.types import Regions, Tokens
 from crossgraph.models.base import Inputs
 from crossgraph.models.sgraf import SAF, SAFConfig
-from crossgraph.text.batch import collate
 from crossgraph.text.choice import TextChoice, build_text_encoder, find_text_encoder
 from crossgraph.text.encoder import RecurrentTextEncoder
+from crossgraph.text.packing import collate
 from crossgraph.text.pieces import PieceVocabulary
 from crossgraph.text.transformer import TransformerTextEncoder, read_architecture
 from crossgraph.train.config import OptimiserChoice
@@ -112,12 +112,11 @@ def test_a_fine_tuned_text_model_gets_a_share_of_the_rate(tmp_path):
 
 
 def test_the_choice_is_a_gru_unless_said(tmp_path):
-    made = build_text_encoder(TextChoice(), 30, 6, 8, "both", 0.1)
+    made = build_text_encoder(TextChoice(embed_size=8, word_size=6), 30, "both", 0.1)
     assert isinstance(made, RecurrentTextEncoder)
-    assert made.dead_parameters() == {}
     assert find_text_encoder(torch.nn.ModuleList([torch.nn.Linear(2, 2), made])) is made
     with pytest.raises(InputError, match="'transformer' without a model: add --text-model FOLDER"):
-        build_text_encoder(TextChoice(text_encoder="transformer"), 30, 6, 8, "both", 0.1)
+        build_text_encoder(TextChoice(text_encoder="transformer"), 30, "both", 0.1)
 
 
 def test_what_reads_no_text_is_refused(tmp_path):

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from crossgraph.core.errors import InputError
-from crossgraph.text.batch import PackedCaptions, collate
+from crossgraph.text.packing import PackedCaptions, collate
 from crossgraph.text.vocabulary import SPECIALS, Vocabulary
 
 CAPTIONS = ["A dog runs.", "a dog and a cat", "The dog sleeps", "dog, cat, dog"]

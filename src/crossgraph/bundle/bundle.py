@@ -26,7 +26,7 @@ from crossgraph.models.base import Scorer
 from crossgraph.pipeline.alignment import AlignedToken, encode_sentence, tokens_of
 from crossgraph.runs import Run
 from crossgraph.scoring.encode import device_of, inference
-from crossgraph.text.batch import collate
+from crossgraph.text.packing import collate
 
 EXHAUSTIVE = 2000
 """Up to so many pictures an interaction model without a head scores all of them."""

@@ -1,9 +1,8 @@
-"""The optimiser and the range checks that index head and late-interaction retriever share."""
+"""The optimiser of both distilled models, index head and late-interaction retriever."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 
 import torch
 from torch import Tensor, nn
@@ -49,14 +48,3 @@ class CosineAdamW:
         nn.utils.clip_grad_norm_(self._parameters, 2.0)
         self._optimiser.step()
         self._done += 1
-
-
-def check_least(recipe: object, least: Mapping[str, float]) -> None:
-    """Check that fields of a recipe are not below their least values.
-
-    Raises:
-        InputError: One is.
-    """
-    for name, bound in least.items():
-        if getattr(recipe, name) < bound:
-            raise InputError(f"{name} is {getattr(recipe, name)}", f"give at least {bound}")

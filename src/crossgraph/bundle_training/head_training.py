@@ -10,14 +10,15 @@ import copy
 import itertools
 import math
 from dataclasses import dataclass
+from typing import Annotated
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from crossgraph.bundle.head import IndexHead, head_for
-from crossgraph.bundle_training.distillation import CosineAdamW, check_least
-from crossgraph.core.errors import InputError
+from crossgraph.bundle_training.distillation import CosineAdamW
+from crossgraph.core.ranges import CheckedSettings, Count, NotNegative, Positive, Range, Size
 from crossgraph.core.types import ImageCode, TextCode
 from crossgraph.data.split import Split
 from crossgraph.losses import InfoNCE
@@ -32,7 +33,7 @@ LARGEST_INDEX_VECTOR = 65_536
 
 
 @dataclass(frozen=True)
-class HeadRecipe:
+class HeadRecipe(CheckedSettings):
     """How the head is trained.
 
     Attributes:
@@ -49,29 +50,16 @@ class HeadRecipe:
         seed: Of weights and order.
     """
 
-    index_size: int = 256
-    epochs: int = 4
-    max_steps: int = 3000
-    batch: int = 128
-    lr: float = 2e-3
-    weight_decay: float = 1e-2
-    temperature: float = 0.05
-    teacher: int = 32
-    teacher_temperature: float = 0.05
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        """Check ranges.
-
-        Raises:
-            InputError: A value is out of its range.
-        """
-        check_least(self, {"index_size": 2, "epochs": 1, "max_steps": 0, "batch": 2, "teacher": 0, "seed": 0})
-        if self.index_size > LARGEST_INDEX_VECTOR:
-            raise InputError(f"index_size is {self.index_size:,}", f"give at most {LARGEST_INDEX_VECTOR:,}")
-        for name in ("lr", "temperature", "teacher_temperature"):
-            if not getattr(self, name) > 0:
-                raise InputError(f"{name} is {getattr(self, name)}", "give a number above 0")
+    index_size: Annotated[int, Range(least=2, most=LARGEST_INDEX_VECTOR)] = 256
+    epochs: Size = 4
+    max_steps: Count = 3000
+    batch: Annotated[int, Range(least=2)] = 128
+    lr: Positive = 2e-3
+    weight_decay: NotNegative = 1e-2
+    temperature: Positive = 0.05
+    teacher: Count = 32
+    teacher_temperature: Positive = 0.05
+    seed: Count = 0
 
 
 def train_head(

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
+from typing import Annotated
 
 import numpy as np
 import torch
@@ -16,8 +17,9 @@ from jaxtyping import Float
 from torch import Tensor
 
 from crossgraph.bundle.sieve import Sieve, sieve_for
-from crossgraph.bundle_training.distillation import CosineAdamW, check_least
+from crossgraph.bundle_training.distillation import CosineAdamW
 from crossgraph.core.errors import InputError
+from crossgraph.core.ranges import CheckedSettings, Count, NotNegative, Positive, Range, Size
 from crossgraph.core.types import ImageCode
 from crossgraph.data.split import Split
 from crossgraph.progress import ProgressCallback
@@ -27,12 +29,13 @@ from crossgraph.scoring.engine import score_split
 from crossgraph.scoring.limit import part_of
 from crossgraph.scoring.tuning import settle
 
+_AtLeastTwo = Annotated[int, Range(least=2)]
 _BUCKET_CAPTIONS = 32  # captions of one length in a step, at most
 _EDGE = 1e-6  # probabilities are clamped so far from 0 and 1 before their logits are taken
 
 
 @dataclass(frozen=True)
-class LateInteractionRecipe:
+class LateInteractionRecipe(CheckedSettings):
     """How the late-interaction retriever is trained.
 
     Attributes:
@@ -48,24 +51,16 @@ class LateInteractionRecipe:
         seed: Of weights and order.
     """
 
-    size: int = 64
-    galleries: int = 12
-    pictures: int = 1000
-    steps: int = 3000
-    batch: int = 96
-    lr: float = 3e-3
-    weight_decay: float = 1e-2
-    temperature: float = 0.5
-    closeness: float = 0.1
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        """Check ranges.
-
-        Raises:
-            InputError: A value is out of its range.
-        """
-        check_least(self, {"size": 2, "galleries": 1, "pictures": 2, "steps": 1, "batch": 2, "seed": 0})
+    size: _AtLeastTwo = 64
+    galleries: Size = 12
+    pictures: _AtLeastTwo = 1000
+    steps: Size = 3000
+    batch: _AtLeastTwo = 96
+    lr: Positive = 3e-3
+    weight_decay: NotNegative = 1e-2
+    temperature: Positive = 0.5
+    closeness: NotNegative = 0.1
+    seed: Count = 0
 
 
 @dataclass(frozen=True)

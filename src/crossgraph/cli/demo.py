@@ -25,14 +25,19 @@ def demo(*, out: Path = Path("demo"), count: int = 2000, seed: int = 0, small: b
     import sys
 
     from crossgraph.data.scenes import Settings
-    from crossgraph.demo.steps import Progress, run_demo
+    from crossgraph.demo.steps import run_demo
     from crossgraph.progress import ProgressDisplay
 
     settings = Settings(count, seed)
-    with ProgressDisplay() as tasks:
-        progress = Progress(tasks.update, lambda line: print(line, file=sys.stderr, flush=True))
+    with ProgressDisplay() as display:
         try:
-            run_demo(out, settings, ["--small"] if small else [], progress)
+            run_demo(
+                out,
+                settings,
+                ["--small"] if small else [],
+                display,
+                lambda line: print(line, file=sys.stderr, flush=True),
+            )
         except KeyboardInterrupt:
             raise KeyboardInterrupt(
                 f"what was finished in {out} is kept; the same command goes on from there"

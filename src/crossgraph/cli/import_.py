@@ -18,7 +18,7 @@ def import_(model: str, checkpoint: Path, *, vocab: Path, out: Path) -> None:
 
     from crossgraph.core.errors import InputError
     from crossgraph.graphs.word_graph import reads_word_edges
-    from crossgraph.models.published import IMPORTERS, read_checkpoint
+    from crossgraph.models.published.checkpoint import IMPORTERS, read_checkpoint
     from crossgraph.runs import RunInfo, describe_model, save_run
     from crossgraph.text.dependencies import PUBLISHED
     from crossgraph.text.pickled_vocabulary import is_pickle, load_pickled

@@ -35,9 +35,7 @@ def parse(
     path = home / FILE
     with ProgressDisplay() as progress:
         try:
-            made = write_dependencies(
-                path, sentences, found, lambda done, total: progress.update("parsing", done, total)
-            )
+            made = write_dependencies(path, sentences, found, progress.update)
         except KeyboardInterrupt:
             raise KeyboardInterrupt(f"what was parsed is kept in {path}; the same command goes on") from None
     state = f"{made:,} parsed now" if made else "nothing to do: all were there already"

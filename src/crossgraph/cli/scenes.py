@@ -24,7 +24,7 @@ def scenes(*, out: Path, count: int = 2000, seed: int = 0, size: int = 320) -> N
     settings = Settings(count, seed, size)
     with ProgressDisplay() as progress:
         try:
-            made = write_scenes(out, settings, lambda done, total: progress.update("drawing", done, total))
+            made = write_scenes(out, settings, progress.update)
         except KeyboardInterrupt:
             raise KeyboardInterrupt(
                 f"finished pictures in {out} are kept; the same command goes on from there"

@@ -65,10 +65,10 @@ def serve(
         token=given or made,
         names=tuple(name or ()),
         timeout=timeout,
-        upload_megabytes=max_upload,
+        max_upload=max_upload,
         max_megapixels=max_megapixels,
         workers=workers,
-        waiting=queue,
+        queue=queue,
     )
     if given and len(given) < 16:
         print(

@@ -43,13 +43,13 @@ class Range:
 
     def __str__(self) -> str:
         """Return what to give: "at least 1", "a number above 0", "a number from 0 to below 1"."""
-        upper = (
-            f"below {_text(self.below)}" if self.below < math.inf else _text(self.most) if self.most < math.inf else ""
-        )
+        is_open = math.isinf(self.below)  # no excluded upper bound
+        upper = _text(self.most) if is_open else f"below {_text(self.below)}"
         if self.above is not None:
-            return f"a number above {_text(self.above)}" + (f", up to {upper}" if upper else "")
+            lower = f"a number above {_text(self.above)}"
+            return lower if upper == "inf" else f"{lower}, {'up to ' if is_open else ''}{upper}"
         least = _text(self.least or 0)
-        return f"a number from {least} to {upper}" if upper else f"at least {least}"
+        return f"at least {least}" if upper == "inf" else f"a number from {least} to {upper}"
 
 
 def _text(number: int | float) -> str:
@@ -61,6 +61,7 @@ Count = Annotated[int, Range(least=0)]
 Positive = Annotated[float, Range(above=0)]
 NotNegative = Annotated[float, Range(least=0)]
 Probability = Annotated[float, Range(least=0, below=1)]
+MegapixelLimit = Annotated[float, Range(above=0, below=1e6)]
 Share = Annotated[float, Range(least=0, most=1)]
 
 

@@ -1,4 +1,4 @@
-"""Data sets on disk: one file per layout; `open_data` finds out which it is."""
+"""Read data sets of any layout: `open_data` recognises the layout of a folder."""
 
 from crossgraph.data.dataset import DataSet
 from crossgraph.data.opening import open_data

@@ -1,8 +1,8 @@
 """Read bottom-up-attention features: TSV files of base64 float32, indexed once and then read by line.
 
 A line holds image_id, image_w, image_h, num_boxes, boxes (num_boxes × 4, xyxy in pixels) and features
-(num_boxes × D). The files are tens of gigabytes; the index says where each line lies, so that a picture is
-one read and one decoding, and nothing is copied.
+(num_boxes × D). The files are tens of gigabytes; an index holds the position of each line, so that a picture
+is one read and one decoding, and nothing is copied.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ from crossgraph.core.errors import InputError
 from crossgraph.core.types import Regions
 from crossgraph.data.dataset import Log
 from crossgraph.data.npy_file import sample_digest
-from crossgraph.data.progress import Ticker
 from crossgraph.files import read_json, write_json
+from crossgraph.progress import ProgressDisplay
 
 _FIELDS = 6
 _VERSION = 1
@@ -48,7 +48,7 @@ class BottomUpFeatures:
     """The pictures of some TSV files; a `crossgraph.data.feature_folder.FeatureFolder`.
 
     Args:
-        path: What the user named.
+        path: The folder or file, for messages.
         files: The TSV files.
         log: Called with notes.
 
@@ -81,9 +81,9 @@ class BottomUpFeatures:
     def contents(self, rows: Sequence[int | None]) -> list[str]:
         """Return a digest of each picture's line, but for its id."""
         digests = []
-        with Ticker("comparing pictures", len(rows), "pictures") as ticker:
+        with ProgressDisplay() as display:
             for done, row in enumerate(rows):
-                ticker.update(done)
+                display.update("comparing pictures", done, len(rows))
                 if row is None:
                     digests.append("")
                     continue
@@ -98,7 +98,7 @@ class BottomUpFeatures:
 class BottomUpSource:
     """Features of chosen lines; a `crossgraph.data.split.FeatureSource`.
 
-    Pictures with fewer regions than the richest one are padded with zeros and masked.
+    Pictures with fewer regions than the one with most are padded with zeros and masked.
     """
 
     def __init__(self, files: Sequence[Path], lines: Sequence[tuple[int, Line]], feature_size: int) -> None:
@@ -206,10 +206,11 @@ def _scan(path: Path) -> tuple[list[Line], int]:
     """Read a file once and check every line's counts; the numbers themselves are checked when they are read."""
     lines: list[Line] = []
     width = start = 0
-    with Ticker(f"indexing {path.name}", path.stat().st_size / 1e6, "MB") as ticker, path.open("rb") as file:
+    megabytes = path.stat().st_size // 1_000_000
+    with ProgressDisplay() as display, path.open("rb") as file:
         for number, raw in enumerate(file, 1):
             if raw.strip():
-                ticker.update(start / 1e6)
+                display.update(f"indexing {path.name} (MB)", start // 1_000_000, megabytes)
                 try:
                     line, own_width = _parse(raw, start)
                 except ValueError as error:
@@ -240,5 +241,5 @@ def _parse(raw: bytes, start: int) -> tuple[Line, int]:
 
 
 def _decoded_size(field: bytes) -> int:
-    """Return how many bytes a base64 field stands for."""
+    """Return the number of bytes that a base64 field encodes."""
     return len(field) // 4 * 3 - field[-2:].count(b"=") if len(field) % 4 == 0 else -1

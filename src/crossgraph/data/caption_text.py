@@ -1,4 +1,4 @@
-"""Captions in one field of a file: a sentence, a list of them, or a list that was written as text."""
+"""Parse a field that holds captions: a sentence, a list of them, or a list that was written as text."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 from crossgraph.core.errors import InputError
 
 _STRING = re.compile(r"""[uU]?("(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*')""", re.DOTALL)
-_SEPARATOR = re.compile(r"\s*,?\s*")
+_SEPARATOR = re.compile(r"\s*,\s*|\s+|\Z")
 _LIST_START = re.compile(r"""\[\s*([uU]?["']|\[)|array\(\[""")
 _BRACKETED = re.compile(r"\[[^\[\]]*,[^\[\]]*\]", re.DOTALL)
 
@@ -33,7 +33,7 @@ def parse_captions(value: object, where: str) -> list[str]:
 
 
 def kind_of(value: object) -> str:
-    """Return what a JSON value is, in words."""
+    """Return the kind of a JSON value, in words."""
     if value is None:
         return "null"
     if isinstance(value, dict):
@@ -86,5 +86,7 @@ def _parse_python_strings(text: str) -> list[str] | None:
         except (ValueError, SyntaxError):  # a line break, or an escape that is none
             return None
         separator = _SEPARATOR.match(inside, literal.end())
-        position = separator.end() if separator else literal.end()
+        if separator is None:
+            return None
+        position = separator.end()
     return strings

@@ -56,7 +56,7 @@ class CaptionedData(DataSet):
 
     Args:
         layout: The file's layout.
-        path: The folder it lies in, where a missing split is saved.
+        path: Its folder, where a missing split is saved.
         source: The captions file, for messages.
         pictures: Its pictures.
         features: The feature folder.
@@ -116,7 +116,7 @@ class CaptionedData(DataSet):
         if not missing or not self._folder.broken:
             return []
         broken = pair(_names([self._pictures[row] for row in missing]), self._folder.broken).rows
-        return [row for row, found in zip(missing, broken, strict=True) if found is not None]
+        return [row for row, broken_row in zip(missing, broken, strict=True) if broken_row is not None]
 
     def _removed(self) -> list[int]:
         """Return the pictures of which neither features nor the file are left, where most others have both.
@@ -137,9 +137,9 @@ class CaptionedData(DataSet):
             names = _first_names([self._pictures[row].id for row in rows])
             self._log(f"note: {source}: {len(rows):,} {reason} ({names})")
             dropped = set(rows)
-            kept = [row for row in range(len(self._pictures)) if row not in dropped]
-            self._pictures = [self._pictures[row] for row in kept]
-            self._feature_rows = [self._feature_rows[row] for row in kept]
+            rest = [row for row in range(len(self._pictures)) if row not in dropped]
+            self._pictures = [self._pictures[row] for row in rest]
+            self._feature_rows = [self._feature_rows[row] for row in rest]
 
     def _refuse_missing(self, chosen: Sequence[int]) -> None:
         """Refuse pictures without features, naming some."""
@@ -171,7 +171,7 @@ class CaptionedData(DataSet):
 
 
 def _coco_ids(pictures: Sequence[CaptionedPicture]) -> CocoIds | None:
-    """Gather COCO's ids; None where one is missing, or one stands for two."""
+    """Return COCO's ids; None where an id is missing or occurs twice."""
     known = [picture.coco for picture in pictures if picture.coco is not None]
     images, captions = [image for image, _ in known], [caption for _, own in known for caption in own]
     if len(known) < len(pictures) or len(set(images)) < len(images) or len(set(captions)) < len(captions):
@@ -228,7 +228,7 @@ def _names(pictures: Sequence[CaptionedPicture]) -> list[Name]:
 
 
 def find_picture_files(folder: Path, pictures: Sequence[CaptionedPicture]) -> list[Path | None]:
-    """Return each picture's file below the folder in or beside this one that holds most of them; None where it lacks.
+    """Return the pictures' files, or None, below that folder in or beside `folder` that holds most of them.
 
     A picture goes by several names, of which the first or the second is tried, the same for all.
     """
@@ -243,7 +243,7 @@ def find_picture_files(folder: Path, pictures: Sequence[CaptionedPicture]) -> li
             files = [_file(root, picture, number) for picture in pictures]
             if None not in files:
                 return files
-            best = min(best, files, key=lambda some: some.count(None))
+            best = min(best, files, key=lambda paths: paths.count(None))
     return best
 
 

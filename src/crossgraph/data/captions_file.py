@@ -141,4 +141,7 @@ def _lacking(row: Row, names: Sequence[str], where: str) -> InputError:
         return InputError(problem, f"several columns are read if they are called {numbered}; one, if it is {names[0]}")
     texts = [c for c, value in row if isinstance(value, str) and value.strip(" -.0123456789")]
     hint = next((column for column in texts if get_close_matches(column, names, n=1, cutoff=0.85)), None)
-    return InputError(problem, f"rename '{hint}' to '{names[0]}'" if hint else f"add it: {', '.join(names)}")
+    return InputError(
+        problem,
+        f"rename '{hint}' to '{names[0]}'" if hint else f"its column is called {', '.join(names[:-1])} or {names[-1]}",
+    )

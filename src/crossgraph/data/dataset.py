@@ -24,7 +24,7 @@ class DataSet(ABC):
 
     Args:
         layout: Its layout: "precomp", "karpathy", "coco", "folder".
-        path: What the user named.
+        path: The data set's folder.
         log: Called with the one-line announcement of each split, and with notes.
 
     Attributes:

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import json
 from array import array
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
@@ -21,6 +21,7 @@ from typing import Any, overload
 from crossgraph.core.errors import InputError
 from crossgraph.data.json_records import FORMAT_VERSION, read_records
 from crossgraph.files import atomic_write, read_text
+from crossgraph.progress import ProgressCallback
 from crossgraph.text.dependencies import Edges, SentenceParser
 
 FILE = "dependencies.jsonl"
@@ -47,7 +48,7 @@ class PackedEdges(Sequence[list[tuple[int, int]]]):
             self.append(edges)
 
     def append(self, edges: Iterable[Sequence[int]]) -> None:
-        """Add the edges of one more caption."""
+        """Add the edges of another caption."""
         for head, dependent in edges:
             if head < 0 or dependent < 0:
                 raise ValueError(f"a negative position in {[head, dependent]}")
@@ -76,7 +77,7 @@ class Dependencies:
     """The content of `dependencies.jsonl`.
 
     Attributes:
-        parser: What made it, see `SentenceParser.name`.
+        parser: The parser that made it, see `SentenceParser.name`.
         rows: Row in `edges` of each caption.
         edges: The edges.
     """
@@ -153,16 +154,14 @@ def read_dependencies(path: Path) -> Dependencies:
     return Dependencies(str(head["parser"]), rows, edges)
 
 
-def write_dependencies(
-    path: Path, captions: Iterable[str], parser: SentenceParser, report: Callable[[int, int], None]
-) -> int:
+def write_dependencies(path: Path, captions: Iterable[str], parser: SentenceParser, report: ProgressCallback) -> int:
     """Parse the captions that a file lacks, and write it; what was there stays.
 
     Args:
         path: The file.
         captions: All of a data set; each text is parsed once.
-        parser: What parses.
-        report: Called with how many captions are done, and of how many.
+        parser: The parser of missing captions.
+        report: Called with the progress.
 
     Returns:
         How many were parsed now.
@@ -175,14 +174,14 @@ def write_dependencies(
     lines = _saved_lines(path, parser)
     missing = [text for text in texts if text not in lines]
     before = len(texts) - len(missing)
-    report(before, len(texts))
+    report("parsing", before, len(texts))
     done = saved = 0
     try:
         for text, edges in zip(missing, parser.parse(missing), strict=True):
             lines[text] = _line(text, edges)
             done += 1
             if done % 100 == 0 or done == len(missing):
-                report(before + done, len(texts))
+                report("parsing", before + done, len(texts))
             if done % _SAVE_EVERY == 0:
                 _write_lines(path, parser, lines.values())
                 saved = done

@@ -21,9 +21,10 @@ import torch
 
 from crossgraph import files
 from crossgraph.core.errors import InputError
+from crossgraph.core.ranges import CheckedSettings, MegapixelLimit, Size
 from crossgraph.data.manifest import MANIFEST, EncoderInfo, Picture
 from crossgraph.data.shards import ShardWriter
-from crossgraph.progress import ProgressCallback
+from crossgraph.progress import ProgressCallback, ignore_progress
 from crossgraph.vision.missing import Missing, find_missing, unread_notes
 from crossgraph.vision.pictures import DEFAULT_MEGAPIXELS, BrokenPicture, LoadedPicture, PictureLoader
 from crossgraph.vision.region_encoder import RegionEncoder, picture_loader
@@ -58,7 +59,7 @@ class Outcome:
 
 
 @dataclass(frozen=True)
-class Settings:
+class Settings(CheckedSettings, prefix="--"):
     """Settings of an extraction; none of them changes the features of a picture.
 
     Attributes:
@@ -68,18 +69,10 @@ class Settings:
         shard_rows: Pictures a shard holds; a stop loses at most so many.
     """
 
-    batch_size: int = 4
-    workers: int = 2
-    max_megapixels: float = DEFAULT_MEGAPIXELS
+    batch_size: Size = 4
+    workers: Size = 2
+    max_megapixels: MegapixelLimit = DEFAULT_MEGAPIXELS
     shard_rows: int = 256
-
-    def __post_init__(self) -> None:
-        """Refuse values that cannot work, naming the option."""
-        for option, value in (("--batch-size", self.batch_size), ("--workers", self.workers)):
-            if value < 1:
-                raise InputError(f"{option} {value}", "give a whole number from 1 on")
-        if not 0 < self.max_megapixels < 1e6:
-            raise InputError(f"--max-megapixels {self.max_megapixels:g}", "give a number above 0")
 
 
 def extract_features(
@@ -87,7 +80,7 @@ def extract_features(
     out: Path,
     encoder: RegionEncoder,
     settings: Settings | None = None,
-    report: ProgressCallback = lambda task, done, total: None,
+    report: ProgressCallback = ignore_progress,
 ) -> Outcome:
     """Extract the regions of all pictures of a folder; the feature folder mirrors the picture folder.
 

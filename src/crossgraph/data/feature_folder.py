@@ -59,7 +59,7 @@ def open_features(path: Path, log: Log) -> FeatureFolder:
     """Open features of any kind: a folder of shards, a TSV file, or a folder of TSV files.
 
     Args:
-        path: What the user named.
+        path: A folder or file of features.
         log: Called with notes.
 
     Raises:

@@ -1,4 +1,4 @@
-"""Pictures that look alike: they must not stand on both sides of a split.
+"""Find pictures that look alike, which must not be in different splits.
 
 A picture's difference hash holds, for a 9 × 9 thumbnail in grey, whether each pixel is brighter than its
 right and than its lower neighbour: 128 bits that resizing, recompressing and small edits hardly change.
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from jaxtyping import UInt8
 
-from crossgraph.data.progress import Ticker
+from crossgraph.progress import ProgressDisplay
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -28,7 +28,7 @@ _ONES = np.array([byte.bit_count() for byte in range(256)], dtype=np.uint8)
 
 
 def group_alike(hashes: Sequence[bytes | None], near: int = NEAR, contents: Sequence[str] = ()) -> list[int]:
-    """Give every picture the number of its group: the first picture that it is alike to, directly or by others.
+    """Return the group of every picture: the number of the first one that it is alike to, directly or by others.
 
     Args:
         hashes: `difference_hash` of every picture; None where unknown.
@@ -53,8 +53,8 @@ def group_alike(hashes: Sequence[bytes | None], near: int = NEAR, contents: Sequ
             join(row, with_content.setdefault(content, row))
     known = np.array([row for row, value in enumerate(hashes) if value is not None], dtype=np.int64)
     codes = np.frombuffer(b"".join(value for value in hashes if value is not None), np.uint8).reshape(-1, BITS // 8)
-    with Ticker("finding near-duplicates", len(codes) * _BANDS, "comparisons") as ticker:
-        for first, second in _close(codes, near, ticker):
+    with ProgressDisplay() as display:
+        for first, second in _close(codes, near, display):
             join(int(known[first]), int(known[second]))
     return [root(row) for row in range(len(roots))]
 
@@ -62,10 +62,10 @@ def group_alike(hashes: Sequence[bytes | None], near: int = NEAR, contents: Sequ
 def difference_hashes(paths: Sequence[Path | None]) -> list[bytes | None]:
     """Hash pictures; None for those without a path, that cannot be read, or are too flat to be told apart."""
     hashes: list[bytes | None] = []
-    with Ticker("comparing pictures", len(paths), "pictures") as ticker:
+    with ProgressDisplay() as display:
         for done, path in enumerate(paths):
+            display.update("comparing pictures", done, len(paths))
             hashes.append(None if path is None else difference_hash(path))
-            ticker.update(done + 1)
     return hashes
 
 
@@ -97,7 +97,7 @@ def hash_picture(picture: Image.Image) -> bytes | None:
     return np.packbits(np.concatenate([right.ravel(), below.ravel()])).tobytes()
 
 
-def _close(codes: UInt8[np.ndarray, "picture byte"], near: int, ticker: Ticker) -> Iterator[tuple[int, int]]:
+def _close(codes: UInt8[np.ndarray, "picture byte"], near: int, display: ProgressDisplay) -> Iterator[tuple[int, int]]:
     """Yield pairs at most `near` bits apart; each pair meets in a band where both are equal."""
     seen = 0
     for band in np.array_split(codes, _BANDS, axis=1):
@@ -107,9 +107,9 @@ def _close(codes: UInt8[np.ndarray, "picture byte"], near: int, ticker: Ticker) 
         bounds = np.flatnonzero(np.diff(inverse[order])) + 1
         for bucket in np.split(order, bounds):
             seen += len(bucket)
-            ticker.update(seen)
-            for place in range(len(bucket) - 1):
-                rest = bucket[place + 1 :]
-                distance = _ONES[codes[rest] ^ codes[bucket[place]]].sum(axis=1, dtype=np.int64)
+            display.update("finding near-duplicates", seen, len(codes) * _BANDS)
+            for i in range(len(bucket) - 1):
+                rest = bucket[i + 1 :]
+                distance = _ONES[codes[rest] ^ codes[bucket[i]]].sum(axis=1, dtype=np.int64)
                 for other in rest[distance <= near]:
-                    yield int(bucket[place]), int(other)
+                    yield int(bucket[i]), int(other)

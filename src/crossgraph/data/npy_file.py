@@ -70,8 +70,8 @@ class MappedArray:
             total = values.sum(dtype=np.float64)  # NaN and infinity survive a sum; 64 bits cannot overflow here
         if not np.isfinite(total):
             bad = int(np.flatnonzero(~np.isfinite(values.reshape(len(rows), -1)).all(axis=1))[0])
-            what = name(bad) if name else f"row {rows[bad]}"
-            raise InputError(f"{self.path}: {what} holds NaN or infinite values", "make these features again")
+            row_name = name(bad) if name else f"row {rows[bad]}"
+            raise InputError(f"{self.path}: {row_name} holds NaN or infinite values", "make these features again")
         return values
 
     def unchecked(self, rows: Sequence[int] | np.ndarray) -> np.ndarray:

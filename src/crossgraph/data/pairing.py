@@ -51,13 +51,13 @@ def pair(wanted: Sequence[Name], available: Sequence[str]) -> Pairing:
     by_ending, by_stem = (_shortest_ending([*wanted, *offered], whole) for whole in (_clean, _stem))
     keys = ((_clean, _clean), (by_ending, by_ending), (by_stem, by_stem), (_number, _offered_number(wanted)))
     best: list[int | None] = [None] * len(wanted)
-    found, clash = 0, ""
+    most, clash = 0, ""
     for wanted_key, offered_key in keys:
         rows, own_clash = _match([wanted_key(n) for n in wanted], [offered_key(n) for n in offered], wanted, offered)
         count = sum(row is not None for row in rows)
-        if count > found or (own_clash and not clash and not found):
-            best, found, clash = rows, count, own_clash
-        if found == len(wanted):
+        if count > most or (own_clash and not clash and not most):
+            best, most, clash = rows, count, own_clash
+        if most == len(wanted):
             break
     if clash:
         remedy = "extract the features from the folder that the captions' paths start in"
@@ -77,11 +77,11 @@ def _match(
                 of_key.setdefault(key, ([], []))[side].append(row)
     rows: list[int | None] = [None] * len(wanted)
     clash = ""
-    for key, (asked, found) in of_key.items():
-        if len(found) == len(asked) == 1:
-            rows[asked[0]] = found[0]
-        elif found and asked and not clash:
-            several = [offered[row] for row in found] if len(found) > 1 else [wanted[row] for row in asked]
+    for key, (wanted_rows, offered_rows) in of_key.items():
+        if len(wanted_rows) == len(offered_rows) == 1:
+            rows[wanted_rows[0]] = offered_rows[0]
+        elif wanted_rows and offered_rows and not clash:
+            several = [offered[r] for r in offered_rows] if len(offered_rows) > 1 else [wanted[r] for r in wanted_rows]
             clash = f"'{several[0].path}' and '{several[1].path}' are both called '{key}'"
     return rows, clash
 

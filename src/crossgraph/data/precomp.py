@@ -98,7 +98,7 @@ class PrecompData(DataSet):
 
     def _read_boxes(self, stem: str, array: MappedArray, repeats: int) -> BoxReader | None:
         """Return a function that reads the boxes of some pictures; None where there are none that can be used."""
-        path, size_path = (self._features / f"{stem}_ims_{what}.npy" for what in ("bbx", "size"))
+        path, size_path = (self._features / f"{stem}_ims_{kind}.npy" for kind in ("bbx", "size"))
         if not path.exists():
             return None
         boxes = MappedArray(path, ("pictures", "regions", "4"), "fiu")
@@ -145,7 +145,7 @@ class PrecompFeatures:
 
     @property
     def encoder(self) -> str:
-        """The file does not say what made it."""
+        """Always "published": the file does not name its encoder."""
         return "published"
 
     def read(self, rows: Sequence[int] | np.ndarray) -> Regions:

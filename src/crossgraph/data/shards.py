@@ -170,7 +170,7 @@ class ShardWriter:
         return hashlib.sha256(stream.getbuffer()).hexdigest()
 
     def _recover(self) -> None:
-        """Take over what an earlier run wrote: the pictures of all whole shards."""
+        """Read what an earlier run wrote: the pictures of all complete shards."""
         for leftover in self.folder.glob(".*.tmp"):
             leftover.unlink(missing_ok=True)
         manifests = [self.folder / MANIFEST] if (self.folder / MANIFEST).exists() else []

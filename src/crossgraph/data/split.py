@@ -89,7 +89,7 @@ class Split:
     coco: CocoIds | None = None
 
     def fingerprint(self) -> str:
-        """Return a digest of ids, captions, map and features: what a card names as its data."""
+        """Return a digest of ids, captions, map and features, which cards and runs record as their data."""
         import hashlib
 
         digest = hashlib.sha256()

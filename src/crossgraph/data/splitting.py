@@ -168,12 +168,12 @@ def _describe_growth(
     return "; ".join(parts)
 
 
-def _save(path: Path, value: object, log: Log, what: str) -> None:
+def _save(path: Path, value: object, log: Log, change: str) -> None:
     try:
         write_json(path, value)
-        log(f"note: {what}; saved as {path}")
+        log(f"note: {change}; saved as {path}")
     except InputError as error:
-        log(f"note: {what}; the same each time, though not saved ({error.problem})")
+        log(f"note: {change}; the same each time, though not saved ({error.problem})")
 
 
 def _groups(paths: Sequence[Path | None], contents: Sequence[str], log: Log) -> list[int]:

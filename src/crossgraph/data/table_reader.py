@@ -61,6 +61,8 @@ def read_table(text: str, path: Path, name_columns: Sequence[str]) -> Iterator[t
     name_column = next((columns.index(name) for name in name_columns if name in columns), 0)
     example = ""
     for record in records:
+        while len(record.fields) > len(columns) and not record.fields[-1].strip():
+            record.fields.pop()
         _check_length(record, columns, delimiter, path)
         name = record.fields[name_column]
         for line, field in record.quoted:

@@ -1,1 +1,1 @@
-"""The whole way in a few minutes, on pictures of our own: what `crossgraph demo` does, step by step."""
+"""`crossgraph demo`: from drawn pictures to trained models, a page and a searchable library in a few minutes."""

@@ -1,4 +1,4 @@
-"""The demo's tables and closing words, on stdout."""
+"""Prints the demo's tables, retrieved pictures and closing words to stdout."""
 
 from __future__ import annotations
 
@@ -13,8 +13,9 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from crossgraph.demo.found import Found
-from crossgraph.demo.numbers import Row
+from crossgraph.demo.measures import Row
+from crossgraph.demo.retrieved import Retrieved
+from crossgraph.sweep.cards import format_duration
 
 _WIDTH = 80
 _FIGURES = {"i2t R@1": "image→text R@1", "t2i R@1": "text→image R@1", "rSum": "rSum"}
@@ -37,7 +38,7 @@ class Reporter:
         for factor, found in first.items():
             table.add_column(f"{factor} ({found.groups})", justify="right")
         for row in rows:
-            table.add_row(row.name, *(_told(found.accuracy, found.interval) for found in row.pairs.values()))
+            table.add_row(row.name, *(_with_interval(found.accuracy, found.interval) for found in row.pairs.values()))
         self._console.print(table)
         self._console.print(
             "\nR@1: share of queries, in percent, whose best answer is right; rSum: of R@1, R@5 and\n"
@@ -63,25 +64,25 @@ class Reporter:
             table.add_row(name, *(_figure(card, figure) for figure in _FIGURES))
         self._console.print(table)
 
-    def findings(self, found: Sequence[Found], sheet: Path) -> None:
+    def retrieved(self, results: Sequence[Retrieved], sheet: Path) -> None:
         """Print the best pictures for a few sentences."""
         self._console.print("\n[bold]What the two models together find among the test pictures[/]")
-        for entry in found:
-            self._console.print(f"\n[bold]“{escape(entry.sentence)}”[/]")
-            for place, hit in enumerate(entry.hits, start=1):
+        for result in results:
+            self._console.print(f"\n[bold]“{escape(result.sentence)}”[/]")
+            for rank, hit in enumerate(result.hits, start=1):
                 mark = "[green]✓[/]" if hit.right else " "
                 caption = f"[dim]“{escape(hit.caption)}”[/]"
-                self._console.print(
-                    f"  {place}. {mark} {escape(hit.image)}  {hit.score:.2f}  {caption}", soft_wrap=True
-                )
+                self._console.print(f"  {rank}. {mark} {escape(hit.image)}  {hit.score:.2f}  {caption}", soft_wrap=True)
         self._console.print(f"\nThe same as pictures: {sheet}", markup=False, soft_wrap=True)
 
-    def closing(self, out: Path, found: Sequence[Found], seconds: Mapping[str, float]) -> None:
+    def closing(self, out: Path, results: Sequence[Retrieved], seconds: Mapping[str, float]) -> None:
         """Print where the time went, where the page lies, and what to type next."""
-        shown = next((entry for entry in found if entry.hits[0].right), found[0])
+        shown = next((result for result in results if result.hits[0].right), results[0])
         pair = shlex.join([str(shown.hits[0].path), shown.sentence])
-        spent = ", ".join(f"{step} {duration(length)}" for step, length in seconds.items())
-        self._console.print(f"\nDone in {duration(sum(seconds.values()))}: {spent}.", markup=False, soft_wrap=True)
+        spent = ", ".join(f"{step} {format_duration(length)}" for step, length in seconds.items())
+        self._console.print(
+            f"\nDone in {format_duration(sum(seconds.values()))}: {spent}.", markup=False, soft_wrap=True
+        )
         self._console.print(
             f"""
 Everything on one page, with what each word looked at: {out / "report.html"}
@@ -116,15 +117,9 @@ def _table() -> Table:
 
 def _figure(card: Mapping[str, Any], name: str) -> str:
     whole = card["results"]["whole"]
-    return _told(whole["figures"][name], whole["intervals"][name])
+    return _with_interval(whole["figures"][name], whole["intervals"][name])
 
 
-def _told(value: float, interval: Sequence[float]) -> str:
+def _with_interval(value: float, interval: Sequence[float]) -> str:
     low, high = interval
     return f"{value:.1f} [dim]\\[{low:.0f}–{high:.0f}][/]"
-
-
-def duration(seconds: float) -> str:
-    """Return a length of time for people: "21 s", "4 min 05 s"."""
-    whole = round(seconds)
-    return f"{whole} s" if whole < 90 else f"{whole // 60} min {whole % 60:02d} s"

@@ -23,7 +23,7 @@ from crossgraph.evaluate.nearness import encoded, nearness, of_whole, parts_of, 
 from crossgraph.evaluate.second_look import FIRST_CAPTIONS, FIRST_PICTURES, guess_from, second_look
 from crossgraph.evaluate.sources import Source
 from crossgraph.memory import release_pages, trim_heap
-from crossgraph.models.folded import Precision
+from crossgraph.models.fast.form import Precision
 from crossgraph.progress import ProgressCallback
 from crossgraph.provenance import describe_run
 from crossgraph.scoring.blocks import BlockSize

@@ -17,7 +17,7 @@ from crossgraph.bundle.bundle import Bundle
 from crossgraph.bundle.sieve import Sieve
 from crossgraph.data.split import Split
 from crossgraph.memory import empty_matrix, release_pages, trim_heap
-from crossgraph.models.folded import DTYPES, Precision
+from crossgraph.models.fast.form import DTYPES, Precision
 from crossgraph.progress import ProgressCallback
 from crossgraph.runs import Run
 from crossgraph.scoring.blocks import BlockSize

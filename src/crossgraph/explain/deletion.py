@@ -24,7 +24,7 @@ from jaxtyping import Bool, Float, Int64
 from crossgraph.core.types import Regions
 from crossgraph.runs import Run
 from crossgraph.scoring.encode import device_of, inference
-from crossgraph.text.batch import collate
+from crossgraph.text.packing import collate
 from crossgraph.text.tokenizer import tokenize
 from crossgraph.text.vocabulary import EncodedCaption
 

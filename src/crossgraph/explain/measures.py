@@ -48,7 +48,7 @@ from crossgraph.explain.pointing import PLAYERS, Pointed, point
 from crossgraph.progress import ProgressCallback
 from crossgraph.runs import Run
 from crossgraph.scoring.encode import device_of, inference
-from crossgraph.text.batch import collate
+from crossgraph.text.packing import collate
 from crossgraph.text.vocabulary import UNKNOWN, EncodedCaption
 
 FORMAT_VERSION = 1

@@ -1,7 +1,7 @@
-"""Writing captions from regions, as a second thing to learn: VSRN's text generation (ICCV 2019, section 3.4).
+"""VSRN's caption generation from regions, an auxiliary training loss (ICCV 2019, section 3.4).
 
-A GRU reads the regions; a second one writes the caption word by word, looking back at what the first made of each
-region, and is told the right words so far. The loss is all that is wanted of it; nothing is ever written.
+A GRU reads the regions; a second one predicts the caption word by word from the correct words so far (teacher
+forcing), with attention over the first GRU's states. Only the loss is used; no caption is generated.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from crossgraph.graphs.sequence_readout import SequenceReadout
 
 
 class CaptionWriter(nn.Module):
-    """Encoder and attention decoder of captions.
+    """Caption generator: a GRU encoder of regions and an attention decoder of words.
 
     Args:
         dim: Size of a region.
         vocabulary: Entries of the vocabulary.
-        word_size: Size of the writer's own word embeddings.
+        word_size: Size of the word embeddings.
         size: Of both recurrent networks' states.
         dropout: Probability of dropping a feature of what either network reads.
     """
@@ -52,13 +52,13 @@ class CaptionWriter(nn.Module):
         """
         read = self.read.states(self.dropout(self.narrow(regions)), mask)
         last = (mask * torch.arange(mask.shape[1], device=mask.device)).argmax(dim=1)
-        state, looked = read[torch.arange(len(read), device=read.device), last], self.attend_region(read)
+        state, keys = read[torch.arange(len(read), device=read.device), last], self.attend_region(read)
         words, states = self.embedding(tokens.ids), []
-        for place in range(tokens.ids.shape[1] - 1):
-            logits = self.attend(torch.tanh(looked + self.attend_state(state)[:, None])).squeeze(-1)
+        for position in range(tokens.ids.shape[1] - 1):
+            logits = self.attend(torch.tanh(keys + self.attend_state(state)[:, None])).squeeze(-1)
             context = (masked_softmax(logits, mask)[..., None] * read).sum(dim=1)
-            state = self.write(self.dropout(torch.cat([words[:, place], context], dim=1)), state)
+            state = self.write(self.dropout(torch.cat([words[:, position], context], dim=1)), state)
             states.append(state)
         real = tokens.mask[:, 1:]
-        guesses = at_least_float32(self.to_words(torch.stack(states, dim=1)[real]))
-        return F.cross_entropy(guesses, tokens.ids[:, 1:][real], reduction="sum")
+        predictions = at_least_float32(self.to_words(torch.stack(states, dim=1)[real]))
+        return F.cross_entropy(predictions, tokens.ids[:, 1:][real], reduction="sum")

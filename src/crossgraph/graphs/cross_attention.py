@@ -1,7 +1,8 @@
-"""Cross attention: the items of one side look at the items of the other (SGRAF Eq. 3-4, after SCAN).
+"""SGRAF's cross attention (Eq. 3-4, after SCAN), of words on regions ("t2i") and of regions on words ("i2t").
 
-Whoever looks is the *query*, what is looked at the *context*. Affinities are normalised over the queries
-and softmaxed over the contexts; "t2i": words look at regions, "i2t": regions look at words.
+Queries attend to contexts: affinities are normalised over the queries, then softmaxed over the contexts. It is the
+attention of `attend.py` in another memory layout, in which both directions share one affinity (group, img, region,
+txt, word).
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ def words_attend_to_regions(
     word_mask: Bool[Tensor, "group txt word"],
     smooth: float,
 ) -> Float[Tensor, "group img txt word region"]:
-    """Return each word's share of attention for each region, for all pairs of a group.
+    """Return each word's attention weights of the regions, for all pairs of a group.
 
     A_ij = LeakyReLU₀.₁(v_i · w_j); Â = l2norm of A over the real words j, for each region i;
     α_ij = softmax over the real regions i of smooth · Â_ij. One large product for all captions at once.
@@ -32,11 +33,11 @@ def words_attend_to_regions(
         regions: v_i of the pictures.
         region_mask: True where a region is real.
         words: w_j of the captions.
-        word_mask: True where a word is real; padding takes no part in the norm.
+        word_mask: True where a word is real; padding is excluded from the norm.
         smooth: λ, the inverse temperature of the softmax.
 
     Returns:
-        α; every row sums to 1 over the regions. Rows of padding words are finite and mean nothing.
+        α; every row sums to 1 over the regions. Rows of padding words are finite and meaningless.
     """
     affinity = _affinity(regions, words) * word_mask[:, None, None]
     logits = smooth * l2norm(affinity, axis=_WORDS)
@@ -50,20 +51,20 @@ def regions_attend_to_words(
     word_mask: Bool[Tensor, "group txt word"],
     smooth: float,
 ) -> Float[Tensor, "group img txt region word"]:
-    """Return each region's share of attention for each word: the mirror image of `words_attend_to_regions`.
+    """Return each region's attention weights of the words: the mirror image of `words_attend_to_regions`.
 
     Â = l2norm of A over the real *regions* i, for each word j; β_ij = softmax over the real *words* j of
     smooth · Â_ij.
 
     Args:
         regions: v_i of the pictures.
-        region_mask: True where a region is real; padding takes no part in the norm.
+        region_mask: True where a region is real; padding is excluded from the norm.
         words: w_j of the captions.
         word_mask: True where a word is real.
         smooth: λ, the inverse temperature of the softmax.
 
     Returns:
-        β; every row sums to 1 over the words. Rows of padding regions are finite and mean nothing.
+        β; every row sums to 1 over the words. Rows of padding regions are finite and meaningless.
     """
     affinity = _affinity(regions, words) * region_mask[..., None, None]
     logits = smooth * l2norm(affinity, axis=_REGIONS)
@@ -73,27 +74,18 @@ def regions_attend_to_words(
 def contexts_of_words(
     weights: Float[Tensor, "group img txt word region"], regions: Float[Tensor, "group img region dim"]
 ) -> Float[Tensor, "group img txt word dim"]:
-    """Return c_j = l2norm(Σ_i α_ij v_i): what each word saw in each picture."""
+    """Return c_j = l2norm(Σ_i α_ij v_i), each word's attended context in each picture."""
     g, a, b, n, r = weights.shape
     flat = weights.reshape(g * a, b * n, r) @ regions.reshape(g * a, r, -1)
     return l2norm(flat.view(g, a, b, n, -1))
 
 
-def contexts_of_regions(
-    weights: Float[Tensor, "group img txt region word"], words: Float[Tensor, "group txt word dim"]
-) -> Float[Tensor, "group img txt region dim"]:
-    """Return c_i = l2norm(Σ_j β_ij w_j): what each region saw in each caption."""
-    g, a, b, r, n = weights.shape
-    flat = weights.permute(0, 2, 1, 3, 4).reshape(g * b, a * r, n) @ words.reshape(g * b, n, -1)
-    return l2norm(flat.view(g, b, a, r, -1)).transpose(1, 2)
-
-
 def shares_of_regions(
     weights: Float[Tensor, "region word"], region_mask: Bool[Tensor, " region"]
 ) -> Float[Tensor, "word region"]:
-    """Read i2t attention from the words' side: of all the attention a word got, each region's share.
+    """Return i2t attention as weights of each word: each region's share of all attention on the word.
 
-    β_ij / Σ_i β_ij over the real regions, from logarithms, so that a word that got next to none keeps a row.
+    β_ij / Σ_i β_ij over the real regions, from logarithms, so that a word with next to no attention keeps a row.
 
     Returns:
         Rows that sum to 1; regions that are padding get 0.

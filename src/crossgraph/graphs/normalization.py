@@ -1,6 +1,6 @@
-"""Norms that padding and the number of processes cannot change.
+"""Norms, means, softmax and batch normalisation over real entries, independent of padding and number of processes.
 
-torch's SyncBatchNorm refuses the CPU and its BatchNorm knows no mask, so the batch normalisation here is
+torch's SyncBatchNorm does not run on a CPU and its BatchNorm has no mask, so the batch normalisation here is
 our own: statistics over real entries only, summed over all processes with autograd.
 Parameter and buffer names are torch's, so that published weights fit.
 """
@@ -22,8 +22,8 @@ EPSILON = 1e-8  # added outside the root, as the published code does
 
 def l2norm(x: Float[Tensor, "..."], axis: int = -1) -> Float[Tensor, "..."]:
     """Return x / (‖x‖₂ + 1e-8) along `axis`; a zero vector stays zero."""
-    # times the reciprocal: dividing would make autograd pass over the large tensor three times more
-    # and the large tensor keeps its type where autocast widened the norm
+    # Multiplied by the reciprocal: a division would make autograd pass over the large tensor three times more.
+    # The reciprocal is cast, so that x keeps its type where autocast widened the norm.
     return x * (torch.linalg.vector_norm(x, dim=axis, keepdim=True) + EPSILON).reciprocal().to(x.dtype)
 
 
@@ -33,18 +33,18 @@ def l1norm(x: Float[Tensor, "..."], axis: int = -1) -> Float[Tensor, "..."]:
 
 
 def masked_mean(x: Float[Tensor, "*group item dim"], mask: Bool[Tensor, "*group item"]) -> Float[Tensor, "*group dim"]:
-    """Average the real items."""
+    """Return the mean of the real items."""
     weights = mask.to(x.dtype).unsqueeze(-1)
     return (x * weights).sum(dim=-2) / weights.sum(dim=-2).clamp(min=1)
 
 
 def masked_softmax(x: Float[Tensor, "..."], mask: Bool[Tensor, "..."], axis: int = -1) -> Float[Tensor, "..."]:
-    """Softmax over the real entries; masked ones get exactly 0. `mask` broadcasts against `x`."""
+    """Return the softmax over the real entries; masked ones get exactly 0. `mask` broadcasts against `x`."""
     return x.masked_fill(~mask, torch.finfo(x.dtype).min).softmax(dim=axis)
 
 
 def at_least_float32(x: Tensor) -> Tensor:
-    """Widen half precisions; statistics and sigmoids saturate in them."""
+    """Return half precisions, in which statistics and sigmoids saturate, as float32, and other types unchanged."""
     return x.float() if x.dtype in (torch.bfloat16, torch.float16) else x
 
 
@@ -65,21 +65,21 @@ class _SumOverProcesses(torch.autograd.Function):
 
 
 def processes() -> int:
-    """Return how many processes train together; 1 when none others do."""
+    """Return the number of training processes; 1 without distributed training."""
     return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
 
 
 def sum_over_processes(x: Tensor) -> Tensor:
-    """Sum a tensor over all processes, differentiably; the tensor itself when there is one."""
+    """Return the sum of a tensor over all processes, differentiably; with one process the tensor itself."""
     return _SumOverProcesses.apply(x) if processes() > 1 else x  # pyright: ignore[reportReturnType]
 
 
 def rows_of_processes(own: int, device: torch.device) -> tuple[int, int]:
-    """Return where this process's rows begin among the rows of all processes, and how many there are of all.
+    """Return the index of this process's first row among the rows of all processes, and the number of all rows.
 
     Args:
-        own: Rows of this process.
-        device: Where the processes talk.
+        own: Number of rows of this process.
+        device: Device of the communication.
     """
     if processes() == 1:
         return 0, own
@@ -90,7 +90,7 @@ def rows_of_processes(own: int, device: torch.device) -> tuple[int, int]:
 
 
 class _RunningStatistics(nn.Module):
-    """What batch normalisations of both kinds keep: scale, shift and running statistics."""
+    """Parameters and buffers of both batch normalisations: scale, shift and running statistics."""
 
     running_mean: Tensor
     running_var: Tensor
@@ -147,50 +147,52 @@ class BatchNorm(_RunningStatistics):
         return mean, variance
 
 
-class HeldStatistics:
-    """What running statistics would have become, while captions are scored in blocks; see `hold_statistics`."""
+class DeferredStatistics:
+    """Statistics of captions that were scored in blocks, for one update of the running statistics at the end."""
 
     def __init__(self) -> None:
-        self._found: dict[PerCaptionBatchNorm, list[tuple[Tensor, Tensor]]] = {}
+        self._statistics: dict[PerCaptionBatchNorm, list[tuple[Tensor, Tensor]]] = {}
 
-    def take(self, norm: PerCaptionBatchNorm, means: Tensor, variances: Tensor) -> None:
-        """Keep the statistics of some captions."""
-        self._found.setdefault(norm, []).append((means, variances))
+    def add(self, norm: PerCaptionBatchNorm, means: Tensor, variances: Tensor) -> None:
+        """Store the statistics of a block's captions."""
+        self._statistics.setdefault(norm, []).append((means, variances))
 
-    def settle(self, order: Tensor) -> None:
-        """Move the running statistics once, as all captions at once would have.
+    def commit_statistics(self, order: Tensor) -> None:
+        """Update the running statistics once, as scoring all captions at once would have.
+
+        The updates of captions do not commute, so that they are made in the batch's order whatever the blocks were.
 
         Args:
-            order: The batch's caption of each place, in the order in which the blocks went through them.
+            order: The batch's index of each caption, in the order in which the blocks scored them.
         """
-        back = order.argsort()
-        for norm, parts in self._found.items():
-            means, variances = (torch.cat(some)[back] for some in zip(*parts, strict=True))
-            norm.move(means, variances)
+        original = order.argsort()
+        for norm, parts in self._statistics.items():
+            means, variances = (torch.cat(blocks)[original] for blocks in zip(*parts, strict=True))
+            norm.update_running(means, variances)
 
 
-_held: ContextVar[HeldStatistics | None] = ContextVar("_held", default=None)
+_deferred: ContextVar[DeferredStatistics | None] = ContextVar("_deferred", default=None)
 
 
 @contextlib.contextmanager
-def hold_statistics() -> Iterator[HeldStatistics]:
-    """Within the block, statistics per caption are gathered and running statistics stay.
+def defer_running_statistics() -> Iterator[DeferredStatistics]:
+    """Within the block, collect statistics per caption and leave running statistics unchanged.
 
-    Call `settle` of what is given afterwards, or forget it where the same captions are computed once more.
+    Call `commit_statistics` of the collected ones afterwards; drop them where the captions are only recomputed.
     """
-    held = HeldStatistics()
-    token = _held.set(held)
+    statistics = DeferredStatistics()
+    token = _deferred.set(statistics)
     try:
-        yield held
+        yield statistics
     finally:
-        _held.reset(token)
+        _deferred.reset(token)
 
 
 class PerCaptionBatchNorm(_RunningStatistics):
-    """Normalisation of one channel with statistics per caption, as SAF's authors train it.
+    """Batch normalisation of one channel with statistics per caption, as SAF's authors train it.
 
     They score one caption against all images at a time, so that each caption is a "batch" of its own and
-    the running statistics move once a caption. Here all captions go at once, with the same result.
+    the running statistics are updated once a caption. Here all captions are scored at once, with the same result.
     """
 
     def __init__(self) -> None:
@@ -213,18 +215,18 @@ class PerCaptionBatchNorm(_RunningStatistics):
         variance = (((x - mean) * real) ** 2).sum(dim=(1, 3), keepdim=True) / count
         with torch.no_grad():
             unbiased = variance * (count / (count - 1).clamp(min=1))
-        held = _held.get()
-        if held is None:
-            self.move(mean.detach().flatten(), unbiased.flatten())
+        deferred = _deferred.get()
+        if deferred is None:
+            self.update_running(mean.detach().flatten(), unbiased.flatten())
         else:
-            held.take(self, mean.detach().flatten(), unbiased.flatten())
+            deferred.add(self, mean.detach().flatten(), unbiased.flatten())
         return mean, variance
 
     @torch.no_grad()
-    def move(self, means: Float[Tensor, " txt"], variances: Float[Tensor, " txt"]) -> None:
-        """Move the running statistics by those of some captions, and of the other processes', in their order."""
-        means, variances = _all_captions(means), _all_captions(variances)
-        # n updates r ← (1 − m) r + m v_k, one after the other, in closed form
+    def update_running(self, means: Float[Tensor, " txt"], variances: Float[Tensor, " txt"]) -> None:
+        """Update the running statistics by captions in their order, this process's and the other processes'."""
+        means, variances = _gather_captions(means), _gather_captions(variances)
+        # n consecutive updates r ← (1 − m) r + m v_k in closed form: r ← (1 − m)ⁿ r + m Σ_k (1 − m)ⁿ⁻¹⁻ᵏ v_k
         n = means.numel()
         decay = (1 - self.momentum) ** torch.arange(n - 1, -1, -1, device=means.device, dtype=means.dtype)
         for running, values in ((self.running_mean, means), (self.running_var, variances)):
@@ -232,8 +234,8 @@ class PerCaptionBatchNorm(_RunningStatistics):
         self.num_batches_tracked += n
 
 
-def _all_captions(x: Tensor) -> Tensor:
-    """Gather one number a caption from all processes, in the order of the processes."""
+def _gather_captions(x: Tensor) -> Tensor:
+    """Return one number a caption of all processes, in the order of the processes."""
     if processes() == 1:
         return x
     gathered = [torch.empty_like(x) for _ in range(processes())]

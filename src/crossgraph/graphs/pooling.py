@@ -1,4 +1,4 @@
-"""Pooling of one side to its global vector by self-attention (SGRAF section "global alignment", after DAN).
+"""Self-attention pooling of one side to its global vector (SGRAF section "global alignment", after DAN).
 
 weights = softmax_i(w · (l_i ∘ g)), with l_i from each item and g from the items' mean; the global vector
 is l2norm(Σ weights_i x_i).
@@ -18,7 +18,7 @@ RegionNorm = Literal["feature", "region"]
 
 
 class TextualSelfAttention(nn.Module):
-    """Global vector of a caption over its real words; no batch normalisation."""
+    """Pools a caption's real words to its global vector; no batch normalisation."""
 
     def __init__(self, dim: int, dropout: float) -> None:
         super().__init__()
@@ -36,16 +36,20 @@ class TextualSelfAttention(nn.Module):
         return l2norm((weights[:, :, None] * items).sum(dim=1))
 
     def normalise_local(self, x: Tensor, mask: Tensor) -> Tensor:
-        """Leave each item's projection as it is."""
+        """Return each item's projection; a hook, here the identity."""
         return x
 
     def normalise_summary(self, x: Tensor) -> Tensor:
-        """Leave the mean's projection as it is."""
+        """Return the mean item's projection; a hook, here the identity."""
         return x
+
+    def dead_parameters(self) -> dict[str, str]:
+        """Return the parameters that never learn."""
+        return {"common.bias": "the same for all items under a softmax"}
 
 
 class VisualSelfAttention(TextualSelfAttention):
-    """Global vector of a picture over its real regions, with batch normalisation.
+    """Pools a picture's real regions to its global vector, with batch normalisation.
 
     Args:
         dim: Size of the region embeddings.
@@ -80,3 +84,8 @@ class VisualSelfAttention(TextualSelfAttention):
     def normalise_summary(self, x: Tensor) -> Tensor:
         """Normalise the mean region's projection over the batch."""
         return self.summary_norm(x)
+
+    def dead_parameters(self) -> dict[str, str]:
+        """Return the parameters that never learn."""
+        names = ("summary.bias", "local.bias") if self.norm == "feature" else ("summary.bias",)
+        return super().dead_parameters() | dict.fromkeys(names, "batch norm subtracts it")

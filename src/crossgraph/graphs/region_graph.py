@@ -1,4 +1,4 @@
-"""Graphs over the regions of a picture, or the words of a caption, whose layers add to what they read.
+"""Residual graph layers over the regions of a picture or the words of a caption, and their edges.
 
 Every layer is V ← BN(W (A g(V))) + V; the layers differ in where the edges A come from.
 - `SemanticGraph`: A = θ(V) φ(V)ᵀ / R, learned and complete (VSRN section 3.1, CGMN).
@@ -22,13 +22,13 @@ BatchStatistics = Literal["real", "published"]
 NormAxis = Literal["feature", "region"]
 
 
-class _Residual(nn.Module):
-    """What both layers share: g before the edges, W and a batch norm after them.
+class _ResidualGraph(nn.Module):
+    """Base of the graph layers: g before the edges, W and a batch norm after them.
 
     Args:
         dim: Size of a node.
-        statistics: What enters the batch norm's statistics in training: "real" nodes, or padding too, as
-            "published" code has it.
+        statistics: Nodes in the batch norm's statistics in training: "real" ones, or padding too as in the
+            "published" code.
     """
 
     def __init__(self, dim: int, statistics: BatchStatistics = "real") -> None:
@@ -50,9 +50,13 @@ class _Residual(nn.Module):
         taken = self.update(edges @ self.value(nodes))
         return self.norm(taken, mask[..., None] if self.statistics == "real" else None) + nodes
 
+    def dead_parameters(self) -> dict[str, str]:
+        """Return the parameters that never learn."""
+        return {"update.bias": "batch norm subtracts it"}
 
-class SemanticGraph(_Residual):
-    """A complete graph whose edges are products of two projections, shared out over the number of nodes."""
+
+class SemanticGraph(_ResidualGraph):
+    """A complete graph whose edges are products of two projections, divided by the number of nodes."""
 
     def __init__(self, dim: int, statistics: BatchStatistics = "real") -> None:
         super().__init__(dim, statistics)
@@ -60,7 +64,7 @@ class SemanticGraph(_Residual):
         self.key = nn.Linear(dim, dim)
 
     def forward(self, nodes: Float[Tensor, "n node dim"], mask: Bool[Tensor, "n node"]) -> Float[Tensor, "n node dim"]:
-        """Let every real node take from all real nodes."""
+        """Update every node by messages from all real nodes."""
         share = mask.to(nodes.dtype) / mask.sum(dim=1, keepdim=True).clamp(min=1)
         return self.step(nodes, self.affinity(nodes) * share[:, None, :].to(nodes.dtype), mask)
 
@@ -69,7 +73,7 @@ class SemanticGraph(_Residual):
         return self.query(nodes) @ self.key(nodes).transpose(1, 2)
 
 
-class EdgeGraph(_Residual):
+class EdgeGraph(_ResidualGraph):
     """A graph with given edges."""
 
     def forward(
@@ -78,22 +82,17 @@ class EdgeGraph(_Residual):
         edges: Float[Tensor, "n node node"],
         mask: Bool[Tensor, "n node"],
     ) -> Float[Tensor, "n node dim"]:
-        """Let every node i take from the nodes j with an edge A_ij."""
+        """Update every node i by messages from the nodes j with an edge A_ij."""
         return self.step(nodes, edges, mask)
 
 
-def dead_biases(layer: str) -> dict[str, str]:
-    """Return the parameters of a layer here that never learn, by their full names."""
-    return {f"{layer}.update.bias": "batch norm subtracts it"}
-
-
 def edge_weights(nodes: Float[Tensor, "n node dim"], weight: EdgeWeight) -> Float[Tensor, "n node node"]:
-    """Return how alike two nodes are: r_ij.
+    """Return the similarity r_ij of every two nodes.
 
     Args:
         nodes: v.
-        weight: "cosine" of v_i and v_j; "published" is ⟨v_i, v_j⟩ / ‖v_j‖², what CGMN's code computes: there
-            the norms are repeated along the wrong axis.
+        weight: "cosine" of v_i and v_j; "published" is ⟨v_i, v_j⟩ / ‖v_j‖² as in CGMN's code, which
+            repeats the norms along the wrong axis.
     """
     if weight == "cosine":
         unit = l2norm(nodes)
@@ -121,7 +120,7 @@ def overlap(boxes: Float[Tensor, "n region 4"], mask: Bool[Tensor, "n region"]) 
 def masked_l2norm(
     nodes: Float[Tensor, "n node dim"], mask: Bool[Tensor, "n node"], axis: NormAxis
 ) -> Float[Tensor, "n node dim"]:
-    """Normalise nodes to unit length.
+    """Return nodes normalised to unit length.
 
     Args:
         nodes: v.

@@ -1,8 +1,7 @@
-"""HSC's region graph: several layers, each of which reads the nodes that the one before made.
+"""HSC's region graph: a stack of `SemanticGraph` layers with richer edges.
 
-A layer is `SemanticGraph`'s with richer edges: four heads project a node to a quarter of its size each, and the heads
-side by side are mixed by one more linear layer before the products. Nothing bends in between, so that four heads side
-by side are one linear layer; they are kept as one.
+For the edges, four heads project a node to a quarter of its size each, and one more linear layer mixes the
+concatenated heads before the products. There is no nonlinearity between, so that the four heads are one linear layer.
 """
 
 from __future__ import annotations
@@ -10,7 +9,7 @@ from __future__ import annotations
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from crossgraph.graphs.region_graph import SemanticGraph, dead_biases
+from crossgraph.graphs.region_graph import SemanticGraph
 
 
 class RelationGraph(SemanticGraph):
@@ -27,24 +26,20 @@ class RelationGraph(SemanticGraph):
 
 
 class RegionHierarchy(nn.ModuleList):
-    """Layers one after the other: objects, relations of objects, and what is above them.
+    """A stack of `RelationGraph` layers whose last nodes are returned.
 
-    The levels are the paper's reading of the layers; only the last one's nodes are read.
+    The paper reads the layers as levels: objects, relations of objects, and higher ones.
 
     Args:
         dim: Size of a node.
-        layers: How many; 0 leaves the nodes as they are.
+        layers: Their number; 0 returns the nodes unchanged.
     """
 
     def __init__(self, dim: int, layers: int) -> None:
         super().__init__([RelationGraph(dim) for _ in range(layers)])
 
     def forward(self, nodes: Float[Tensor, "n node dim"], mask: Bool[Tensor, "n node"]) -> Float[Tensor, "n node dim"]:
-        """Return the last level's nodes; padding takes no part and means nothing."""
+        """Return the last level's nodes; those of padding are meaningless and influence no other."""
         for layer in self:
             nodes = layer(nodes, mask)
         return nodes
-
-    def dead_parameters(self) -> dict[str, str]:
-        """Return the parameters that never learn."""
-        return {name: why for level in range(len(self)) for name, why in dead_biases(str(level)).items()}

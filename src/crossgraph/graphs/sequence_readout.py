@@ -1,4 +1,4 @@
-"""One vector from a sequence of nodes: a GRU reads the real ones in their order, and its last state is taken."""
+"""GRU read-out: one vector from a sequence of nodes, the state after the last real node."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 
 class SequenceReadout(nn.Module):
-    """GRU over the real nodes in their stored order; hidden ones are stepped over wherever they stand.
+    """GRU over the real nodes in their stored order; masked ones are skipped wherever they are.
 
     Args:
         dim: Size of a node and of the vector.
@@ -21,19 +21,19 @@ class SequenceReadout(nn.Module):
 
     def forward(self, nodes: Float[Tensor, "n node dim"], mask: Bool[Tensor, "n node"]) -> Float[Tensor, "n dim"]:
         """Return the state after the last real node; zero where there is no real node."""
-        states, counts = self._read(nodes, mask)
+        states, counts = self._run_gru(nodes, mask)
         return last_states(states, counts.clamp(min=1)) * (counts > 0)[:, None]
 
     def states(self, nodes: Float[Tensor, "n node dim"], mask: Bool[Tensor, "n node"]) -> Float[Tensor, "n node dim"]:
-        """Return the state after each node, in the nodes' places; zero at hidden nodes."""
-        states, _ = self._read(nodes, mask)
-        place = (mask.cumsum(dim=1) - 1).clamp(min=0)
-        return states.gather(1, place[..., None].expand_as(states)) * mask[..., None]
+        """Return the state after each node, at the node's position; zero at masked nodes."""
+        states, _ = self._run_gru(nodes, mask)
+        position = (mask.cumsum(dim=1) - 1).clamp(min=0)
+        return states.gather(1, position[..., None].expand_as(states)) * mask[..., None]
 
-    def _read(self, nodes: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
-        """Return states with the real nodes first, and how many those are."""
+    def _run_gru(self, nodes: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+        """Return states with the real nodes first, and the number of real nodes."""
         counts = mask.sum(dim=1)
-        if bool(mask.all()):  # as with published features: packing would only cost time
+        if bool(mask.all()):  # as with published features; packing would only cost time
             return self.gru(nodes)[0], counts
         order = (~mask).to(torch.uint8).argsort(dim=1, stable=True)
         ordered = nodes.gather(1, order[..., None].expand_as(nodes))
@@ -47,6 +47,6 @@ def last_states(states: Float[Tensor, "n node dim"], lengths: Tensor) -> Float[T
 
     Args:
         states: Of a recurrent network, padded on the right.
-        lengths: Real items of each.
+        lengths: Number of real items of each.
     """
     return states[torch.arange(len(states), device=states.device), lengths - 1]

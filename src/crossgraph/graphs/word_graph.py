@@ -1,4 +1,4 @@
-"""Which words of a caption are neighbours: by dependency edges, or without them by a documented fall-back."""
+"""Neighbourhoods of the words of a caption: dependency edges, or a chain or complete graph without them."""
 
 from __future__ import annotations
 
@@ -15,30 +15,26 @@ WithoutEdges = Literal["chain", "full"]
 
 @runtime_checkable
 class ReadsWordEdges(Protocol):
-    """A model that may look at a caption's dependency edges.
-
-    Attributes:
-        reads_word_edges: Whether it does, as it is configured.
-    """
+    """A model that may use a caption's dependency edges."""
 
     @property
     def reads_word_edges(self) -> bool:
-        """See above."""
+        """Whether the model, as configured, uses them."""
         ...
 
 
 def reads_word_edges(model: object) -> bool:
-    """Tell whether dependency edges change what a model computes."""
+    """Return whether dependency edges change a model's scores."""
     return isinstance(model, ReadsWordEdges) and model.reads_word_edges
 
 
 def neighbours(tokens: Tokens, without_edges: WithoutEdges) -> Float[Tensor, "txt word word"]:
-    """Return 1 where two tokens are neighbours, symmetric, plus 1 for every real token with itself.
+    """Return a symmetric adjacency matrix: 1 for neighbours, and 1 for every real token with itself.
 
     Args:
         tokens: Captions; pairs of `edges` that reach beyond their caption are skipped.
-        without_edges: What holds where `tokens.edges` is None: "chain" joins each token to the next, "full"
-            joins all.
+        without_edges: The graph where `tokens.edges` is None: "chain" joins each token to the next, "full" joins
+            all.
     """
     real = tokens.mask
     both = real[:, :, None] & real[:, None, :]
@@ -47,8 +43,8 @@ def neighbours(tokens: Tokens, without_edges: WithoutEdges) -> Float[Tensor, "tx
     elif without_edges == "full":
         joined = ~torch.eye(real.shape[1], dtype=torch.bool, device=real.device).expand_as(both)
     else:
-        place = torch.arange(real.shape[1], device=real.device)
-        joined = ((place[:, None] - place[None, :]).abs() == 1).expand_as(both)
+        position = torch.arange(real.shape[1], device=real.device)
+        joined = ((position[:, None] - position[None, :]).abs() == 1).expand_as(both)
     return (joined.float() + torch.eye(real.shape[1], device=real.device)) * both
 
 

@@ -1,7 +1,7 @@
-"""The contract every published method fulfils: tensors in, tensors out.
+"""The contract of a matching model (encode, score, align, losses) and the registry of models.
 
-Both sides are encoded alone, so codes can be computed once and stored. An *independent* model's score
-is a dot product of `index` vectors; an *interaction* model's score needs both codes.
+Each side is encoded without the other, so that codes can be computed once and stored. An *independent* model's
+score is a dot product of `index` vectors; an *interaction* model's score needs both codes.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ from torch import Tensor, nn
 
 from crossgraph.core.registry import Registry
 from crossgraph.core.types import Attention, ImageCode, Regions, TextCode, Tokens
-from crossgraph.models.folded import Precision
-from crossgraph.models.training_blocks import Compute, PairComputation, Splits, in_blocks
+from crossgraph.models.fast.form import Precision, Scorer
+from crossgraph.models.training_blocks import PairComputation, PairScores, Splits, score_in_blocks
 
 
 @dataclass(frozen=True)
 class Inputs:
-    """What a model must know of the data before its layers can be sized.
+    """Sizes of the data that determine the sizes of a model's layers.
 
     Attributes:
         feature_size: Width of a region's raw feature, D.
@@ -38,7 +38,7 @@ class Inputs:
 
 @dataclass(frozen=True)
 class Progress:
-    """Where training stands: `step` optimiser steps done, inside epoch `epoch`, both from 0."""
+    """Progress of training: optimiser steps done and the current epoch, both from 0."""
 
     step: int = 0
     epoch: int = 0
@@ -46,12 +46,12 @@ class Progress:
 
 @dataclass(frozen=True)
 class Batch:
-    """Matched pairs: picture i with caption i. A picture stands in it once per caption drawn.
+    """A training batch of matched pairs: picture i with caption i. A picture occurs once per caption drawn.
 
     Attributes:
         regions: The pictures.
         tokens: The captions.
-        image_ids: Equal where two pairs share a picture, so that these are not negatives.
+        image_ids: Equal where two pairs share a picture, which are not negatives of each other.
     """
 
     regions: Regions
@@ -79,7 +79,7 @@ class Objective(Protocol):
 
 @dataclass(frozen=True)
 class PrescribedHinge:
-    """A two-sided hinge that a method prescribes for a term of its own, whatever the recipe's objective is.
+    """A two-sided hinge loss that a method prescribes for one of its terms, whatever the recipe's objective is.
 
     Attributes:
         margin: α.
@@ -92,7 +92,7 @@ class PrescribedHinge:
 
 @dataclass(frozen=True)
 class PrescribedCrossEntropy:
-    """Binary cross-entropy of matched and unmatched pairs, which a method prescribes for scores in 0..1.
+    """A binary cross-entropy of matched and unmatched pairs that a method prescribes for scores in 0..1.
 
     Attributes:
         negatives: The "hardest" of each row and column, or "all".
@@ -103,10 +103,10 @@ class PrescribedCrossEntropy:
 
 @runtime_checkable
 class RankingTerm(Protocol):
-    """What the training step hands a model to turn a score block into the ranking loss.
+    """A function from a score matrix to the ranking loss, given to a model by the training step.
 
-    With several processes each holds all pictures and its own captions' columns; the term gathers the
-    columns before it applies the objective, so that a model need not know how many processes there are.
+    With several processes each holds all pictures and its own captions' columns. The term gathers the columns
+    before it applies the objective, so that models are independent of the number of processes.
     """
 
     def __call__(
@@ -115,15 +115,6 @@ class RankingTerm(Protocol):
         prescribed: PrescribedHinge | PrescribedCrossEntropy | None = None,
     ) -> Float[Tensor, ""]:
         """Return the loss over all pairs of the batch, by the recipe's objective unless one is prescribed."""
-        ...
-
-
-@runtime_checkable
-class Scorer(Protocol):
-    """Anything that scores codes: a model, or its folded form."""
-
-    def score(self, images: ImageCode, texts: TextCode) -> Float[Tensor, "group img txt"]:
-        """Return the scores of grouped codes; see `Matcher.score`."""
         ...
 
 
@@ -136,9 +127,9 @@ class Matcher(nn.Module, ABC):
         inputs: The sizes of the data it was built for.
         kind: "independent" (the score is a dot product of `index`) or "interaction".
         paper: Authors, title, venue, for lists and cards.
-        status: "implemented" where it is held to the authors' own code or equations; else what it is:
-            "re-interpretation" (built from an abstract), "unverified" (built from a description).
-        word_axes: Axes of the caption codes' parts that run over words, by the part's name.
+        status: "implemented" where tests compare it with the authors' code or equations; otherwise
+            "re-interpretation" (built from an abstract) or "unverified" (built from a description).
+        word_axes: Axes that run over words in the parts of caption codes, by the part's name.
     """
 
     kind: ClassVar[Literal["independent", "interaction"]]
@@ -155,14 +146,15 @@ class Matcher(nn.Module, ABC):
 
     @property
     def reads_region_order(self) -> bool:
-        """Tell whether the order in which regions are stored changes the score."""
+        """Whether the order in which regions are stored changes the score."""
         return False
 
     @property
     def splits(self) -> Splits:
-        """What the computation of pairs may be cut into while training, see `crossgraph.models.training_blocks`.
+        """The units that pairs may be split into while training, see `crossgraph.models.training_blocks`.
 
-        "pair": no pair knows of another. "caption": statistics over all pictures of a caption. "whole": over all.
+        "pair": pairs are independent. "caption": there are statistics over all pictures of a caption. "whole": over
+        all pairs.
         """
         return "pair"
 
@@ -216,64 +208,72 @@ class Matcher(nn.Module, ABC):
         In training the pairs are scored in blocks, see `crossgraph.models.training_blocks`.
         """
         if self.training and torch.is_grad_enabled() and self.kind == "interaction":
-            return self._in_blocks(self._score_alone, images, texts, self._folded)["score"]
+            return self._score_in_blocks(self._score_map, images, texts, self._fast_training_form)["score"]
         return self.score(images.map(lambda t: t[None]), texts.map(lambda t: t[None]))[0]
 
     def score_maps(self, images: ImageCode, texts: TextCode) -> Mapping[str, Float[Tensor, "group img txt"]]:
-        """Return every map of scores that the losses read, by name, of grouped codes; by default "score" alone."""
-        return self._score_alone(images, texts)
+        """Return every score matrix that the losses read, by name, of grouped codes; by default "score" alone."""
+        return self._score_map(images, texts)
 
     def training_maps(self, images: ImageCode, texts: TextCode) -> dict[str, Float[Tensor, "img txt"]]:
         """Return `score_maps` of every picture with every caption, computed in blocks; codes without a group axis."""
-        return self._in_blocks(self.score_maps, images, texts)
+        return self._score_in_blocks(self.score_maps, images, texts)
 
-    def _score_alone(self, images: ImageCode, texts: TextCode) -> dict[str, Tensor]:
+    def _score_map(self, images: ImageCode, texts: TextCode) -> dict[str, Tensor]:
         return {"score": self.score(images, texts)}
 
-    def _in_blocks(
+    def _score_in_blocks(
         self,
-        compute: Compute,
+        compute: PairScores,
         images: ImageCode,
         texts: TextCode,
-        fold: Callable[[], Scorer | None] = lambda: None,
+        fast_form: Callable[[], Scorer | None] = lambda: None,
     ) -> dict[str, Tensor]:
         parameters = [parameter for parameter in self.parameters() if parameter.requires_grad]
-        pairs = PairComputation(compute, parameters, self.splits, self.word_axes, self._pair_bytes, fold)
-        return in_blocks(pairs, images, texts)
+        pairs = PairComputation(compute, parameters, self.splits, self.word_axes, self._pair_bytes, fast_form)
+        return score_in_blocks(pairs, images, texts)
 
-    def _folded(self) -> Scorer | None:
-        """Return the folded form where it is exact while training too: where no pair knows of another."""
+    def _fast_training_form(self) -> Scorer | None:
+        """Return the fast form where it is exact in training too, which needs pairs to be independent."""
         parameter = next(self.parameters())
         if self.splits != "pair" or parameter.dtype != torch.float32:
             return None
         half = torch.is_autocast_enabled(parameter.device.type)
-        folded = self.fold("bfloat16" if half else "float32")
-        return None if folded is self else folded
+        fast = self.fold("bfloat16" if half else "float32")
+        return None if fast is self else fast
 
     def losses(
         self, images: ImageCode, texts: TextCode, batch: Batch, ranking: RankingTerm, progress: Progress
     ) -> dict[str, Float[Tensor, ""]]:
-        """Return the named terms whose sum is minimised; methods with more than ranking override this.
+        """Return the loss terms by name, whose sum is minimised; methods with more than a ranking loss override this.
 
         Args:
             images: Codes of all pictures of the batch.
             texts: Codes of this process's captions (all of them with one process).
             batch: What was encoded.
             ranking: Turns the score block (images × texts) into the ranking loss.
-            progress: Where training stands.
+            progress: Progress of training.
         """
         return {"ranking": ranking(self.score_block(images, texts))}
 
     def dead_parameters(self) -> dict[str, str]:
-        """Return the parameters whose training gradient is zero by construction, each with the reason."""
-        return {}
+        """Return the parameters whose training gradient is zero by construction, each with the reason.
+
+        By default those that the layers name themselves (by a method `dead_parameters`).
+        """
+        dead: dict[str, str] = {}
+        for layer, module in self.named_modules():
+            if layer and hasattr(module, "dead_parameters"):
+                own: dict[str, str] = module.dead_parameters()  # pyright: ignore[reportCallIssue, reportAssignmentType]
+                dead |= {f"{layer}.{name}": reason for name, reason in own.items()}
+        return dead
 
     def fold(self, precision: Precision = "float32") -> Scorer:
-        """Return an inference form with merged weights, equal to `score`; by default the model itself.
+        """Return the model's fast form, whose scores equal `score`'s; by default the model itself.
 
         Args:
-            precision: What a form with weights of its own computes in; the model itself computes in that of its
-                weights and of autocast.
+            precision: Of a form with weights of its own. The model itself computes in the precision of its weights
+                and of autocast.
         """
         return self
 

@@ -4,99 +4,61 @@ Liu, Mao, Liu, Zhang, Wang, Zhang: "Focus Your Attention: A Bidirectional Focal 
 Matching", ACM Multimedia 2019, arXiv 1909.11416.
 
 What is unusual:
-- SCAN's attention both ways, and after it a cut: a context keeps its share only where that is large beside the
-  others' ("equal": above the mean; "prob": others count by the root of their share). What stays sums to 1 again.
+- SCAN's attention in both directions, then a cut: a context keeps its share only if that is large compared with the
+  others' ("equal": above the mean; "prob": the others are weighed by the root of their share). The rest is normalised
+  to sum to 1 again.
 - The cut is a step without gradient: scores jump where a share crosses it, and low precision may move it.
-- Both directions are added, so that scores span −2..2. Nothing is learned behind the encoders.
-- Where no share stands out (one word, equal regions) the published code divides 0 by 0. Ours keeps all.
+- Both directions are added, so that scores are in −2..2. Nothing is learned behind the encoders.
+- Where no share is larger than the others (one word, equal regions) the published code divides 0 by 0. Ours keeps all.
 - Published scores with a star are the mean of an "equal" and a "prob" model's score matrices.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from crossgraph.core.ranges import Positive
 from crossgraph.core.types import Attention, ImageCode, TextCode
 from crossgraph.graphs.attend import (
+    Comparison,
     Fragments,
     affinities,
-    aggregate,
     as_regions,
     as_words,
     attend,
-    cosines_with_seen,
-    importance,
+    cosines_with_attended,
 )
 from crossgraph.models.base import MODELS
-from crossgraph.models.fragments import (
-    FragmentConfig,
-    FragmentMatcher,
-    Look,
-    above_zero,
-    chosen,
-    encoder_fields,
-    encoder_inputs,
-    encoder_key,
-    explain,
-    number,
-    translated,
-)
-from crossgraph.models.published import IMPORTERS, PublishedModel
+from crossgraph.models.fragments import FragmentConfig, FragmentMatcher, align_directions
 
 Focus = Literal["equal", "prob"]
-_SAME = 1e-6  # shares that differ by less, of themselves, are equal
+_EQUAL = 1e-6  # relative difference up to which shares are equal
 
 
 @dataclass(frozen=True)
 class BFANConfig(FragmentConfig):
     """BFAN's choices."""
 
-    smooth: float = 20.0  # λ of both attentions
-    focus: Focus = "prob"  # how the others count when a share is judged
-
-    def __post_init__(self) -> None:
-        """Refuse what makes no model.
-
-        Raises:
-            InputError: A size below 1, or λ not above 0.
-        """
-        super().__post_init__()
-        above_zero(self, "smooth")
+    smooth: Positive = 20.0  # λ of both attentions
+    focus: Focus = "prob"  # weights of the others when a share is compared with them
 
 
 @dataclass(frozen=True)
-class Direction:
-    """One direction of a block of pairs.
+class FocalComparison(Comparison):
+    """A direction whose weights are those after the cut.
 
     Attributes:
-        first: SCAN's shares.
-        kept: Which of them stay.
-        weights: The shares after the cut.
-        likeness: Each query's cosine with what it saw then.
-        mask: True where a query is real.
+        shares: SCAN's weights, before the cut.
+        kept: True where a share is kept.
     """
 
-    first: Float[Tensor, "group img txt query context"]
+    shares: Float[Tensor, "group img txt query context"]
     kept: Bool[Tensor, "group img txt query context"]
-    weights: Float[Tensor, "group img txt query context"]
-    likeness: Float[Tensor, "group img txt query"]
-    mask: Bool[Tensor, "group #img #txt query"]
-
-    @property
-    def part(self) -> Float[Tensor, "group img txt"]:
-        """What the direction adds to the score."""
-        return aggregate(self.likeness, self.mask, "mean")
-
-    def look(self) -> Look:
-        """Return the first pair's attention, to be explained."""
-        parts = importance(self.likeness[0, 0, 0], self.mask[0, 0, 0], "mean")
-        return Look(self.weights[0, 0, 0], parts)
 
 
 @MODELS.register("bfan")
@@ -107,70 +69,53 @@ class BFAN(FragmentMatcher):
     paper = "Liu et al., Focus Your Attention: A Bidirectional Focal Attention Network, ACM Multimedia 2019"
     config: BFANConfig
 
-    def compare(self, images: ImageCode, texts: TextCode) -> dict[str, Direction]:
+    def compare(self, images: ImageCode, texts: TextCode) -> dict[str, FocalComparison]:
         """Return both directions, "t2i" and "i2t"; their affinities are each other's transpose."""
         words, regions = as_words(texts), as_regions(images)
         affinity = affinities(words, regions)
         return {
-            "t2i": self._look(affinity, words, regions),
-            "i2t": self._look(affinity.transpose(-1, -2), regions, words),
+            "t2i": self._compare(affinity, words, regions),
+            "i2t": self._compare(affinity.transpose(-1, -2), regions, words),
         }
 
-    def _look(self, affinity: Tensor, queries: Fragments, contexts: Fragments) -> Direction:
-        first = attend(affinity, queries, contexts, self.config.smooth)
-        kept = stand_out(first, contexts.mask.unsqueeze(-2), self.config.focus)
-        weights = first * kept
+    def _compare(self, affinity: Tensor, queries: Fragments, contexts: Fragments) -> FocalComparison:
+        shares = attend(affinity, queries, contexts, self.config.smooth)
+        kept = keep_large_shares(shares, contexts.mask.unsqueeze(-2), self.config.focus)
+        weights = shares * kept
         weights = weights / weights.sum(dim=-1, keepdim=True)
-        likeness = cosines_with_seen(affinity, weights, queries, contexts)
-        return Direction(first, kept, weights, likeness, queries.mask)
+        cosines = cosines_with_attended(affinity, weights, queries, contexts)
+        return FocalComparison(weights, cosines, queries.mask, shares, kept)
 
     def pair_scores(self, images: ImageCode, texts: TextCode) -> Float[Tensor, "group img txt"]:
         """Score every pair of a group: the sum of both directions' mean cosines."""
         pairs = self.compare(images, texts)
-        return pairs["t2i"].part + pairs["i2t"].part
+        return pairs["t2i"].score + pairs["i2t"].score
 
     def align(self, image: ImageCode, text: TextCode) -> Attention:
-        """Explain one pair by what is left of both directions' attention: their mean, see `explain`."""
+        """Explain one pair by both directions' attention after the cut, see `align_directions`."""
         pairs = self.compare(image.map(lambda t: t[None]), text.map(lambda t: t[None]))
-        score = pairs["t2i"].part + pairs["i2t"].part
-        return explain(image, text, score, t2i=pairs["t2i"].look(), i2t=pairs["i2t"].look())
+        score = pairs["t2i"].score + pairs["i2t"].score
+        return align_directions(image, text, score, pairs["t2i"].first_pair(), pairs["i2t"].first_pair())
 
 
 @torch.no_grad()
-def stand_out(
+def keep_large_shares(
     shares: Float[Tensor, "group img txt query context"],
     mask: Bool[Tensor, "group #img #txt #query context"],
     focus: Focus,
 ) -> Bool[Tensor, "group img txt query context"]:
-    """Tell which shares stay: Σ_j (p_i − p_j) g_j > 0, with g = 1 ("equal") or √p_j ("prob").
+    """Return which shares are kept: those with Σ_j (p_i − p_j) g_j > 0, where g = 1 ("equal") or √p_j ("prob").
 
     Args:
         shares: p; they sum to 1 over the real contexts.
         mask: True where a context is real.
-        focus: What g is.
+        focus: The choice of g.
 
     Returns:
-        True where a share stays; at least the largest, and all real ones where all are equal.
+        True where a share is kept; at least the largest one, and all real ones where all are equal.
     """
     weights = mask.to(shares.dtype).expand_as(shares) if focus == "equal" else shares.sqrt()
     lead = shares * weights.sum(dim=-1, keepdim=True) - (shares * weights).sum(dim=-1, keepdim=True)
-    # the largest share leads always, though by less than rounding where it is nearly all; equal ones lead together
-    largest = shares >= shares.amax(dim=-1, keepdim=True) * (1 - _SAME)
+    # The largest share always leads, though by less than rounding where it is nearly 1; equal shares lead together.
+    largest = shares >= shares.amax(dim=-1, keepdim=True) * (1 - _EQUAL)
     return ((lead > 0) | largest) & mask
-
-
-@IMPORTERS.register("bfan")
-def import_bfan(states: Sequence[Mapping[str, Tensor]], options: Mapping[str, Any], source: str) -> PublishedModel:
-    """Translate the authors' checkpoint: image and text encoder; which focus it was trained with, its options say.
-
-    Raises:
-        InputError: A tensor is missing or unknown, or an option is.
-    """
-    weights = translated(states, encoder_key, source)
-    focuses: dict[str, Focus] = {"equal": "equal", "prob": "prob"}
-    config = BFANConfig(
-        **encoder_fields(weights, options, source),
-        smooth=number(options, "lambda_softmax", 20.0, source),
-        focus=chosen(options, "focal_type", focuses, "prob", source),
-    )
-    return PublishedModel("bfan", config, encoder_inputs(weights, source), weights)

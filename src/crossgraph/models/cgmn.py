@@ -5,13 +5,13 @@ Cheng, Zhu, Qian, Wen, Liu: "Cross-modal Graph Matching Network for Image-text R
 What is unusual:
 - Regions and words never meet in the score: each side reasons over its own graph, a GRU reads the nodes, and
   the score is a dot product, so that a gallery is indexed once.
-- They meet in training alone: a second loss matches the *nodes*, each word with the region most like it.
+- They meet in training alone: a second loss matches the *nodes*, each word with its most similar region.
 - A picture has two graphs from the same nodes, a learned one and one over boxes that overlap; a caption's graph
   has the edges of its grammar.
 - The GRU reads the regions in the detector's order, so that the order of regions matters.
 
-What the authors' code does otherwise than is meant are choices of the config, with what is meant as default:
-`region_norm` and `edge_weight`; their weights need theirs. `node_scores` is theirs as a loss; that it can score
+Where the authors' code differs from the paper's intention, the config has a choice with the intention as default:
+`region_norm` and `edge_weight`; their weights need theirs. `node_scores` is theirs as a loss; using it to score
 pairs too, say to re-rank a short list, is our idea, not the paper's.
 """
 
@@ -26,7 +26,9 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from crossgraph.core.errors import InputError
+from crossgraph.core.ranges import Count, NotNegative, Size
 from crossgraph.core.types import Attention, ImageCode, Regions, TextCode, Tokens
+from crossgraph.graphs.initialisation import xavier
 from crossgraph.graphs.normalization import BatchNorm, at_least_float32, l2norm, masked_mean, masked_softmax
 from crossgraph.graphs.region_graph import (
     BatchStatistics,
@@ -34,7 +36,6 @@ from crossgraph.graphs.region_graph import (
     EdgeWeight,
     NormAxis,
     SemanticGraph,
-    dead_biases,
     edge_weights,
     masked_l2norm,
     overlap,
@@ -53,30 +54,16 @@ SMOOTH = 9.0  # ours, of the alignment alone: cosines to shares
 class CGMNConfig(TextChoice):
     """Sizes and choices; sizes are the paper's."""
 
-    embed_size: int = 2048  # d, nodes and index vectors
-    word_size: int = 300  # learned word embeddings, before the Bi-GRU
-    semantic_layers: int = 4  # of the learned region graph
-    spatial_layers: int = 0  # of the graph of overlapping boxes: published code has 2 and leaves them out by default
+    embed_size: Size = 2048  # d, nodes and index vectors
+    semantic_layers: Count = 4  # of the learned region graph
+    spatial_layers: Count = 0  # of the graph of overlapping boxes: published code has 2 and leaves them out by default
     without_edges: WithoutEdges = "chain"  # the word graph of captions that come without dependency edges
     read_out: Literal["gru", "mean"] = "gru"  # of the regions; "mean" is ours and takes them in any order
     region_norm: NormAxis = "feature"  # "region" = published: each feature over the picture's regions
     edge_weight: EdgeWeight = "cosine"  # "published" = ⟨x_i, x_j⟩ / ‖x_j‖²
     batch_statistics: BatchStatistics = "real"  # "published": padding words enter the word graph's, in training
-    matching_weight: float = 1 / 3  # of the node matching loss; 0 leaves it out
-    matching_margin: float = 0.2
-
-    def __post_init__(self) -> None:
-        """Refuse what makes no model.
-
-        Raises:
-            InputError: A size, a number of layers, a weight or a margin below what it can be.
-        """
-        for name, least in (("embed_size", 1), ("word_size", 1), ("semantic_layers", 0), ("spatial_layers", 0)):
-            if getattr(self, name) < least:
-                raise InputError(f"model.config.{name} is {getattr(self, name)}", f"give at least {least}")
-        for name in ("matching_weight", "matching_margin"):
-            if not 0 <= getattr(self, name) < float("inf"):
-                raise InputError(f"model.config.{name} is {getattr(self, name)}", "give a number of at least 0")
+    matching_weight: NotNegative = 1 / 3  # of the node matching loss; 0 leaves it out
+    matching_margin: NotNegative = 0.2
 
 
 @MODELS.register("cgmn")
@@ -91,34 +78,25 @@ class CGMN(IndependentMatcher):
         super().__init__()
         self.config, self.inputs = config, inputs
         d = config.embed_size
-        self.project_regions = nn.Linear(inputs.feature_size, d)
-        nn.init.xavier_uniform_(self.project_regions.weight)
-        nn.init.zeros_(self.project_regions.bias)
+        self.project_regions = xavier(nn.Linear(inputs.feature_size, d))
         self.semantic = nn.ModuleList(SemanticGraph(d) for _ in range(config.semantic_layers))
         self.spatial = nn.ModuleList(EdgeGraph(d) for _ in range(config.spatial_layers))
         if config.read_out == "gru":
             self.read_regions = SequenceReadout(d)
         self.image_norm = BatchNorm(d)
-        self.encode_words = build_text_encoder(config, inputs.vocabulary_size, config.word_size, d, "both", dropout=0.0)
+        self.encode_words = build_text_encoder(config, inputs.vocabulary_size, "both")
         self.word_graph = EdgeGraph(d, config.batch_statistics)
         self.read_words = SequenceReadout(d)
 
     @property
     def reads_word_edges(self) -> bool:
-        """Dependency edges make the word graph; they join words, so that a text model's pieces have none."""
+        """Whether dependency edges make the word graph: they join words, and word pieces have none."""
         return self.config.text_encoder == "gru"
 
     @property
     def reads_region_order(self) -> bool:
-        """Tell whether the order of regions matters."""
+        """Whether the order of regions changes the score."""
         return self.config.read_out == "gru"
-
-    def dead_parameters(self) -> dict[str, str]:
-        """Return the biases that a batch norm behind them takes out again."""
-        layers = [f"semantic.{i}" for i in range(len(self.semantic))]
-        layers += [f"spatial.{i}" for i in range(len(self.spatial))]
-        dead = {f"encode_words.{name}": why for name, why in self.encode_words.dead_parameters().items()}
-        return dead | {name: reason for layer in [*layers, "word_graph"] for name, reason in dead_biases(layer).items()}
 
     def region_nodes(self, regions: Regions) -> Float[Tensor, "img region dim"]:
         """Return the regions after their graphs; padding is zero.
@@ -127,8 +105,8 @@ class CGMN(IndependentMatcher):
             InputError: The spatial graph is on, and the regions have no boxes.
         """
         mask, axis = regions.mask, self.config.region_norm
-        first = masked_l2norm(self.project_regions(regions.features), mask, axis)
-        nodes = first
+        embeddings = masked_l2norm(self.project_regions(regions.features), mask, axis)
+        nodes = embeddings
         for layer in self.semantic:
             nodes = layer(nodes, mask)
         if len(self.spatial):
@@ -138,11 +116,11 @@ class CGMN(IndependentMatcher):
                     "give features with boxes, or take a model with model.config.spatial_layers 0",
                 )
             near = overlap(regions.boxes, mask) >= OVERLAP
-            edges = edge_weights(first, self.config.edge_weight) * near
-            placed = first
+            edges = edge_weights(embeddings, self.config.edge_weight) * near
+            spatial = embeddings
             for layer in self.spatial:
-                placed = layer(placed, edges, mask)
-            nodes = masked_l2norm((nodes + placed) / 2, mask, axis)
+                spatial = layer(spatial, edges, mask)
+            nodes = masked_l2norm((nodes + spatial) / 2, mask, axis)
         return nodes * mask[..., None]
 
     def word_nodes(self, tokens: Tokens) -> Float[Tensor, "txt word dim"]:
@@ -154,7 +132,7 @@ class CGMN(IndependentMatcher):
         return self.word_graph(words, edges, tokens.mask) * tokens.mask[..., None]
 
     def encode_images(self, regions: Regions) -> ImageCode:
-        """Encode pictures: the graphs' nodes as `local`, and what the read-out makes of them as `index`."""
+        """Encode pictures: the graphs' nodes as `local`, their read-out as `index`."""
         nodes = self.region_nodes(regions)
         if self.config.read_out == "gru":
             overall = self.read_regions(nodes, regions.mask)
@@ -168,34 +146,34 @@ class CGMN(IndependentMatcher):
         return TextCode(nodes, tokens.mask, l2norm(self.read_words(nodes, tokens.mask)))
 
     def node_scores(self, images: ImageCode, texts: TextCode) -> Float[Tensor, "group img txt"]:
-        """Return Σ_j max_i cos(v_i, w_j): every word finds the region most like it (late interaction).
+        """Return Σ_j max_i cos(v_i, w_j), each word's cosine with its most similar region (late interaction).
 
-        The paper trains with it and never scores with it; as a second opinion on a short list it is ours. It
-        is a sum: of one caption it ranks pictures, of one picture it favours long captions.
+        The paper trains with it and never scores with it; re-ranking a short list by it is ours. It is a sum: it
+        ranks pictures for one caption, and favours long captions for one picture.
 
         Args:
             images: Grouped codes, `local` (g, a, R, d).
             texts: Grouped codes, `local` (g, b, L, d).
         """
-        return self._likeness(images, texts).amax(dim=-1).mul(texts.mask[:, None]).sum(dim=-1)
+        return self._node_cosines(images, texts).amax(dim=-1).mul(texts.mask[:, None]).sum(dim=-1)
 
-    def _likeness(self, images: ImageCode, texts: TextCode) -> Float[Tensor, "group img txt word region"]:
-        """Return the cosines of all nodes, the least there is at padding regions."""
+    def _node_cosines(self, images: ImageCode, texts: TextCode) -> Float[Tensor, "group img txt word region"]:
+        """Return the cosines of all nodes; padding regions have the smallest number."""
         (g, a, r, d), (b, n) = images.local.shape, texts.local.shape[1:3]
         regions, words = l2norm(images.local).reshape(g, a * r, d), l2norm(texts.local).reshape(g, b * n, d)
         cosines = at_least_float32(words @ regions.transpose(1, 2)).view(g, b, n, a, r).permute(0, 3, 1, 2, 4)
         return cosines.masked_fill(~images.mask[:, :, None, None], torch.finfo(cosines.dtype).min)
 
     def align(self, image: ImageCode, text: TextCode) -> Attention:
-        """Explain one pair by its nodes: which the score's vectors are read from, but which it does not add up.
+        """Explain one pair by its nodes, from which the score's vectors are read.
 
-        Each word's shares are the softmax of 9 · cos(v_i, w_j) over the regions; its significance is its part of
-        the node score Σ_j max_i cos(v_i, w_j), in which words unlike any region count nothing. The 9 is ours.
+        Each word's weights are the softmax of 9 · cos(v_i, w_j) over the regions; its significance is its share of
+        the node score Σ_j max_i cos(v_i, w_j), without negative parts. The 9 is ours.
         """
-        likeness = self._likeness(image.map(lambda t: t[None]), text.map(lambda t: t[None]))[0, 0, 0]
-        likeness = likeness[: int(text.mask[0].sum())]
-        weights = masked_softmax(SMOOTH * likeness, image.mask[0])
-        best = likeness.amax(dim=-1).clamp(min=0)
+        cosines = self._node_cosines(image.map(lambda t: t[None]), text.map(lambda t: t[None]))[0, 0, 0]
+        cosines = cosines[: int(text.mask[0].sum())]
+        weights = masked_softmax(SMOOTH * cosines, image.mask[0])
+        best = cosines.amax(dim=-1).clamp(min=0)
         return Attention(weights, best / best.sum().clamp(min=1e-8), self.score_block(image, text).reshape(()))
 
     def losses(

@@ -3,13 +3,14 @@
 Liu, Mao, Zhang, Liu, Zhang, Zhang: "Graph Structured Network for Image-Text Matching", CVPR 2020, arXiv 2004.00277.
 
 What is unusual:
-- A fragment and what it saw are compared by blocks of channels: 16 cosines instead of one (a similarity vector).
-- The released code is *not* the paper's graph: each node's own vector stands where its neighbours' should, so that
-  no message passes. A caption's grammar has no effect at all; boxes act through eight numbers a region. That is
+- A fragment and its attended context are compared by blocks of channels: 16 cosines instead of one (a similarity
+  vector).
+- The released code is *not* the paper's graph: it uses each node's own vector in place of its neighbours', so that no
+  messages pass. A caption's grammar has no effect at all; boxes act through eight numbers a region. That is
   `messages: none`, which published weights need. "dense" and "sparse" pass messages as the paper describes them;
   they are ours and untested against published weights.
 - The authors' loader divides boxes by the picture's size again at every access, so that they vanish while training.
-  `boxes: zero` is where that ends; "given" reads them as they are.
+  `boxes: zero` is the limit of that; "given" reads them unchanged.
 - A score has no bounds and may be negative.
 """
 
@@ -20,29 +21,30 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn.utils import parametrizations
 
 from crossgraph.core.errors import InputError
+from crossgraph.core.ranges import Positive, Size
 from crossgraph.core.types import Attention, ImageCode, Regions, TextCode, Tokens
 from crossgraph.graphs.attend import (
+    Comparison,
     Fragments,
     affinities,
-    aggregate,
     as_regions,
     as_words,
     attend,
-    contexts_seen,
+    attended_contexts,
     cosine,
-    importance,
 )
+from crossgraph.graphs.initialisation import xavier
 from crossgraph.graphs.normalization import l1norm, masked_softmax
 from crossgraph.graphs.word_graph import neighbours
-from crossgraph.models.base import MODELS, Inputs, Scorer
-from crossgraph.models.folded import Precision
-from crossgraph.models.fragments import FragmentConfig, FragmentMatcher, Look, above_zero, at_least, explain, xavier
-from crossgraph.models.gsmn_folded import FoldedGSMN
+from crossgraph.models.base import MODELS, Inputs
+from crossgraph.models.fast.form import Precision, Scorer
+from crossgraph.models.fast.gsmn import FastGSMN
+from crossgraph.models.fragments import FragmentConfig, FragmentMatcher, align_directions
 
 KERNELS = 8
 _SMALLEST = 1e-14  # added to a kernel's variance, as published
@@ -52,21 +54,19 @@ _SMALLEST = 1e-14  # added to a kernel's variance, as published
 class GSMNConfig(FragmentConfig):
     """GSMN's choices; the defaults compute what the released code does."""
 
-    smooth: float = 20.0  # λ of both attentions; published: 20 for Flickr30K, 10 for COCO
-    sim_size: int = 16  # blocks of channels that are compared, a cosine each; divides embed_size
-    hidden_size: int = 32  # of a node behind the graph layer; a multiple of its 8 kernels
+    smooth: Positive = 20.0  # λ of both attentions; published: 20 for Flickr30K, 10 for COCO
+    sim_size: Size = 16  # blocks of channels, compared by a cosine each; divides embed_size
+    hidden_size: Size = 32  # of a node behind the graph layer; a multiple of its 8 kernels
     messages: Literal["none", "dense", "sparse"] = "none"  # between nodes; "sparse": along grammar, or to the next word
-    boxes: Literal["given", "zero"] = "given"  # "zero": every box is nothing, what published training ends in
+    boxes: Literal["given", "zero"] = "given"  # "zero": all boxes are empty, the limit of published training
 
     def __post_init__(self) -> None:
-        """Refuse what makes no model.
+        """Refuse values outside their range; see `TextChoice`.
 
         Raises:
-            InputError: A size below 1, λ not above 0, sizes that do not divide each other, or grammar of pieces.
+            InputError: Sizes that do not divide each other, or grammar with word pieces.
         """
         super().__post_init__()
-        at_least(self, 1, "sim_size", "hidden_size")
-        above_zero(self, "smooth")
         if self.messages == "sparse" and self.text_encoder == "transformer":
             raise InputError(
                 "model.config.messages 'sparse' with a text model: grammar joins words, and it reads pieces of words",
@@ -80,7 +80,7 @@ class GSMNConfig(FragmentConfig):
 
 
 class BoxKernels(nn.Module):
-    """Gaussian kernels on where one region lies from another (Eq. 5-6): w_ijk, which sums to 1 over k."""
+    """Gaussian kernels of the relative position of two regions (Eq. 5-6): w_ijk, which sums to 1 over k."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -97,7 +97,7 @@ class BoxKernels(nn.Module):
         return torch.stack([torch.sqrt(x**2 + y**2), torch.atan2(x, y)], dim=-1)
 
     def forward(self, boxes: Float[Tensor, "n region 4"]) -> Float[Tensor, "n region region kernel"]:
-        """Return w; the softmax of the exponents, which cannot divide 0 by 0 where all kernels vanish."""
+        """Return w as the softmax of the exponents, which cannot divide 0 by 0 where all kernels vanish."""
         rho, theta = self.polar(boxes).unsqueeze(-2).unbind(dim=-1)
         angle = (theta - self.mean_theta).abs()
         angle = torch.minimum(angle, (2 * torch.pi - angle).abs())
@@ -107,7 +107,7 @@ class BoxKernels(nn.Module):
 
 
 class NodeScore(nn.Module):
-    """o₂(tanh(o₁(h))): a number from each node, by weight-normalised layers."""
+    """Score of a node, o₂(tanh(o₁(h))), by weight-normalised layers."""
 
     def __init__(self, hidden: int) -> None:
         super().__init__()
@@ -115,41 +115,30 @@ class NodeScore(nn.Module):
         self.out = parametrizations.weight_norm(nn.Linear(hidden, 1))
 
     def forward(self, nodes: Float[Tensor, "*pair node hidden"]) -> Float[Tensor, "*pair node"]:
-        """Score every node."""
+        """Return the score of every node."""
         return self.out(torch.tanh(self.hidden(nodes))).squeeze(-1)
+
+    def dead_parameters(self) -> dict[str, str]:
+        """Return the parameters that never learn."""
+        return {"out.bias": "the same for all scores of a ranking"}
 
 
 @dataclass(frozen=True)
-class GraphSide:
-    """The nodes of one side: a word or region and what it saw.
+class GraphSide(Comparison):
+    """The nodes of one side, each a fragment and its attended context; `similarity` is each node's score.
 
     Attributes:
-        weights: What each query looked at.
         blocks: m, the cosines of the blocks.
-        nodes: h, behind the graph layer.
-        likeness: Each node's number.
-        mask: True where a node is real.
+        nodes: h, after the graph layer.
     """
 
-    weights: Float[Tensor, "group img txt query context"]
     blocks: Float[Tensor, "group img txt query block"]
     nodes: Float[Tensor, "group img txt query hidden"]
-    likeness: Float[Tensor, "group img txt query"]
-    mask: Bool[Tensor, "group #img #txt query"]
-
-    @property
-    def score(self) -> Float[Tensor, "group img txt"]:
-        """The mean over the nodes."""
-        return aggregate(self.likeness, self.mask, "mean")
-
-    def look(self) -> Look:
-        """Return the first pair's attention, to be explained."""
-        return Look(self.weights[0, 0, 0], importance(self.likeness[0, 0, 0], self.mask[0, 0, 0], "mean"))
 
 
 @MODELS.register("gsmn")
 class GSMN(FragmentMatcher):
-    """Matching of nodes by blocks, a graph layer on either side, a number from every node."""
+    """Node matching by blocks of channels, a graph layer on each side, and a score of every node."""
 
     Config = GSMNConfig
     paper = "Liu et al., Graph Structured Network for Image-Text Matching, CVPR 2020"
@@ -164,17 +153,11 @@ class GSMN(FragmentMatcher):
         self.visual_score = NodeScore(config.hidden_size)
         self.textual_score = NodeScore(config.hidden_size)
 
-    def dead_parameters(self) -> dict[str, str]:
-        """Add the last biases, which move all scores alike."""
-        return super().dead_parameters() | dict.fromkeys(
-            ("visual_score.out.bias", "textual_score.out.bias"), "the same for all scores of a ranking"
-        )
-
     def encode_images(self, regions: Regions) -> ImageCode:
         """Encode pictures: region embeddings, and part "kernels": w_ij summed over j, or w itself for messages.
 
         Raises:
-            InputError: Boxes are to be read, and there are none.
+            InputError: The model reads boxes, and the regions have none.
         """
         code = super().encode_images(regions)
         boxes = regions.boxes
@@ -209,29 +192,29 @@ class GSMN(FragmentMatcher):
         affinity = affinities(words, regions)
         weights = attend(affinity, words, regions, self.config.smooth)
         blocks = self._blocks(weights, words, regions)
-        nodes = self.textual_graph(self._to_words(blocks, texts))
-        textual = GraphSide(weights, blocks, nodes, self.textual_score(nodes), words.mask)
+        nodes = self.textual_graph(self._pass_to_words(blocks, texts))
+        textual = GraphSide(weights, self.textual_score(nodes), words.mask, blocks, nodes)
 
         weights = attend(affinity.transpose(-1, -2), regions, words, self.config.smooth)
         blocks = self._blocks(weights, regions, words)
-        nodes = self._to_regions(self.visual_graph(blocks).unflatten(-1, (KERNELS, -1)), images)
-        visual = GraphSide(weights, blocks, nodes, self.visual_score(nodes), regions.mask)
+        nodes = self._pass_to_regions(self.visual_graph(blocks).unflatten(-1, (KERNELS, -1)), images)
+        visual = GraphSide(weights, self.visual_score(nodes), regions.mask, blocks, nodes)
         return {"t2i": textual, "i2t": visual}
 
     def _blocks(self, weights: Tensor, queries: Fragments, contexts: Fragments) -> Tensor:
-        """Compare every query with what it saw, block by block (Eq. 3)."""
+        """Return the cosines of every query and its attended context, block by block (Eq. 3)."""
         parts = (self.config.sim_size, -1)
-        seen = contexts_seen(weights, contexts).unflatten(-1, parts)
-        return cosine(queries.vectors.unflatten(-1, parts), seen)
+        attended = attended_contexts(weights, contexts).unflatten(-1, parts)
+        return cosine(queries.vectors.unflatten(-1, parts), attended)
 
-    def _to_words(self, blocks: Tensor, texts: TextCode) -> Tensor:
-        """Let words take from their neighbours; without messages each keeps its own."""
+    def _pass_to_words(self, blocks: Tensor, texts: TextCode) -> Tensor:
+        """Return the words' blocks after messages from their neighbours; unchanged without messages."""
         if self.config.messages == "none":
             return blocks
         return torch.einsum("gbjl,gablm->gabjm", texts.parts["edges"].to(blocks.dtype), blocks)
 
-    def _to_regions(self, kernels: Tensor, images: ImageCode) -> Tensor:
-        """Let regions take from all others by their kernels' weights; without messages each from itself."""
+    def _pass_to_regions(self, kernels: Tensor, images: ImageCode) -> Tensor:
+        """Return the regions' nodes after messages weighed by the kernels; without messages each region's own."""
         weights = images.parts["kernels"].to(kernels.dtype)
         if self.config.messages == "none":
             return (kernels * weights[:, :, None, :, :, None]).flatten(-2)
@@ -243,11 +226,11 @@ class GSMN(FragmentMatcher):
         return sides["t2i"].score + sides["i2t"].score
 
     def fold(self, precision: Precision = "float32") -> Scorer:
-        """Return the form of `gsmn_folded.py`."""
-        return FoldedGSMN(self, precision)
+        """Return the form of `fast/gsmn.py`."""
+        return FastGSMN(self, precision)
 
     def align(self, image: ImageCode, text: TextCode) -> Attention:
-        """Explain one pair by both directions' attention: their mean, see `explain`."""
+        """Explain one pair by both directions' attention, see `align_directions`."""
         sides = self.compare(image.map(lambda t: t[None]), text.map(lambda t: t[None]))
         score = sides["t2i"].score + sides["i2t"].score
-        return explain(image, text, score, t2i=sides["t2i"].look(), i2t=sides["i2t"].look())
+        return align_directions(image, text, score, sides["t2i"].first_pair(), sides["i2t"].first_pair())

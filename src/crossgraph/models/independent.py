@@ -1,4 +1,4 @@
-"""What all models share whose score is a dot product of one vector a side."""
+"""Base class of models whose score is a dot product of one index vector a side."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from crossgraph.models.base import Matcher
 
 
 class IndependentMatcher(Matcher):
-    """A matcher whose codes hold an `index` vector a side, and whose score is their dot product."""
+    """A model whose codes have an index vector, and whose score is the dot product of the two."""
 
     kind = "independent"
 

@@ -1,16 +1,16 @@
-"""MMCA after its description: attention within each side, and once more over both sides together. Unverified.
+"""MMCA after its description: self-attention within each side and over both sides together. Unverified.
 
 Wei, Zhang, Li, Zhang, Wu: "Multi-Modality Cross Attention Network for Image and Sentence Matching", CVPR 2020.
 
-No code of the authors is public. The record gives: a self-attention unit a side, whose global vectors are i0 and c0; a
+No code of the authors is public. The paper gives: a self-attention unit a side, whose global vectors are i0 and c0; a
 cross-attention unit over regions and words stacked, whose global vectors are i1 and c1; the score
 S = <i0, c0> + α <i1, c1>; a mean over regions and a 1-d convolution over words as pooling; words from BERT. What it
 does not give is ours: sizes, α = 1, one layer a unit, convolutions of 1, 2 and 3 words with the maximum over the
 caption, and a GRU for the words where no text model is named.
 
 What is unusual:
-- A pair is one sequence of its regions and words: they attend to each other and to their own side at once.
-- Half of the score needs no pair: <i0, c0> is an independent model's.
+- A pair is one sequence of its regions and words, which attend to both sides at once.
+- Half of the score is independent of the other side: <i0, c0> is an independent model's.
 """
 
 from __future__ import annotations
@@ -23,12 +23,13 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from crossgraph.core.errors import InputError
+from crossgraph.core.ranges import Positive, Size
 from crossgraph.core.types import Attention, ImageCode, Regions, TextCode, Tokens
+from crossgraph.graphs.initialisation import xavier
 from crossgraph.graphs.normalization import at_least_float32, l2norm, masked_mean, masked_softmax
-from crossgraph.models.base import MODELS, Inputs, Matcher, Scorer
-from crossgraph.models.folded import Precision
-from crossgraph.models.fragments import above_zero, at_least, xavier
-from crossgraph.models.mmca_folded import FoldedMMCA
+from crossgraph.models.base import MODELS, Inputs, Matcher
+from crossgraph.models.fast.form import Precision, Scorer
+from crossgraph.models.fast.mmca import FastMMCA
 from crossgraph.text.choice import TextChoice, build_text_encoder
 from crossgraph.text.encoder import Direction
 
@@ -37,22 +38,19 @@ WIDTHS = (1, 2, 3)  # words that a convolution spans
 
 @dataclass(frozen=True)
 class MMCAConfig(TextChoice):
-    """Sizes and choices; all are ours but the formula of the score."""
+    """Sizes and choices; all but the formula of the score are ours."""
 
-    embed_size: int = 1024  # d, all vectors
-    word_size: int = 300  # learned word embeddings, before the GRU
     text_direction: Direction = "both"
-    heads: int = 8  # of every attention; they share d
-    alpha: float = 1.0  # α, what the cross-attention unit's part counts
+    heads: Size = 8  # of every attention; they share d
+    alpha: Positive = 1.0  # α, weight of the cross-attention unit
 
     def __post_init__(self) -> None:
-        """Refuse what makes no model.
+        """Refuse values outside their range; see `TextChoice`.
 
         Raises:
-            InputError: A size below 1, heads that do not share `embed_size` evenly, or α not above 0.
+            InputError: `embed_size` is no multiple of the heads.
         """
-        at_least(self, 1, "embed_size", "word_size", "heads")
-        above_zero(self, "alpha")
+        super().__post_init__()
         if self.embed_size % self.heads:
             raise InputError(
                 f"model.config.heads is {self.heads}", f"give a divisor of embed_size, which is {self.embed_size}"
@@ -60,7 +58,7 @@ class MMCAConfig(TextChoice):
 
 
 class AttentionUnit(nn.Module):
-    """One attention of some vectors on each other, then a layer on each; both added to what was there, and normed.
+    """A transformer block: self-attention, then a feed-forward layer, each with a residual and a layer norm.
 
     Args:
         dim: Size of a vector, d.
@@ -77,22 +75,22 @@ class AttentionUnit(nn.Module):
     def forward(
         self, x: Float[Tensor, "*batch item dim"], mask: Bool[Tensor, "*batch item"]
     ) -> Float[Tensor, "*batch item dim"]:
-        """Return the vectors after the unit; those of padding mean nothing."""
+        """Return the vectors after the unit; those of padding are meaningless."""
         queries, keys, values = self._split(self.project(x))
-        seen = self._shares(queries, keys, mask).to(x.dtype) @ values
-        x = self.mix_norm(x + self.mix(seen.transpose(-3, -2).flatten(-2)))
+        attended = self._weights(queries, keys, mask).to(x.dtype) @ values
+        x = self.mix_norm(x + self.mix(attended.transpose(-3, -2).flatten(-2)))
         return self.layer_norm(x + self.narrow(F.relu(self.widen(x))))
 
     def weights(
         self, x: Float[Tensor, "*batch item dim"], mask: Bool[Tensor, "*batch item"]
     ) -> Float[Tensor, "*batch head item item"]:
-        """Return each item's shares of the real items, a head."""
+        """Return each head's attention weights of the real items."""
         queries, keys, _ = self._split(self.project(x))
-        return self._shares(queries, keys, mask)
+        return self._weights(queries, keys, mask)
 
-    def _shares(self, queries: Tensor, keys: Tensor, mask: Tensor) -> Tensor:
-        likeness = at_least_float32(queries @ keys.transpose(-1, -2)) / queries.shape[-1] ** 0.5
-        return masked_softmax(likeness, mask[..., None, None, :])
+    def _weights(self, queries: Tensor, keys: Tensor, mask: Tensor) -> Tensor:
+        logits = at_least_float32(queries @ keys.transpose(-1, -2)) / queries.shape[-1] ** 0.5
+        return masked_softmax(logits, mask[..., None, None, :])
 
     def _split(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Return queries, keys and values (…, head, item, dim of a head)."""
@@ -101,7 +99,7 @@ class AttentionUnit(nn.Module):
 
 
 class WordPooling(nn.Module):
-    """Convolutions over 1, 2 and 3 words, the maximum over the caption of each, and one layer on them.
+    """Caption pooling: convolutions over 1, 2 and 3 words, each one's maximum over the caption, and a linear layer.
 
     Args:
         dim: Size of a word, and of the vector.
@@ -118,16 +116,16 @@ class WordPooling(nn.Module):
         """Return one unit vector a caption."""
         shape, real = words.shape[:-2], mask.expand(words.shape[:-1]).flatten(0, -2)
         rows = (words.flatten(0, -3) * real[..., None]).transpose(1, 2)
-        found: list[Tensor] = []
+        maxima: list[Tensor] = []
         for width, span in zip(WIDTHS, self.spans, strict=True):
-            spanned = span(F.pad(rows, (0, width - 1)))  # a span begins at a word; behind the last stand zeros
-            found.append(spanned.masked_fill(~real[:, None], torch.finfo(spanned.dtype).min).amax(dim=-1))
-        return l2norm(self.join(torch.cat(found, dim=-1))).unflatten(0, shape)
+            spanned = span(F.pad(rows, (0, width - 1)))  # a span begins at a word; zeros follow the last word
+            maxima.append(spanned.masked_fill(~real[:, None], torch.finfo(spanned.dtype).min).amax(dim=-1))
+        return l2norm(self.join(torch.cat(maxima, dim=-1))).unflatten(0, shape)
 
 
 @MODELS.register("mmca")
 class MMCA(Matcher):
-    """Self-attention a side, cross-attention over both stacked. Unverified: built after a description."""
+    """Self-attention of each side and of both together. Unverified: built after a description."""
 
     kind = "interaction"
     status = "unverified"
@@ -143,16 +141,10 @@ class MMCA(Matcher):
         self.config, self.inputs = config, inputs
         d = config.embed_size
         self.project_regions = xavier(nn.Linear(inputs.feature_size, d))
-        self.encode_words = build_text_encoder(
-            config, inputs.vocabulary_size, config.word_size, d, config.text_direction, 0.0
-        )
+        self.encode_words = build_text_encoder(config, inputs.vocabulary_size, config.text_direction)
         self.within_regions, self.within_words = AttentionUnit(d, config.heads), AttentionUnit(d, config.heads)
         self.across = AttentionUnit(d, config.heads)
         self.pool_words, self.pool_words_across = WordPooling(d), WordPooling(d)
-
-    def dead_parameters(self) -> dict[str, str]:
-        """Return the text encoder's parameters that never learn."""
-        return {f"encode_words.{name}": why for name, why in self.encode_words.dead_parameters().items()}
 
     def encode_images(self, regions: Regions) -> ImageCode:
         """Encode pictures: region embeddings, and i0 as part "overall"."""
@@ -169,7 +161,7 @@ class MMCA(Matcher):
     def stack(
         self, images: ImageCode, texts: TextCode
     ) -> tuple[Float[Tensor, "group img txt item dim"], Bool[Tensor, "group img txt item"]]:
-        """Return every pair as one sequence: its regions, then its words; and which of them are real."""
+        """Return every pair as one sequence, its regions and then its words, and the mask of real items."""
         pictures, captions = images.local.shape[1], texts.local.shape[1]
         sides = (images.local[:, :, None], texts.local[:, None]), (images.mask[:, :, None], texts.mask[:, None])
         vectors = [side.expand(-1, pictures, captions, -1, -1) for side in sides[0]]
@@ -179,21 +171,21 @@ class MMCA(Matcher):
     def pair_scores(self, images: ImageCode, texts: TextCode) -> Float[Tensor, "group img txt"]:
         """Score every pair of a group: <i0, c0> + α <i1, c1>."""
         items, mask = self.stack(images, texts)
-        mixed, regions = self.across(items, mask), images.local.shape[2]
-        picture = l2norm(masked_mean(mixed[..., :regions, :], mask[..., :regions]))
-        caption = self.pool_words_across(mixed[..., regions:, :], mask[..., regions:])
-        alone = at_least_float32(images.parts["overall"] @ texts.parts["overall"].transpose(1, 2))
-        return alone + self.config.alpha * (at_least_float32(picture) * at_least_float32(caption)).sum(dim=-1)
+        attended, regions = self.across(items, mask), images.local.shape[2]
+        picture = l2norm(masked_mean(attended[..., :regions, :], mask[..., :regions]))
+        caption = self.pool_words_across(attended[..., regions:, :], mask[..., regions:])
+        independent = at_least_float32(images.parts["overall"] @ texts.parts["overall"].transpose(1, 2))
+        return independent + self.config.alpha * (at_least_float32(picture) * at_least_float32(caption)).sum(dim=-1)
 
     def fold(self, precision: Precision = "float32") -> Scorer:
-        """Return the form of `crossgraph.models.mmca_folded`."""
-        return FoldedMMCA(self, precision)
+        """Return the form of `fast/mmca.py`."""
+        return FastMMCA(self, precision)
 
     def align(self, image: ImageCode, text: TextCode) -> Attention:
         """Explain one pair by the cross-attention unit, its heads averaged.
 
-        A word's weights are its shares of the regions among themselves; its significance is its share of the
-        attention that all regions and words gave to words: who was looked at, not what that changed in the score.
+        A word's weights are its attention weights of the regions, normalised; its significance is its share of all
+        attention on words, by regions and words: this measures attention, not the change of the score.
         """
         images, texts = image.map(lambda t: t[None]), text.map(lambda t: t[None])
         items, mask = self.stack(images, texts)

@@ -4,76 +4,65 @@ Wang, Yang, Qian, Ma, Lu, Li, Fan: "Position Focused Attention Network for Image
 arXiv 1907.09748.
 
 What is unusual:
-- SCAN, but a region also says *where* it lies: as learned vectors of the blocks of a 16 × 16 grid that its box
-  covers, weighed by an attention of the region's features on them. Features without boxes are refused.
-- Two softmaxes follow each other in that attention, so that the weights are nearly even, and the entry that stands
-  for "no block" takes its part.
+- SCAN with position features: a region's position is the attention-weighted mean of learned vectors of the blocks of a
+  16 × 16 grid that its box covers. Features without boxes are refused.
+- That attention applies two softmaxes one after the other, so that its weights are nearly even, and the entry for "no
+  block" gets a weight too.
 - t2i adds to SCAN's score half the aggregated largest share of each word, which most descriptions leave out.
 - Published scores with a star are the mean of a t2i and an i2t model's score matrices.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from math import isqrt
-from typing import Any
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from crossgraph.core.errors import InputError
+from crossgraph.core.ranges import Size
 from crossgraph.core.types import ImageCode, Regions
-from crossgraph.graphs.attend import aggregate, importance
-from crossgraph.graphs.normalization import l2norm
+from crossgraph.graphs.attend import Comparison, aggregate, importance
+from crossgraph.graphs.initialisation import xavier
 from crossgraph.models.base import MODELS, Inputs
-from crossgraph.models.fragments import at_least, encoder_fields, encoder_inputs, encoder_key, needed, translated
-from crossgraph.models.published import IMPORTERS, PublishedModel, linear_keys
-from crossgraph.models.scan import SCAN, Compared, SCANConfig, scan_fields
+from crossgraph.models.scan import SCAN, SCANConfig
 from crossgraph.vision.blocks import BLOCKS, GRID, blocks_of_boxes
 
 POSITIONS = "positions"  # in Regions.extra: (n, R, 2 · blocks), block indices and then their overlaps, as published
-LARGEST = 0.5  # how much the largest shares count beside the cosines
+LARGEST = 0.5  # weight of the largest shares beside the cosines
 
 
 @dataclass(frozen=True)
 class PFANConfig(SCANConfig):
-    """SCAN's choices, and the positions'."""
+    """SCAN's choices and those of the position features."""
 
-    position_size: int = 200  # of a block's vector
-    grid: int = GRID  # blocks a side
-    blocks: int = BLOCKS  # kept a region
-
-    def __post_init__(self) -> None:
-        """Refuse what makes no model; see `SCANConfig`."""
-        super().__post_init__()
-        at_least(self, 1, "position_size", "grid", "blocks")
+    position_size: Size = 200  # of a block's vector
+    grid: Size = GRID  # blocks a side
+    blocks: Size = BLOCKS  # kept a region
 
 
 class PositionAttention(nn.Module):
-    """pos = Σ_k b_k E_k, b = softmax(u ∘ softmax(tanh(E W x))): where a region lies, seen from its features.
+    """Position vector of a region: Σ_k b_k E_k with b = softmax(u ∘ softmax(tanh(E W x))), u the overlaps.
 
     Args:
         features: Width of x, a region's raw features.
         size: Width of a block's vector in E.
-        entries: Blocks of the picture, and one more for "no block".
+        entries: Blocks of the picture, plus one for "no block".
     """
 
     def __init__(self, features: int, size: int, entries: int) -> None:
         super().__init__()
         self.embedding = nn.Embedding(entries, size)
         nn.init.uniform_(self.embedding.weight, -0.1, 0.1)
-        self.query = nn.Linear(features, size)
-        nn.init.xavier_uniform_(self.query.weight)
-        nn.init.zeros_(self.query.bias)
+        self.query = xavier(nn.Linear(features, size))
 
     def attention(
         self, features: Float[Tensor, "n region feature"], index: Int[Tensor, "n region block"]
     ) -> Float[Tensor, "n region block"]:
-        """Return what a region's features say of its blocks, the inner softmax."""
-        likeness = (self.embedding(index) @ self.query(features).unsqueeze(-1)).squeeze(-1)
-        return torch.tanh(likeness).softmax(dim=-1)
+        """Return the weights of a region's blocks by its features (the inner softmax)."""
+        logits = (self.embedding(index) @ self.query(features).unsqueeze(-1)).squeeze(-1)
+        return torch.tanh(logits).softmax(dim=-1)
 
     def forward(
         self,
@@ -88,7 +77,7 @@ class PositionAttention(nn.Module):
 
 @MODELS.register("pfan")
 class PFAN(SCAN):
-    """SCAN over regions that know where they lie."""
+    """SCAN over regions with position features."""
 
     Config = PFANConfig
     paper = "Wang et al., Position Focused Attention Network for Image-Text Matching, IJCAI 2019"
@@ -100,14 +89,14 @@ class PFAN(SCAN):
 
     @property
     def region_width(self) -> int:
-        """A region's features and its position."""
+        """Width of a region's features and position vector together."""
         return self.inputs.feature_size + self.config.position_size
 
     def positions(self, regions: Regions) -> tuple[Tensor, Tensor]:
-        """Return each region's blocks and overlaps: those given as `Regions.extra`, or made from its box.
+        """Return each region's blocks and overlaps, from `Regions.extra` or else from its box.
 
         Raises:
-            InputError: There are neither, or those given do not fit the model.
+            InputError: The regions have neither, or the given ones do not fit the model.
         """
         blocks, none = self.config.blocks, self.config.grid**2
         if POSITIONS not in regions.extra:
@@ -129,46 +118,24 @@ class PFAN(SCAN):
     def encode_images(self, regions: Regions) -> ImageCode:
         """Encode pictures: embeddings of the regions' features and positions."""
         position = self.position(regions.features, *self.positions(regions))
-        local = self.project_regions(torch.cat([regions.features, position.to(regions.features.dtype)], dim=-1))
-        return ImageCode(l2norm(local) if self.config.image_norm == "l2" else local, regions.mask)
+        features = torch.cat([regions.features, position.to(regions.features.dtype)], dim=-1)
+        return self.embed_regions(features, regions)
 
-    def largest(self, pairs: Compared) -> Float[Tensor, "group img txt"]:
-        """Bring together each word's largest share (t2i alone)."""
+    def largest(self, pairs: Comparison) -> Float[Tensor, "group img txt"]:
+        """Return the aggregated largest share of each word (t2i alone)."""
         how, smooth = self.config.aggregation, self.config.aggregation_smooth
-        return aggregate(pairs.weights.amax(dim=-1), pairs.queries.mask, how, smooth)
+        return aggregate(pairs.weights.amax(dim=-1), pairs.mask, how, smooth)
 
-    def read(self, pairs: Compared) -> Float[Tensor, "group img txt"]:
-        """Return SCAN's score, and for t2i half of what the largest shares come to."""
+    def read(self, pairs: Comparison) -> Float[Tensor, "group img txt"]:
+        """Return SCAN's score, plus half the aggregated largest shares for t2i."""
         score = super().read(pairs)
         return score + LARGEST * self.largest(pairs) if self.config.attention == "t2i" else score
 
-    def parts(self, pairs: Compared) -> Float[Tensor, "group img txt query"]:
-        """Return how much each query counted, in both terms of the score."""
+    def parts(self, pairs: Comparison) -> Float[Tensor, "group img txt query"]:
+        """Return how much each query counted in both terms of the score; sums to 1."""
         parts = super().parts(pairs)
         if self.config.attention == "i2t":
             return parts
-        mask = pairs.queries.mask.expand(parts.shape)
+        mask = pairs.mask.expand(parts.shape)
         how, smooth = self.config.aggregation, self.config.aggregation_smooth
         return (parts + LARGEST * importance(pairs.weights.amax(dim=-1), mask, how, smooth)) / (1 + LARGEST)
-
-
-_KEYS = {**linear_keys("0.fc_att", "position.query"), "0.position_embedding.weight": "position.embedding.weight"}
-
-
-@IMPORTERS.register("pfan")
-def import_pfan(states: Sequence[Mapping[str, Tensor]], options: Mapping[str, Any], source: str) -> PublishedModel:
-    """Translate the authors' checkpoint; the grid's size is read from the blocks' vectors.
-
-    Raises:
-        InputError: A tensor is missing, unknown or of an impossible shape, or an option is unknown.
-    """
-    weights = translated(states, lambda key: _KEYS.get(key) or encoder_key(key), source)
-    entries, size = needed(weights, "position.embedding.weight", source).shape
-    grid = isqrt(entries - 1)
-    if grid * grid + 1 != entries:
-        raise InputError(f"{source}: {entries} vectors of blocks are no square grid and one more", "check the file")
-    config = PFANConfig(
-        **encoder_fields(weights, options, source), **scan_fields(options, source), position_size=size, grid=grid
-    )
-    features = needed(weights, "position.query.weight", source).shape[-1]
-    return PublishedModel("pfan", config, Inputs(features, encoder_inputs(weights, source).vocabulary_size), weights)

@@ -4,16 +4,16 @@ Diao, Zhang, Ma, Lu: "Similarity Reasoning and Filtration for Image-Text Matchin
 arXiv 2101.01368.
 
 What is unusual:
-- A pair is compared by *vectors*: each word with what it saw in the picture, and the two global vectors.
-  SGR lets these vectors reason over a complete graph and reads the global node; SAF weighs and sums them.
+- A pair is compared by *vectors*: each word with its attended context in the picture, and the two global vectors.
+  SGR passes messages between these vectors over a complete graph and reads the global node; SAF weighs and sums them.
 - The affinity of words and regions is normalised over the *words*, then softmaxed over the *regions*.
 - SGR and SAF are trained apart; "SGRAF" is the mean of their score matrices: two models, not one.
 - The published visual attention has a batch norm over the region *index*, so published weights take
   exactly 36 regions. Ours normalises per feature and takes any number (`region_norm`).
 - The published SAF normalises attention per caption while it trains (`attention_statistics`).
 
-What the paper's ablations vary are fields of the config (Tables 3, 4, 7); averaging and joint training are models of
-their own in `sgraf_ablations.py`, and the published weights are read in `sgraf_published.py`.
+The paper's ablations are fields of the config (Tables 3, 4, 7); averaging and joint training are models of their own
+in `sgraf_ablations.py`.
 """
 
 from __future__ import annotations
@@ -27,12 +27,14 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from crossgraph.core.errors import InputError
+from crossgraph.core.ranges import Count, Probability, Size
 from crossgraph.core.types import Attention, ImageCode, Regions, TextCode, Tokens
 from crossgraph.graphs.cross_attention import (
     regions_attend_to_words,
     shares_of_regions,
     words_attend_to_regions,
 )
+from crossgraph.graphs.initialisation import xavier_layers
 from crossgraph.graphs.normalization import at_least_float32, l2norm
 from crossgraph.graphs.pooling import RegionNorm, TextualSelfAttention, VisualSelfAttention
 from crossgraph.graphs.similarity_graph import (
@@ -42,9 +44,9 @@ from crossgraph.graphs.similarity_graph import (
     SimilarityScalar,
     SimilarityVector,
 )
-from crossgraph.models.base import MODELS, Inputs, Matcher, Scorer
-from crossgraph.models.folded import DTYPES, Precision
-from crossgraph.models.sgraf_folded import FoldedFiltration, FoldedReasoning, FoldedSGRAF, Reading
+from crossgraph.models.base import MODELS, Inputs, Matcher
+from crossgraph.models.fast.form import DTYPES, Precision, Scorer
+from crossgraph.models.fast.sgraf import FastFiltration, FastReasoning, FastSGRAF, ReadOut
 from crossgraph.models.training_blocks import Splits
 from crossgraph.text.choice import TextChoice, TextEncoder, build_text_encoder
 from crossgraph.text.encoder import Direction
@@ -58,30 +60,24 @@ Similarity = Literal["vector", "scalar"]
 class SGRAFConfig(TextChoice):
     """Sizes and choices that all forms of SGRAF share; the defaults are the paper's."""
 
-    embed_size: int = 1024  # d, region and word embeddings
-    word_size: int = 300  # learned word embeddings, before the GRU
-    sim_size: int = 256  # m, similarity vectors (Table 7)
+    sim_size: Size = 256  # m, similarity vectors (Table 7)
     text_direction: Direction = "both"  # Bi-GRU, or one direction
     image_norm: Literal["l2", "none"] = "l2"  # of region embeddings
     text_norm: Literal["l2", "none"] = "l2"  # of word embeddings
     region_norm: RegionNorm = "feature"  # "region" = published: a fixed number of regions
     smooth: float = 9.0  # λ of the attention
-    dropout: float = 0.4  # of word embeddings and of both self-attentions
+    dropout: Probability = 0.4  # of word embeddings and of both self-attentions
     nodes: Nodes = "both"  # the global similarity, the local ones, or both (Table 3)
-    attention: AttentionDirection = "t2i"  # "i2t": regions attend to words, a local node each (Table 4)
+    attention: AttentionDirection = "t2i"  # "i2t": regions attend to words, with a local node each (Table 4)
     similarity: Similarity = "vector"  # "scalar": cosines, which can only be averaged (Table 4)
 
     def __post_init__(self) -> None:
-        """Refuse what makes no model.
+        """Refuse values outside their range; see `TextChoice`.
 
         Raises:
-            InputError: A size below 1, a probability outside 0..1, or choices that exclude each other.
+            InputError: Choices that exclude each other.
         """
-        for name in ("embed_size", "word_size", "sim_size"):
-            if getattr(self, name) < 1:
-                raise InputError(f"model.config.{name} is {getattr(self, name)}", "give a size of at least 1")
-        if not 0 <= self.dropout < 1:
-            raise InputError(f"model.config.dropout is {self.dropout}", "give a probability from 0 to below 1")
+        super().__post_init__()
         if self.nodes == "global" and self.attention == "i2t":
             raise InputError(
                 "model.config.attention 'i2t' with model.config.nodes 'global': no region meets a word then",
@@ -93,13 +89,11 @@ class SGRAFConfig(TextChoice):
 class SGRConfig(SGRAFConfig):
     """SGR's own choices."""
 
-    steps: int = 3  # of reasoning, each with its own weights (Table 3: 0 to 4)
+    steps: Count = 3  # of reasoning, each with its own weights (Table 3: 0 to 4)
 
     def __post_init__(self) -> None:
-        """Refuse what makes no model; see `SGRAFConfig`."""
+        """Refuse values outside their range; see `SGRAFConfig`."""
         super().__post_init__()
-        if self.steps < 0:
-            raise InputError(f"model.config.steps is {self.steps}", "give 0 or more reasoning steps")
         if self.nodes == "global" and self.steps:
             raise InputError(
                 f"model.config.steps {self.steps} with model.config.nodes 'global': one node has none to reason with",
@@ -115,7 +109,7 @@ class SAFConfig(SGRAFConfig):
     attention_statistics: AttentionStatistics = "per_caption"  # published; "per_batch" sees all pairs at once
 
     def __post_init__(self) -> None:
-        """Refuse what makes no model; see `SGRAFConfig`."""
+        """Refuse values outside their range; see `SGRAFConfig`."""
         super().__post_init__()
         if self.nodes == "global":
             raise InputError(
@@ -140,7 +134,7 @@ def refuse_scalars(config: SGRAFConfig, what: str) -> None:
 
 @dataclass(frozen=True)
 class PairNodes:
-    """What a block of pairs is reduced to before reasoning, filtration or averaging.
+    """The nodes of a block of pairs, the input of reasoning, filtration or averaging.
 
     Attributes:
         nodes: Similarity vectors: the global one first where there is one, then one per word (t2i) or per
@@ -154,8 +148,43 @@ class PairNodes:
     attention: Float[Tensor, "group img txt query context"] | None
 
 
+def local_nodes(
+    similarity: SimilarityVector | SimilarityScalar,
+    images: ImageCode,
+    texts: TextCode,
+    smooth: float,
+    direction: AttentionDirection,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Return a node for each word (t2i) or region (i2t), the mask of real ones, and the attention weights (Eq. 3-4)."""
+    sides = images.local, images.mask, texts.local, texts.mask, smooth
+    if direction == "t2i":
+        attention = words_attend_to_regions(*sides)
+        return similarity.of_contexts(attention, images.local, texts.local), texts.mask[:, None], attention
+    attention = regions_attend_to_words(*sides)
+    # with captions as the attended side: (group, txt, img, region, ·) before the axes are exchanged back
+    nodes = similarity.of_contexts(attention.transpose(1, 2), texts.local, images.local).transpose(1, 2)
+    return nodes, images.mask[:, :, None], attention
+
+
+def weights_of_words(
+    attention: Float[Tensor, "query context"],
+    node_weights: Float[Tensor, " query"],
+    real: Bool[Tensor, " region"],
+    words: int,
+    direction: AttentionDirection,
+) -> tuple[Float[Tensor, "word region"], Float[Tensor, " word"]]:
+    """Return the words' weights of the regions and their significance, of one pair.
+
+    t2i: the attention and the weights of the words' nodes. i2t: each region's share of all attention on the word, and
+    the weights of the regions' nodes, distributed by the regions' attention.
+    """
+    if direction == "t2i":
+        return attention[:words], node_weights[:words]
+    return shares_of_regions(attention[:, :words], real), node_weights @ attention[:, :words]
+
+
 class SGRAF(Matcher):
-    """The encoders and similarity vectors that all forms share; a subclass reads a score from the nodes."""
+    """Base of SGRAF's forms: encoders and similarity vectors; a subclass reads a score from the nodes."""
 
     kind = "interaction"
     config: SGRAFConfig
@@ -174,14 +203,14 @@ class SGRAF(Matcher):
         if config.nodes != "local":
             self.global_similarity = SimilarityVector(d, m) if vectors else SimilarityScalar()
         self.build_reading(m)
-        self.apply(_xavier)
+        xavier_layers(self)
 
     def build_encoders(self) -> None:
-        """Make the layers from regions and words to their embeddings."""
+        """Build the layers from regions and words to their embeddings."""
         config, inputs = self.config, self.inputs
         self.project_regions = nn.Linear(inputs.feature_size, config.embed_size)
         self.encode_words: TextEncoder = build_text_encoder(
-            config, inputs.vocabulary_size, config.word_size, config.embed_size, config.text_direction, config.dropout
+            config, inputs.vocabulary_size, config.text_direction, config.dropout
         )
 
     def embed_regions(self, regions: Regions) -> Float[Tensor, "img region dim"]:
@@ -190,7 +219,7 @@ class SGRAF(Matcher):
 
     @abstractmethod
     def build_reading(self, sim: int) -> None:
-        """Make the layers between the nodes and the score."""
+        """Build the layers between the nodes and the score."""
 
     @abstractmethod
     def read(self, pairs: PairNodes) -> Float[Tensor, "group img txt"]:
@@ -198,24 +227,10 @@ class SGRAF(Matcher):
 
     @abstractmethod
     def significance(self, pairs: PairNodes) -> Float[Tensor, "group img txt node"]:
-        """Return how much each node counted; sums to 1 over the nodes."""
-
-    def dead_parameters(self) -> dict[str, str]:
-        """Return the biases that a batch norm or a softmax behind them takes out again."""
-        dead = {f"encode_words.{name}": why for name, why in self.encode_words.dead_parameters().items()}
-        if self.config.nodes == "local":
-            return dead
-        dead |= {
-            "visual_global.summary.bias": "batch norm subtracts it",
-            "visual_global.common.bias": "the same for all regions under a softmax",
-            "textual_global.common.bias": "the same for all words under a softmax",
-        }
-        if self.config.region_norm == "feature":
-            dead["visual_global.local.bias"] = "batch norm subtracts it"
-        return dead
+        """Return each node's weight in the score; sums to 1 over the nodes."""
 
     def encode_images(self, regions: Regions) -> ImageCode:
-        """Encode pictures: region embeddings, and the global vector v* as part "global" where it is compared."""
+        """Encode pictures: region embeddings, and the global vector v* as part "global" unless nodes are local."""
         local = self.embed_regions(regions)
         if self.config.image_norm == "l2":
             local = l2norm(local)
@@ -240,43 +255,33 @@ class SGRAF(Matcher):
             nodes.append(overall.unsqueeze(-2))
             masks.append(torch.ones_like(texts.mask[:, None, :, :1]))
         if self.config.nodes != "global":
-            local, mask, attention = self._compare_locally(images, texts)
+            local, mask, attention = local_nodes(
+                self.local_similarity, images, texts, self.config.smooth, self.config.attention
+            )
             nodes.append(local)
             masks.append(mask)
         rows = torch.broadcast_shapes(*(mask.shape[:-1] for mask in masks))
         mask = torch.cat([mask.expand(*rows, -1) for mask in masks], dim=-1)
         return PairNodes(torch.cat(nodes, dim=-2), mask, attention)
 
-    def _compare_locally(self, images: ImageCode, texts: TextCode) -> tuple[Tensor, Tensor, Tensor]:
-        """Return a node for each word or region, which are real, and the attention."""
-        sides = images.local, images.mask, texts.local, texts.mask, self.config.smooth
-        compare = self.local_similarity.of_contexts
-        if self.config.attention == "t2i":
-            attention = words_attend_to_regions(*sides)
-            return compare(attention, images.local, texts.local), texts.mask[:, None], attention
-        attention = regions_attend_to_words(*sides)
-        nodes = compare(attention.transpose(1, 2), texts.local, images.local).transpose(1, 2)
-        return nodes, images.mask[:, :, None], attention
-
     def pair_scores(self, images: ImageCode, texts: TextCode) -> Float[Tensor, "group img txt"]:
         """Score every pair of a group."""
         return self.read(self.compare(images, texts))
 
     @abstractmethod
-    def folded_readings(self, dtype: torch.dtype) -> list[Reading]:
-        """Return what reads scores from nodes, for inference; none where there is no such form."""
+    def fast_read_outs(self, dtype: torch.dtype) -> list[ReadOut]:
+        """Return the fast forms of the read-out of scores from nodes; an empty list where there is none."""
 
     def fold(self, precision: Precision = "float32") -> Scorer:
-        """Return the form of `sgraf_folded.py`, or the model itself where that has none (cosines)."""
-        readings = self.folded_readings(DTYPES[precision])
-        return FoldedSGRAF(self, readings, precision) if readings else self
+        """Return the form of `fast/sgraf.py`, or the model itself where there is none (cosines)."""
+        read_outs = self.fast_read_outs(DTYPES[precision])
+        return FastSGRAF(self, read_outs, precision) if read_outs else self
 
     def align(self, image: ImageCode, text: TextCode) -> Attention:
-        """Explain one pair: each real word's shares of the regions, and the word's significance.
+        """Explain one pair: each real word's weights of the regions, and the word's significance.
 
-        t2i: α, and the word's own node. i2t: of the attention that a word got from all regions, each region's
-        share; and the regions' significance, handed on to the words they looked at. Without local nodes no
-        word meets a region: even shares, and all significance is the global node's.
+        See `weights_of_words`. Without local nodes no word is compared with a region: its weights are even, and all
+        significance is the global node's.
         """
         pairs = self.compare(image.map(lambda t: t[None]), text.map(lambda t: t[None]))
         score, shares = self.read(pairs).reshape(()), self.significance(pairs)[0, 0, 0]
@@ -285,15 +290,12 @@ class SGRAF(Matcher):
             even = (real / real.sum()).to(shares.dtype).expand(words, -1)
             return Attention(even, torch.zeros_like(even[:, 0]), score)
         shares = shares if self.config.nodes == "local" else shares[1:]
-        attention = pairs.attention[0, 0, 0]
-        if self.config.attention == "t2i":
-            return Attention(attention[:words], shares[:words], score)
-        return Attention(shares_of_regions(attention[:, :words], real), shares @ attention[:, :words], score)
+        return Attention(*weights_of_words(pairs.attention[0, 0, 0], shares, real, words, self.config.attention), score)
 
 
 @MODELS.register("sgr")
 class SGR(SGRAF):
-    """Similarity graph reasoning: every node takes from all nodes; the global node is read.
+    """Similarity graph reasoning: messages between all nodes; the global node is read.
 
     Without a global node (`nodes: local`) the local ones are averaged after the last step.
     """
@@ -303,20 +305,20 @@ class SGR(SGRAF):
     config: SGRConfig
 
     def build_reading(self, sim: int) -> None:
-        """Make the reasoning steps and the linear reading."""
+        """Build the reasoning steps and the linear read-out."""
         self.reasoning = GraphReasoning(sim, self.config.steps, "mean" if self.config.nodes == "local" else "first")
         self.to_score = nn.Linear(sim, 1)
 
     def dead_parameters(self) -> dict[str, str]:
-        """Add the key biases, which shift all edges of a node alike; without steps, nodes that nobody reads."""
-        dead = super().dead_parameters() | dead_keys(self.config.steps)
+        """Add the local similarity where no step passes local nodes on to the global one, which is read."""
+        dead = super().dead_parameters()
         if self.config.nodes == "both" and not self.config.steps:
-            unread = "no step takes local nodes into the global one, which is read"
+            unread = "no step passes local nodes on to the global one, which is read"
             dead |= {f"local_similarity.project.{part}": unread for part in ("weight", "bias")}
         return dead
 
     def reason(self, pairs: PairNodes) -> Float[Tensor, "group img txt node sim"]:
-        """Run all steps on all nodes; `aggregate` skips what its reading does not need."""
+        """Return all nodes after all steps; `aggregate` leaves out updates that are not read."""
         nodes = pairs.nodes
         for step in self.reasoning.steps:
             nodes = step(nodes, nodes, pairs.mask)
@@ -327,73 +329,58 @@ class SGR(SGRAF):
         return self.reasoning(pairs.nodes, pairs.mask)
 
     def read(self, pairs: PairNodes) -> Float[Tensor, "group img txt"]:
-        """Return the sigmoid of a linear reading of the pair's similarity vector."""
-        return probability(self.to_score(self.aggregate(pairs)))
+        """Return the sigmoid of a linear layer on the pair's similarity vector."""
+        return logit_probability(self.to_score(self.aggregate(pairs)))
 
-    def folded_readings(self, dtype: torch.dtype) -> list[Reading]:
-        """Return the reasoning with merged edges."""
-        return [FoldedReasoning(self.reasoning, self.to_score, dtype)]
+    def fast_read_outs(self, dtype: torch.dtype) -> list[ReadOut]:
+        """Return the reasoning with merged edge layers."""
+        return [FastReasoning(self.reasoning, self.to_score, dtype)]
 
     def significance(self, pairs: PairNodes) -> Float[Tensor, "group img txt node"]:
-        """Return the last step's edges from what is read; without steps, what is read itself."""
+        """Return the last step's edges to the node that is read; without steps, all weight is on that node."""
         return self.reasoning.significance(pairs.nodes, pairs.mask)
 
 
 @MODELS.register("saf")
 class SAF(SGRAF):
-    """Similarity attention filtration: each node is weighed by an attention of its own, then summed."""
+    """Similarity attention filtration: the nodes are summed with attention weights."""
 
     Config = SAFConfig
     paper = "Diao et al., Similarity Reasoning and Filtration for Image-Text Matching, AAAI 2021 (SAF)"
     config: SAFConfig
 
     def build_reading(self, sim: int) -> None:
-        """Make the filtration and the linear reading."""
+        """Build the filtration and the linear read-out."""
         self.filtration = AttentionFiltration(sim, self.config.attention_statistics)
         self.to_score = nn.Linear(sim, 1)
 
     @property
     def splits(self) -> Splits:
-        """Per caption, or not at all, as the batch norm's statistics are."""
+        """Per caption, or not at all, by the batch norm's statistics."""
         return splits_of_statistics(self.config.attention_statistics)
 
-    def dead_parameters(self) -> dict[str, str]:
-        """Add the bias of the attention, which its batch norm subtracts."""
-        return super().dead_parameters() | {"filtration.attend.bias": "batch norm subtracts it"}
-
     def aggregate(self, pairs: PairNodes) -> Float[Tensor, "group img txt sim"]:
-        """Return the normalised sum of the weighed nodes."""
+        """Return the normalised weighted sum of the nodes."""
         return self.filtration(pairs.nodes, pairs.mask)
 
     def read(self, pairs: PairNodes) -> Float[Tensor, "group img txt"]:
-        """Return the sigmoid of a linear reading of the pair's similarity vector."""
-        return probability(self.to_score(self.aggregate(pairs)))
+        """Return the sigmoid of a linear layer on the pair's similarity vector."""
+        return logit_probability(self.to_score(self.aggregate(pairs)))
 
-    def folded_readings(self, dtype: torch.dtype) -> list[Reading]:
+    def fast_read_outs(self, dtype: torch.dtype) -> list[ReadOut]:
         """Return the filtration with its batch norm merged."""
-        return [FoldedFiltration(self.filtration, self.to_score, dtype)]
+        return [FastFiltration(self.filtration, self.to_score, dtype)]
 
     def significance(self, pairs: PairNodes) -> Float[Tensor, "group img txt node"]:
         """Return the filtration's weights."""
         return self.filtration.weights(pairs.nodes, pairs.mask)
 
 
-def probability(logits: Float[Tensor, "*pair 1"]) -> Float[Tensor, "*pair"]:
-    """Return the sigmoid of one logit each, in float32 at least."""
+def logit_probability(logits: Float[Tensor, "*pair 1"]) -> Float[Tensor, "*pair"]:
+    """Return the sigmoid of logits (…, 1), in float32 at least."""
     return torch.sigmoid(at_least_float32(logits.squeeze(-1)))
 
 
 def splits_of_statistics(statistics: AttentionStatistics) -> Splits:
-    """Return what pairs may be cut into where a batch norm sees those of a caption, or of the batch."""
+    """Return the units that pairs may be split into with a batch norm over a caption's pairs, or the batch's."""
     return "caption" if statistics == "per_caption" else "whole"
-
-
-def dead_keys(steps: int) -> dict[str, str]:
-    """Return the key biases of the reasoning steps with why they never learn."""
-    return {f"reasoning.{i}.key.bias": "the same for all nodes under a softmax" for i in range(steps)}
-
-
-def _xavier(module: nn.Module) -> None:
-    if isinstance(module, nn.Linear):
-        nn.init.xavier_uniform_(module.weight)
-        nn.init.zeros_(module.bias)

@@ -1,7 +1,7 @@
-"""SGRAF one caption at a time, operation for operation as its authors' code goes about it: what speed is measured from.
+"""SGRAF's scores one caption at a time, with the operations of its authors' code: the baseline of speed measurements.
 
 Every caption is repeated for all pictures, every node is updated in every step, and each norm is a square, a sum, a
-root and a division. Nothing else in the project computes this way; the scores are those of `SGRAF.score`.
+root and a division. The scores are those of `SGRAF.score`.
 """
 
 from __future__ import annotations
@@ -40,8 +40,8 @@ def _one_caption(model: Any, images: ImageCode, texts: TextCode, row: int) -> Fl
     count = len(images)
     words = texts.local[row, : int(texts.mask[row].sum())][None]
     repeated = words.repeat(count, 1, 1)
-    seen = _attend(repeated, images.local, model.config.smooth)
-    local = _unit(model.local_similarity.project(torch.pow(torch.sub(seen, repeated), 2)))
+    context = _attend(repeated, images.local, model.config.smooth)
+    local = _unit(model.local_similarity.project(torch.pow(torch.sub(context, repeated), 2)))
     difference = torch.sub(images.parts["global"], texts.parts["global"][row : row + 1])
     overall = _unit(model.global_similarity.project(torch.pow(difference, 2)))
     nodes = torch.cat([overall[:, None], local], dim=1)
@@ -54,8 +54,8 @@ def _attend(
 ) -> Float[Tensor, "img word dim"]:
     affinity = _unit(F.leaky_relu(torch.bmm(regions, words.transpose(1, 2)), 0.1), axis=2)
     weights = F.softmax(affinity.transpose(1, 2).contiguous() * smooth, dim=2)
-    seen = torch.bmm(regions.transpose(1, 2), weights.transpose(1, 2).contiguous())
-    return _unit(seen.transpose(1, 2))
+    context = torch.bmm(regions.transpose(1, 2), weights.transpose(1, 2).contiguous())
+    return _unit(context.transpose(1, 2))
 
 
 def _reason(model: Any, nodes: Float[Tensor, "img node sim"]) -> Float[Tensor, "img sim"]:

@@ -1,19 +1,19 @@
 """TSHSR: two-stream hierarchical similarity reasoning. A RE-INTERPRETATION, built from the paper's abstract alone.
 
-"Two-Stream Hierarchical Similarity Reasoning for Image-text Matching", arXiv 2203.05349, 2022. No equations, sizes,
-code or numbers of it could be had. What the abstract states: similarity is reasoned about on several levels, where
-context is extracted automatically and used together with local interaction; picture-to-text and text-to-picture
-similarity are two streams; all is trained end to end. Everything more exact than that is OUR design, on SGRAF's parts,
-and none of the paper's numbers may be claimed for it.
+"Two-Stream Hierarchical Similarity Reasoning for Image-text Matching", arXiv 2203.05349, 2022. Its equations, sizes,
+code and numbers were not available to us. The abstract states: similarity reasoning on several levels, where context is
+extracted automatically and used together with local interaction; picture-to-text and text-to-picture similarity as two
+streams; training end to end. Everything more exact than that is OUR design, on SGRAF's parts, and none of the paper's
+numbers may be claimed for it.
 
 What is unusual:
-- Two streams over the same encoders, each with similarity weights and reasoning of its own: words look at regions
-  (t2i, a node a word), and regions look at words (i2t, a node a region). Both have a global node.
-- A node keeps itself beside what it took from the others. By SGR's plain step (`interaction: replace`) the nodes of
-  a young model agree to many digits after one level, and nothing is left to pool or to ask for above it; dev, too,
-  likes what is kept (one seed, see docs/models/tshsr.md).
-- Each level pools its nodes into context nodes (8, then 4, then 2), from which all nodes take by a gate.
-- The similarity vector of a stream is read from every level, not from the last.
+- Two streams over the same encoders, each with similarity weights and reasoning of its own: words attend to regions
+  (t2i, a node a word), and regions attend to words (i2t, a node a region). Both have a global node.
+- A message is added to the node instead of replacing it. With SGR's step (`interaction: replace`) the nodes of an
+  untrained model agree to many digits after one level, so that higher levels have nothing to distinguish; the dev
+  split, too, favours adding (one seed, see docs/models/tshsr.md).
+- Each level pools its nodes into context nodes (8, then 4, then 2), from which all nodes get gated messages.
+- The similarity vector of a stream is read from every level, not from the last one alone.
 - The score is the mean of the streams' scores; in training the mean and each stream have a ranking loss.
 """
 
@@ -28,55 +28,43 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from crossgraph.core.errors import InputError
+from crossgraph.core.ranges import NotNegative, Probability, Size
 from crossgraph.core.types import Attention, ImageCode, Regions, TextCode, Tokens
-from crossgraph.graphs.cross_attention import (
-    regions_attend_to_words,
-    shares_of_regions,
-    words_attend_to_regions,
-)
+from crossgraph.graphs.initialisation import xavier_layers
 from crossgraph.graphs.normalization import l2norm
 from crossgraph.graphs.pooling import TextualSelfAttention, VisualSelfAttention
 from crossgraph.graphs.similarity_graph import SimilarityVector
 from crossgraph.graphs.similarity_hierarchy import HierarchicalReasoning, Interaction
-from crossgraph.models.base import MODELS, Batch, Inputs, Matcher, Progress, RankingTerm, Scorer
-from crossgraph.models.folded import Precision
-from crossgraph.models.fragments import at_least, xavier
-from crossgraph.models.sgraf import PairNodes, probability
-from crossgraph.models.tshsr_folded import FoldedTSHSR
+from crossgraph.models.base import MODELS, Batch, Inputs, Matcher, Progress, RankingTerm
+from crossgraph.models.fast.form import Precision, Scorer
+from crossgraph.models.fast.tshsr import FastTSHSR
+from crossgraph.models.sgraf import AttentionDirection, PairNodes, local_nodes, logit_probability, weights_of_words
 from crossgraph.text.choice import TextChoice, build_text_encoder
 from crossgraph.text.encoder import Direction
-
-StreamName = Literal["t2i", "i2t"]
 
 
 @dataclass(frozen=True)
 class TSHSRConfig(TextChoice):
     """Sizes and choices; all are ours, those of the encoders as SGRAF's."""
 
-    embed_size: int = 1024  # d, region and word embeddings
-    word_size: int = 300  # learned word embeddings, before the GRU
-    sim_size: int = 256  # m, similarity vectors
+    sim_size: Size = 256  # m, similarity vectors
     text_direction: Direction = "both"  # Bi-GRU, or one direction
     smooth: float = 9.0  # λ of the attention
-    dropout: float = 0.4  # of word embeddings and of both self-attentions
+    dropout: Probability = 0.4  # of word embeddings and of both self-attentions
     streams: Literal["both", "t2i", "i2t"] = "both"
-    levels: int = 3  # of reasoning
-    context_nodes: int = 8  # of the first level; each next one has half as many, at least 1
-    interaction: Interaction = "add"  # "replace" is SGR's plain step, after which young nodes are all alike
+    levels: Size = 3  # of reasoning
+    context_nodes: Size = 8  # of the first level; each next one has half as many, at least 1
+    interaction: Interaction = "add"  # "replace": SGR's step, which makes untrained nodes nearly equal
     fusion: Literal["mean", "learned"] = "mean"  # of the streams' scores; "learned": one convex weight
-    stream_weight: float = 1.0  # of each stream's own loss beside the fused one's; 0 leaves them out
+    stream_weight: NotNegative = 1.0  # of each stream's own loss beside the fused one's; 0 omits them
 
     def __post_init__(self) -> None:
-        """Refuse what makes no model.
+        """Refuse values outside their range; see `TextChoice`.
 
         Raises:
-            InputError: A size below 1, a probability outside 0..1, a weight below 0, or a fusion of one stream.
+            InputError: A learned fusion of one stream.
         """
-        at_least(self, 1, "embed_size", "word_size", "sim_size", "levels", "context_nodes")
-        if not 0 <= self.dropout < 1:
-            raise InputError(f"model.config.dropout is {self.dropout}", "give a probability from 0 to below 1")
-        if not 0 <= self.stream_weight < float("inf"):
-            raise InputError(f"model.config.stream_weight is {self.stream_weight}", "give a number of at least 0")
+        super().__post_init__()
         if self.streams != "both" and self.fusion == "learned":
             raise InputError(
                 f"model.config.fusion 'learned' with model.config.streams '{self.streams}': one stream needs no weight",
@@ -85,11 +73,11 @@ class TSHSRConfig(TextChoice):
 
 
 class Stream(nn.Module):
-    """One direction: who looks at whom, the similarity nodes, their reasoning, and a score."""
+    """One direction of attention: its similarity nodes, their reasoning, and a score."""
 
-    def __init__(self, name: StreamName, config: TSHSRConfig) -> None:
+    def __init__(self, name: AttentionDirection, config: TSHSRConfig) -> None:
         super().__init__()
-        self.name: StreamName = name
+        self.name: AttentionDirection = name
         self.smooth = config.smooth
         d, m = config.embed_size, config.sim_size
         self.local_similarity = SimilarityVector(d, m)
@@ -99,41 +87,27 @@ class Stream(nn.Module):
         self.to_score = nn.Linear(m, 1)
 
     def compare(self, images: ImageCode, texts: TextCode) -> PairNodes:
-        """Return the nodes of every pair: the global one, then one a word (t2i) or one a region (i2t)."""
-        sides = images.local, images.mask, texts.local, texts.mask, self.smooth
-        if self.name == "t2i":
-            attention, mask = words_attend_to_regions(*sides), texts.mask[:, None]
-            local = self.local_similarity.of_contexts(attention, images.local, texts.local)
-        else:
-            attention, mask = regions_attend_to_words(*sides), images.mask[:, :, None]
-            seen_by_regions = self.local_similarity.of_contexts(attention.transpose(1, 2), texts.local, images.local)
-            local = seen_by_regions.transpose(1, 2)
+        """Return the nodes of every pair: the global one, then one a word (t2i) or a region (i2t)."""
+        local, mask, attention = local_nodes(self.local_similarity, images, texts, self.smooth, self.name)
         overall = self.global_similarity(images.parts["global"][:, :, None], texts.parts["global"][:, None])
         mask = torch.cat([torch.ones_like(mask[..., :1]), mask], dim=-1)
         return PairNodes(torch.cat([overall.unsqueeze(-2), local], dim=-2), mask, attention)
 
     def read(self, pairs: PairNodes) -> Float[Tensor, "group img txt"]:
         """Return the sigmoid of a linear reading of each pair's similarity vector."""
-        return probability(self.to_score(self.reasoning(pairs.nodes, pairs.mask)))
+        return logit_probability(self.to_score(self.reasoning(pairs.nodes, pairs.mask)))
 
     def explain(self, image: ImageCode, text: TextCode) -> tuple[Float[Tensor, "word region"], Float[Tensor, " word"]]:
-        """Return the words' shares of the regions and the words' significance, of one pair of grouped codes.
-
-        i2t: of the attention that a word got, each region's share; and the regions' significance, handed on to the
-        words they looked at.
-        """
+        """Return the words' weights of the regions and their significance, of one pair of grouped codes."""
         pairs = self.compare(image, text)
         assert pairs.attention is not None
-        words, attention = int(text.mask.sum()), pairs.attention[0, 0, 0]
         shares = self.reasoning.significance(pairs.nodes, pairs.mask)[0, 0, 0, 1:]
-        if self.name == "t2i":
-            return attention[:words], shares[:words]
-        return shares_of_regions(attention[:, :words], image.mask[0, 0]), shares @ attention[:, :words]
+        return weights_of_words(pairs.attention[0, 0, 0], shares, image.mask[0, 0], int(text.mask.sum()), self.name)
 
 
 @MODELS.register("tshsr")
 class TSHSR(Matcher):
-    """A re-interpretation of an abstract: two streams of similarity nodes that reason with context nodes."""
+    """A re-interpretation of an abstract: reasoning over two streams of similarity nodes."""
 
     kind = "interaction"
     status = "re-interpretation"
@@ -149,31 +123,14 @@ class TSHSR(Matcher):
         self.config, self.inputs = config, inputs
         d = config.embed_size
         self.project_regions = nn.Linear(inputs.feature_size, d)
-        self.encode_words = build_text_encoder(
-            config, inputs.vocabulary_size, config.word_size, d, config.text_direction, config.dropout
-        )
+        self.encode_words = build_text_encoder(config, inputs.vocabulary_size, config.text_direction, config.dropout)
         self.visual_global = VisualSelfAttention(d, config.dropout, "feature", None)
         self.textual_global = TextualSelfAttention(d, config.dropout)
-        names: tuple[StreamName, ...] = ("t2i", "i2t") if config.streams == "both" else (config.streams,)
+        names: tuple[AttentionDirection, ...] = ("t2i", "i2t") if config.streams == "both" else (config.streams,)
         self.streams = nn.ModuleDict({name: Stream(name, config) for name in names})
         if config.fusion == "learned":
             self.fusion = nn.Parameter(torch.zeros(()))  # the sigmoid is t2i's weight
-        for module in self.modules():
-            if isinstance(module, nn.Linear):
-                xavier(module)
-
-    def dead_parameters(self) -> dict[str, str]:
-        """Return the biases that a batch norm or a softmax behind them takes out again."""
-        dead = {f"encode_words.{name}": why for name, why in self.encode_words.dead_parameters().items()}
-        dead |= {
-            "visual_global.local.bias": "batch norm subtracts it",
-            "visual_global.summary.bias": "batch norm subtracts it",
-            "visual_global.common.bias": "the same for all regions under a softmax",
-            "textual_global.common.bias": "the same for all words under a softmax",
-        }
-        for name, stream in self.named_streams.items():
-            dead |= {f"streams.{name}.reasoning.{key}": why for key, why in stream.reasoning.dead_parameters().items()}
-        return dead
+        xavier_layers(self)
 
     def encode_images(self, regions: Regions) -> ImageCode:
         """Encode pictures: region embeddings, and the global vector v* as part "global"."""
@@ -190,7 +147,7 @@ class TSHSR(Matcher):
         return {name: stream.read(stream.compare(images, texts)) for name, stream in self.named_streams.items()}
 
     def score_maps(self, images: ImageCode, texts: TextCode) -> dict[str, Float[Tensor, "group img txt"]]:
-        """Return each stream's scores: each has a loss of its own."""
+        """Return each stream's scores, for a loss each."""
         return self.stream_scores(images, texts)
 
     def pair_scores(self, images: ImageCode, texts: TextCode) -> Float[Tensor, "group img txt"]:
@@ -198,15 +155,15 @@ class TSHSR(Matcher):
         return self._fuse(self.stream_scores(images, texts))
 
     def fold(self, precision: Precision = "float32") -> Scorer:
-        """Return the form of `tshsr_folded.py`."""
-        return FoldedTSHSR(self, precision)
+        """Return the form of `fast/tshsr.py`."""
+        return FastTSHSR(self, precision)
 
     def align(self, image: ImageCode, text: TextCode) -> Attention:
-        """Explain one pair by the mean of what the two streams say of it, weighed as their scores are.
+        """Explain one pair by the mean of the two streams' explanations, weighed as their scores are.
 
-        A stream's weights are its attention, seen from the words; its significance is who was looked at on all
-        levels (`HierarchicalReasoning.significance`), the rest being the global node's. The score follows neither
-        by a sum: reasoning lies between.
+        A stream's weights are its attention, as weights of each word; its significance is the nodes' weights on all
+        levels (`HierarchicalReasoning.significance`), of which the global node has the rest. The score is not a sum of
+        these: reasoning is between them.
         """
         grouped = image.map(lambda t: t[None]), text.map(lambda t: t[None])
         explained = {name: stream.explain(*grouped) for name, stream in self.named_streams.items()}

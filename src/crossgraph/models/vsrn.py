@@ -3,15 +3,15 @@
 Li, Zhang, Li, Li, Fu: "Visual Semantic Reasoning for Image-Text Matching", ICCV 2019.
 
 What is unusual:
-- Regions reason over a complete graph of learned edges, four times, before a GRU reads them to one vector: local
+- Regions pass four layers of a complete graph with learned edges before a GRU reads them to one vector: local
   reasoning, then global. Captions get a plain GRU.
 - The GRU reads the regions in the detector's order, so that the order of regions matters.
-- The model is trained to write the caption from the regions too (`captioning: attention`). That branch takes no
-  part in the score, and is not in the published checkpoints, so that ours could not be checked against theirs: it
-  is built after the authors' code and stays unverified. By default it is left out.
+- The model is also trained to generate the caption from the regions (`captioning: attention`). That branch does not
+  enter the score and is not in the published checkpoints, so that ours could not be compared with theirs: it is
+  built after the authors' code and unverified. By default it is left out.
 - The published code is two models: on Flickr30K the projected regions are not normalised and the vector is batch
   normalised, on COCO the other way round. And its norms run over the *regions* of a picture, for each feature,
-  not over a region's features. All three are choices of the config; an imported checkpoint brings its own.
+  not over a region's features. All three are choices of the config; an imported checkpoint sets its own.
 """
 
 from __future__ import annotations
@@ -23,12 +23,13 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from crossgraph.core.errors import InputError
+from crossgraph.core.ranges import Count, Probability, Size
 from crossgraph.core.types import Attention, ImageCode, Regions, TextCode, Tokens
 from crossgraph.graphs.caption_writer import CaptionWriter
-from crossgraph.graphs.contributions import increments, shares_of_score
+from crossgraph.graphs.initialisation import xavier
 from crossgraph.graphs.normalization import BatchNorm, l2norm, rows_of_processes, sum_over_processes
-from crossgraph.graphs.region_graph import NormAxis, SemanticGraph, dead_biases, masked_l2norm
+from crossgraph.graphs.region_graph import NormAxis, SemanticGraph, masked_l2norm
+from crossgraph.graphs.score_parts import increments, shares_of_score
 from crossgraph.graphs.sequence_readout import SequenceReadout, last_states
 from crossgraph.models.base import MODELS, Batch, Inputs, Progress, RankingTerm
 from crossgraph.models.independent import IndependentMatcher
@@ -39,28 +40,14 @@ from crossgraph.text.choice import TextChoice, build_text_encoder
 class VSRNConfig(TextChoice):
     """Sizes and choices; sizes are the paper's."""
 
-    embed_size: int = 2048  # d, regions and both vectors
-    word_size: int = 300  # learned word embeddings, before the GRU
-    layers: int = 4  # of the region graph
+    embed_size: Size = 2048  # d, regions and both vectors
+    layers: Count = 4  # of the region graph
     input_norm: Literal["none", "feature", "region"] = "feature"  # published: "none" (Flickr30K), "region" (COCO)
     node_norm: NormAxis = "feature"  # after the graph; "region" = published
     read_norm: Literal["batch", "none"] = "batch"  # of the picture's vector; published: "batch" on Flickr30K alone
     captioning: Literal["none", "attention"] = "none"  # "attention" = the paper, unverified: a second loss
-    captioning_size: int = 512  # of the caption writer's states
-    captioning_dropout: float = 0.2  # of what the caption writer reads
-
-    def __post_init__(self) -> None:
-        """Refuse what makes no model.
-
-        Raises:
-            InputError: A size below 1, fewer than no layers, or no probability.
-        """
-        for name, least in (("embed_size", 1), ("word_size", 1), ("layers", 0), ("captioning_size", 1)):
-            if getattr(self, name) < least:
-                raise InputError(f"model.config.{name} is {getattr(self, name)}", f"give at least {least}")
-        if not 0 <= self.captioning_dropout < 1:
-            problem = f"model.config.captioning_dropout is {self.captioning_dropout}"
-            raise InputError(problem, "give a probability from 0 to below 1")
+    captioning_size: Size = 512  # of the caption generator's states
+    captioning_dropout: Probability = 0.2  # of the caption generator's inputs
 
 
 @MODELS.register("vsrn")
@@ -75,15 +62,11 @@ class VSRN(IndependentMatcher):
         super().__init__()
         self.config, self.inputs = config, inputs
         d = config.embed_size
-        self.project_regions = nn.Linear(inputs.feature_size, d)
-        nn.init.xavier_uniform_(self.project_regions.weight)
-        nn.init.zeros_(self.project_regions.bias)
+        self.project_regions = xavier(nn.Linear(inputs.feature_size, d))
         self.graph = nn.ModuleList(SemanticGraph(d) for _ in range(config.layers))
         self.read_regions = SequenceReadout(d)
         self.read_norm = BatchNorm(d) if config.read_norm == "batch" else nn.Identity()
-        self.encode_words = build_text_encoder(
-            config, inputs.vocabulary_size, config.word_size, d, "forward", dropout=0.0
-        )
+        self.encode_words = build_text_encoder(config, inputs.vocabulary_size, "forward")
         if config.captioning == "attention":
             self.writer = CaptionWriter(
                 d, inputs.vocabulary_size, config.word_size, config.captioning_size, config.captioning_dropout
@@ -91,13 +74,8 @@ class VSRN(IndependentMatcher):
 
     @property
     def reads_region_order(self) -> bool:
-        """Tell that the order of regions matters: the GRU reads them in theirs."""
+        """True: the GRU reads the regions in their stored order."""
         return True
-
-    def dead_parameters(self) -> dict[str, str]:
-        """Return the biases that a batch norm behind them takes out again, and those of the text encoder."""
-        dead = {f"encode_words.{name}": why for name, why in self.encode_words.dead_parameters().items()}
-        return dead | {name: why for i in range(len(self.graph)) for name, why in dead_biases(f"graph.{i}").items()}
 
     def region_levels(self, regions: Regions) -> list[Tensor]:
         """Return the regions before the graph and after each of its layers, each (img, region, dim)."""
@@ -110,7 +88,7 @@ class VSRN(IndependentMatcher):
         return levels
 
     def encode_images(self, regions: Regions) -> ImageCode:
-        """Encode pictures: the graph's nodes as `local`, what the GRU reads from them as `index`."""
+        """Encode pictures: the graph's nodes as `local`, the GRU's read-out of them as `index`."""
         nodes = masked_l2norm(self.region_levels(regions)[-1], regions.mask, self.config.node_norm)
         nodes = nodes * regions.mask[..., None]
         return ImageCode(nodes, regions.mask, l2norm(self.read_norm(self.read_regions(nodes, regions.mask))))
@@ -123,7 +101,7 @@ class VSRN(IndependentMatcher):
     def losses(
         self, images: ImageCode, texts: TextCode, batch: Batch, ranking: RankingTerm, progress: Progress
     ) -> dict[str, Float[Tensor, ""]]:
-        """Return the ranking loss, and "captioning" where it is chosen: −log p of the captions, a mean over pairs."""
+        """Return the ranking loss, and with captioning "captioning": −log p of the captions, a mean over pairs."""
         terms = super().losses(images, texts, batch, ranking, progress)
         if self.config.captioning == "attention":
             first, pairs = rows_of_processes(len(texts), images.local.device)
@@ -132,11 +110,11 @@ class VSRN(IndependentMatcher):
         return terms
 
     def align(self, image: ImageCode, text: TextCode) -> Attention:
-        """Explain one pair by what would be missing in it; what would raise the score by its absence counts nothing.
+        """Explain one pair by leaving regions out and by the words' parts in the score, without negative parts.
 
-        A region's part is what the picture's vector would lack had the GRU not read that region's node; a word's is
-        what reading it changed in the caption's vector, everything read before it given. Words' parts add up to the
-        score, regions' do not: without one the GRU reads the others otherwise.
+        A region's part is the change of the picture's vector when the GRU skips the region's node. A word's part is
+        the change it made in the caption's vector when the GRU read it. Words' parts add up to the score; regions'
+        parts do not, since the GRU reads the others differently without one.
         """
         real = image.mask[0]
         others = real & ~torch.diag(real)

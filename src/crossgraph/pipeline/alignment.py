@@ -14,8 +14,8 @@ from crossgraph.core.errors import InputError
 from crossgraph.core.types import Regions
 from crossgraph.runs import Run
 from crossgraph.scoring.encode import device_of, inference
-from crossgraph.text.batch import collate
 from crossgraph.text.content_words import is_content
+from crossgraph.text.packing import collate
 from crossgraph.text.vocabulary import EncodedCaption, Vocabulary
 
 

@@ -14,7 +14,7 @@ from torch import Tensor
 from crossgraph.core.types import ImageCode, TextCode
 from crossgraph.memory import file_backed, release_pages, trim_heap
 from crossgraph.models.base import Matcher, Scorer
-from crossgraph.models.folded import Precision, ScoresLists
+from crossgraph.models.fast.form import Precision, ScoresLists
 from crossgraph.progress import ProgressCallback, pair_counter
 from crossgraph.scoring.blocks import SAMPLE, BlockSize
 from crossgraph.scoring.encode import CodeBlocks, TextBucket, compute_in, device_of, inference, plan_buckets

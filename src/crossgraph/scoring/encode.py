@@ -21,10 +21,10 @@ from crossgraph.core.errors import InputError
 from crossgraph.core.types import ImageCode, TextCode
 from crossgraph.data.split import FeatureSource, Split
 from crossgraph.models.base import Matcher
-from crossgraph.models.folded import Precision
+from crossgraph.models.fast.form import Precision
 from crossgraph.progress import ProgressCallback
 from crossgraph.scoring.workers import workers
-from crossgraph.text.batch import Edges, collate
+from crossgraph.text.packing import Edges, collate
 from crossgraph.text.vocabulary import Vocabulary
 
 CAPTIONS_PER_BUCKET = 128

@@ -18,7 +18,7 @@ from crossgraph.core.types import ImageCode, TextCode
 from crossgraph.data.split import Split
 from crossgraph.memory import empty_matrix
 from crossgraph.models.base import Matcher, Scorer
-from crossgraph.models.folded import Precision, Prepares
+from crossgraph.models.fast.form import Precision, Prepares
 from crossgraph.progress import ProgressCallback, pair_counter
 from crossgraph.scoring.blocks import SAMPLE, BlockSize, block_shape
 from crossgraph.scoring.encode import (

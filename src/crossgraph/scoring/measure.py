@@ -19,7 +19,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from crossgraph.core.errors import InputError
 from crossgraph.core.types import ImageCode, Regions, TextCode, Tokens
 from crossgraph.models.base import MODELS, Inputs, Matcher
-from crossgraph.models.folded import DTYPES, Precision
+from crossgraph.models.fast.form import DTYPES, Precision
 from crossgraph.models.sgraf_per_caption import per_caption_scores
 from crossgraph.progress import ProgressCallback
 from crossgraph.scoring.blocks import BlockSize

@@ -27,7 +27,7 @@ from crossgraph.core.types import ImageCode
 from crossgraph.data.split import Split
 from crossgraph.files import read_json, write_json
 from crossgraph.models.base import Matcher
-from crossgraph.models.folded import Precision
+from crossgraph.models.fast.form import Precision
 from crossgraph.provenance import hardware
 from crossgraph.scoring.blocks import BlockSize
 from crossgraph.scoring.encode import ImageBlocks, InMemory, SplitCodes, TextBucket, device_of, encode_captions

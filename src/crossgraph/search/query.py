@@ -1,13 +1,15 @@
-"""What is asked: words, a picture, or both; what must not be in it; what else must hold."""
+"""A search query: words, a picture, or both; unwanted terms; a filter."""
 
 from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from typing import Annotated
 
 import numpy as np
 
 from crossgraph.core.errors import InputError
+from crossgraph.core.ranges import CheckedSettings, Range, Share
 from crossgraph.pipeline.pictures import PictureLike
 from crossgraph.store.filter_tree import Filter
 
@@ -18,7 +20,7 @@ _MINUS = re.compile(r"(?:(?<=\s)|^)-(?:\"([^\"]+)\"|(\w[^\s\"]*))")
 
 
 @dataclass(frozen=True)
-class Query:
+class Query(CheckedSettings):
     """One query.
 
     Attributes:
@@ -37,22 +39,23 @@ class Query:
 
     text: str = ""
     picture: PictureLike | None = None
-    picture_weight: float = 0.5
+    picture_weight: Share = 0.5
     minus: tuple[str, ...] = ()
     where: Filter | None = None
     like: tuple[int, ...] = ()
     unlike: tuple[int, ...] = ()
-    k: int = 20
-    min_probability: float = 0.0
-    recall: float | None = None
+    k: Annotated[int, Range(least=1, most=MOST_HITS)] = 20
+    min_probability: Share = 0.0
+    recall: Annotated[float, Range(above=0, most=1)] | None = None
     join_words: bool = False
 
     def __post_init__(self) -> None:
-        """Refuse what asks nothing, or too much.
+        """Refuse a query that asks nothing, or too much.
 
         Raises:
             InputError: Nothing is asked, there are too many words, or a number is out of its range.
         """
+        super().__post_init__()
         if not self.text.strip() and self.picture is None and not self.like:
             narrowed = bool(self.minus or self.unlike or self.where is not None)
             raise InputError(
@@ -62,15 +65,8 @@ class Query:
         for text in (self.text, *self.minus):
             if len(text.split()) > MOST_WORDS or len(text) > 20 * MOST_WORDS:
                 raise InputError(f"a query of {len(text.split()):,} words", f"give at most {MOST_WORDS}")
-        if not 1 <= self.k <= MOST_HITS:
-            raise InputError(f"{self.k} hits", f"ask for 1 to {MOST_HITS:,}")
-        for name in ("picture_weight", "min_probability"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise InputError(f"{name.replace('_', ' ')} {getattr(self, name)}", "give a number from 0 to 1")
         if self.min_probability and not self.has_text:
             raise InputError("a least probability without words", "give words, or leave it out")
-        if self.recall is not None and not 0 < self.recall <= 1:
-            raise InputError(f"recall {self.recall}", "give a number above 0, up to 1")
 
     @property
     def has_text(self) -> bool:

@@ -27,7 +27,7 @@ class PictureFile:
     media_type: str
 
 
-def find(library: Library, number: int) -> Picture:
+def find_picture(library: Library, number: int) -> Picture:
     """Return a picture of the library.
 
     Raises:

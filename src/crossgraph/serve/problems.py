@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import http
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from fastapi import FastAPI, Request
@@ -90,7 +91,7 @@ def phrase(status: int) -> str:
 
 
 def problem_of(error: InputError, status: int = 422) -> Problem:
-    """Turn a line for the keyboard into a problem document; a filter's tells the character at fault."""
+    """Return the problem document of an `InputError`; that of a filter names the character at fault."""
     if isinstance(error, FilterError):
         where = {"position": error.position, "length": error.length}
         return Problem(422, error.what, error.remedy, "filter", extra=where)
@@ -100,14 +101,23 @@ def problem_of(error: InputError, status: int = 422) -> Problem:
     return Problem(status, error.problem, error.remedy, headers=headers)
 
 
+@contextlib.contextmanager
+def input_errors_as_problems(status: int = 422) -> Iterator[None]:
+    """Raise an `InputError` of the block as a `Problem` of this status."""
+    try:
+        yield
+    except InputError as error:
+        raise problem_of(error, status) from error
+
+
 def internal() -> Problem:
-    """Return what a defect of ours looks like from outside."""
+    """Return the problem document of a defect of ours."""
     return Problem(500, "the server failed at this request", "its terminal says why; please report it")
 
 
 def unreadable(errors: Sequence[Mapping[str, Any]]) -> Problem:
-    """Turn what a schema finds wrong into a problem document."""
-    found = [{"where": _where(error.get("loc", ())), "message": _said(error)} for error in errors]
+    """Return the problem document of validation errors."""
+    found = [{"where": _parameter(error.get("loc", ())), "message": _message(error)} for error in errors]
     first = found[0] if found else {"where": "", "message": "it does not fit"}
     detail = f"{first['where']}: {first['message']}" if first["where"] else first["message"]
     remedy = "see /api/docs for what is expected"
@@ -117,7 +127,7 @@ def unreadable(errors: Sequence[Mapping[str, Any]]) -> Problem:
 
 
 def handle_problems(app: FastAPI) -> None:
-    """Let an application answer every error by a problem document."""
+    """Make an application answer every error by a problem document."""
 
     async def problem(request: Request, error: Exception) -> Response:
         assert isinstance(error, Problem)
@@ -168,12 +178,12 @@ def documented(*statuses: int) -> dict[int | str, dict[str, Any]]:
     }
 
 
-def _said(error: Mapping[str, Any]) -> str:
+def _message(error: Mapping[str, Any]) -> str:
     if error.get("type") == "extra_forbidden":
         return "there is no such parameter"
     return str(error.get("msg", "")).removeprefix("Value error, ")
 
 
-def _where(location: Sequence[object]) -> str:
+def _parameter(location: Sequence[object]) -> str:
     parts = [str(part) for part in location]
     return ".".join(parts[1:] if parts and parts[0] in ("query", "body", "path", "header", "form") else parts)

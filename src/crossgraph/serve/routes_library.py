@@ -10,14 +10,14 @@ from fastapi import Path as InPath
 from fastapi.responses import Response, StreamingResponse
 from pydantic import ValidationError
 
-from crossgraph.core.errors import InputError
+from crossgraph import __version__
 from crossgraph.library.roots import check_roots
-from crossgraph.serve.answers import Health, JobProgress, LibraryState
-from crossgraph.serve.asking import IndexRequest
 from crossgraph.serve.jobs import Job, events
 from crossgraph.serve.metrics import CONTENT_TYPE
-from crossgraph.serve.problems import Problem, documented, problem_of, unreadable
-from crossgraph.serve.service import FILL, Service
+from crossgraph.serve.problems import Problem, documented, input_errors_as_problems, unreadable
+from crossgraph.serve.requests import IndexRequest
+from crossgraph.serve.responses import Health, JobProgress, LibraryState
+from crossgraph.serve.service import FILL, CurrentService, Service
 
 router = APIRouter(tags=["library"])
 _BODY = {"requestBody": {"content": {"application/json": {"schema": IndexRequest.model_json_schema()}}}}
@@ -25,16 +25,14 @@ JobName = Annotated[str, InPath(pattern=r"^[0-9a-f]{1,32}$", description="a job'
 
 
 @router.get("/api/library", responses=documented())
-async def state(request: Request) -> LibraryState:
-    """Tell what the library holds, and whether it is being indexed."""
-    service: Service = request.app.state.service
+async def state(request: Request, service: CurrentService) -> LibraryState:
+    """Return what the library holds, and whether it is being indexed."""
     return LibraryState.model_validate(await service.light.run(request, service.state))
 
 
 @router.post("/api/index", status_code=202, responses=documented(404, 409, 415), openapi_extra=_BODY)
-async def index(request: Request) -> JobProgress:
-    """Begin to index the library's folders; follow the job by its name."""
-    service: Service = request.app.state.service
+async def index(request: Request, service: CurrentService) -> JobProgress:
+    """Start to index the library's folders; the job is followed by its name."""
     asked = _read_json(request.headers.get("content-type"), await request.body())
     roots = [Path(root) for root in (asked.roots or ())]
     is_owner = bool(getattr(request.state, "is_owner", False))
@@ -47,9 +45,8 @@ async def index(request: Request) -> JobProgress:
 
 
 @router.get("/api/jobs/{name}", responses=documented(404))
-async def job(request: Request, name: JobName) -> JobProgress:
-    """Tell how far an index job is."""
-    service: Service = request.app.state.service
+async def job(service: CurrentService, name: JobName) -> JobProgress:
+    """Return the progress of an index job."""
     return JobProgress.model_validate(service.jobs.get(name).progress())
 
 
@@ -62,9 +59,8 @@ async def job(request: Request, name: JobName) -> JobProgress:
         **documented(404),
     },
 )
-async def follow(request: Request, name: JobName) -> Response:
+async def follow(request: Request, service: CurrentService, name: JobName) -> Response:
     """Send an index job's progress as it happens, until it ends."""
-    service: Service = request.app.state.service
     found = service.jobs.get(name)
     if request.headers.get("last-event-id") == "end":
         return Response(status_code=204)
@@ -74,10 +70,9 @@ async def follow(request: Request, name: JobName) -> Response:
 
 
 @router.get("/health", responses=documented())
-async def health(request: Request) -> Health:
-    """Tell that the server answers."""
-    service: Service = request.app.state.service
-    return Health(status="ending" if service.ending else "ok", version=service.version, instance=service.instance)
+async def health(service: CurrentService) -> Health:
+    """Return that the server answers."""
+    return Health(status="ending" if service.ending else "ok", version=__version__, instance=service.instance)
 
 
 @router.get(
@@ -85,9 +80,8 @@ async def health(request: Request) -> Health:
     response_class=Response,
     responses={200: {"description": "Prometheus' text format", "content": {"text/plain": {}}}, **documented()},
 )
-async def metrics(request: Request) -> Response:
-    """Tell what the server counted."""
-    service: Service = request.app.state.service
+async def metrics(service: CurrentService) -> Response:
+    """Return the server's metrics."""
     return Response(service.metrics.text(), headers={"Content-Type": CONTENT_TYPE})
 
 
@@ -120,7 +114,5 @@ def _check_roots(service: Service, roots: list[Path], is_owner: bool) -> None:
         )
     if not roots and not known:
         raise Problem(409, "the library has no folder of pictures yet", FILL, "empty")
-    try:
+    with input_errors_as_problems(404):
         check_roots(roots)
-    except InputError as error:
-        raise problem_of(error, 404) from error

@@ -1,4 +1,4 @@
-"""Pictures by id: what is known of them, their files, their thumbnails. Paths are never taken from a request."""
+"""Routes of pictures by id: metadata, files, thumbnails. Paths are never taken from a request."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from fastapi import APIRouter, Query, Request
 from fastapi.responses import Response
 
 from crossgraph.library.roots import existing_first
-from crossgraph.serve.answers import Details, Identifier
-from crossgraph.serve.pictures import PictureFile, find, image, thumbnail
+from crossgraph.serve.pictures import PictureFile, find_picture, image, thumbnail
 from crossgraph.serve.problems import documented
-from crossgraph.serve.searching import thumbnail_of
-from crossgraph.serve.service import Service
+from crossgraph.serve.responses import Details, Identifier
+from crossgraph.serve.search_responses import thumbnail_of
+from crossgraph.serve.service import CurrentService
 
 router = APIRouter(tags=["pictures"])
 Version = Annotated[str, Query(max_length=64, description="makes the address change with the content")]
@@ -21,27 +21,21 @@ _BINARY = {"schema": {"type": "string", "format": "binary"}}
 
 
 @router.get("/api/pictures/{number}", responses=documented(404, 410))
-async def details(request: Request, number: Identifier) -> Details:
-    """Tell what is known of a picture."""
-    service: Service = request.app.state.service
+async def details(request: Request, service: CurrentService, number: Identifier) -> Details:
+    """Return the metadata of a picture."""
 
     def work() -> Details:
-        picture = find(service.library, number)
+        picture = find_picture(service.library, number)
         paths = existing_first(picture.paths)[0]
-        return Details(
-            id=picture.id,
-            name=paths[0].name,
-            path=str(paths[0]),
-            paths=list(map(str, paths)),
-            width=picture.width,
-            height=picture.height,
-            date=picture.date,
-            camera=picture.camera,
-            latitude=picture.latitude,
-            longitude=picture.longitude,
-            captions=list(picture.captions),
-            thumbnail=thumbnail_of(picture.id, picture.sha256),
-            image=f"/api/pictures/{picture.id}/image",
+        return Details.model_validate(
+            vars(picture)
+            | {
+                "name": paths[0].name,
+                "path": str(paths[0]),
+                "paths": list(map(str, paths)),
+                "thumbnail": thumbnail_of(picture.id, picture.sha256),
+                "image": f"/api/pictures/{picture.id}/image",
+            }
         )
 
     return await service.light.run(request, work)
@@ -56,12 +50,11 @@ async def details(request: Request, number: Identifier) -> Details:
         **documented(404, 410),
     },
 )
-async def small(request: Request, number: Identifier, v: Version = "") -> Response:
+async def small(request: Request, service: CurrentService, number: Identifier, v: Version = "") -> Response:
     """Send a thumbnail."""
-    service: Service = request.app.state.service
 
     def work() -> Response:
-        picture = find(service.library, number)
+        picture = find_picture(service.library, number)
         is_named = bool(v) and picture.sha256.startswith(v) and len(v) >= 16
         headers = {"ETag": f'"{picture.sha256}-small"', "Cache-Control": _FOR_EVER if is_named else _CHECKED}
         if _has(request, headers["ETag"]):
@@ -84,12 +77,11 @@ async def small(request: Request, number: Identifier, v: Version = "") -> Respon
         **documented(404, 410),
     },
 )
-async def whole(request: Request, number: Identifier) -> Response:
+async def whole(request: Request, service: CurrentService, number: Identifier) -> Response:
     """Send a picture; 410 where no file of the content that was indexed is left."""
-    service: Service = request.app.state.service
 
     def work() -> Response:
-        picture = find(service.library, number)
+        picture = find_picture(service.library, number)
         found: PictureFile = image(picture, service.settings.max_megapixels)
         headers = {"ETag": f'"{picture.sha256}"', "Cache-Control": _CHECKED, "Content-Disposition": "inline"}
         if _has(request, headers["ETag"]):
@@ -100,6 +92,6 @@ async def whole(request: Request, number: Identifier) -> Response:
 
 
 def _has(request: Request, tag: str) -> bool:
-    """Tell whether the client has this very content."""
+    """Return whether the client has this content already."""
     known = [part.strip().removeprefix("W/") for part in request.headers.get("if-none-match", "").split(",")]
     return tag in known or "*" in known

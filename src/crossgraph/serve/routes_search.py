@@ -1,21 +1,20 @@
-"""Searching and explaining."""
+"""Routes of searches, explanations and captions."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any, TypeVar
 
 from fastapi import APIRouter, Request
 from pydantic import BaseModel, ValidationError
 from starlette.datastructures import FormData, UploadFile
 
-from crossgraph.serve.answers import Answer, Captions, Explanation, Identifier
-from crossgraph.serve.asking import CaptionForm, Explain, Like, Search, SearchForm, SearchParameters, Wish
 from crossgraph.serve.captions import rank_captions
-from crossgraph.serve.pictures import find
+from crossgraph.serve.pictures import find_picture
 from crossgraph.serve.problems import Problem, documented, unreadable
-from crossgraph.serve.searching import answer, explanation
-from crossgraph.serve.service import Service
+from crossgraph.serve.requests import CaptionForm, Explain, Like, Search, SearchForm, SearchParameters, SearchRequest
+from crossgraph.serve.responses import Answer, Captions, Explanation, Identifier
+from crossgraph.serve.search_responses import answer, explanation
+from crossgraph.serve.service import CurrentService
 
 router = APIRouter(tags=["search"])
 F = TypeVar("F", bound=BaseModel)
@@ -34,13 +33,12 @@ def _form_schema(model: type[BaseModel], **more: Any) -> dict[str, Any]:
 
 
 @router.get("/api/search", responses=documented(404, 409))
-async def search(request: Request, asked: Search) -> Answer:
+async def search(request: Request, service: CurrentService, parameters: Search) -> Answer:
     """Find pictures by words, by pictures of the library, or by a picture that was uploaded before."""
-    service: Service = request.app.state.service
-    wish = Wish(asked, asked.q)
-    picture = service.uploads.get(asked.picture) if asked.picture else None
-    name = asked.picture or None
-    return Answer.model_validate(await service.heavy.run(request, lambda: answer(service, wish, picture, name)))
+    parsed = SearchRequest(parameters, parameters.q)
+    name = parameters.picture or None
+    picture = service.uploads.get(name) if name else None
+    return Answer.model_validate(await service.heavy.run(request, lambda: answer(service, parsed, picture, name)))
 
 
 @router.post(
@@ -48,44 +46,42 @@ async def search(request: Request, asked: Search) -> Answer:
     responses=documented(400, 404, 408, 409, 415),
     openapi_extra=_form_schema(SearchForm, required=["picture"]),
 )
-async def search_by_picture(request: Request) -> Answer:
+async def search_by_picture(request: Request, service: CurrentService) -> Answer:
     """Find pictures like one that is sent along, with words or without.
 
     The answer names the picture, so that further pages need not send it again.
     """
-    service: Service = request.app.state.service
     form, data = await _read_form(request)
-    asked = _validated(SearchForm, form)
-    wish = Wish(asked, asked.q)
+    parameters = _validated(SearchForm, form)
+    parsed = SearchRequest(parameters, parameters.q)
     if data is None:
         raise Problem(422, "picture: is missing", "send one, or ask by GET /api/search", "picture")
 
     def work() -> dict[str, Any]:
         regions = service.regions(data)
-        return answer(service, wish, regions, service.uploads.keep(regions))
+        return answer(service, parsed, regions, service.uploads.keep(regions))
 
     return Answer.model_validate(await service.heavy.run(request, work))
 
 
 @router.get("/api/pictures/{number}/like", responses=documented(404, 410))
-async def more_like(request: Request, number: Identifier, asked: Like) -> Answer:
+async def more_like(request: Request, service: CurrentService, number: Identifier, parameters: Like) -> Answer:
     """Find pictures that look like one of the library."""
-    service: Service = request.app.state.service
-    wish = Wish(SearchParameters(like=[number], k=asked.k, offset=asked.offset))
+    parsed = SearchRequest(SearchParameters(like=[number], k=parameters.k, offset=parameters.offset))
 
     def work() -> dict[str, Any]:
-        find(service.library, number)
-        return answer(service, wish)
+        find_picture(service.library, number)
+        return answer(service, parsed)
 
     return Answer.model_validate(await service.heavy.run(request, work))
 
 
 @router.get("/api/explain", responses=documented(404))
-async def explain(request: Request, asked: Explain) -> Explanation:
-    """Tell which word met which region of some pictures."""
-    service: Service = request.app.state.service
-    ids = [int(number) for number in asked.ids.split(",")]
-    return Explanation.model_validate(await service.heavy.run(request, lambda: explanation(service, ids, asked.q)))
+async def explain(request: Request, service: CurrentService, parameters: Explain) -> Explanation:
+    """Return which word met which region of some pictures."""
+    ids = [int(number) for number in parameters.ids.split(",")]
+    found = await service.heavy.run(request, lambda: explanation(service, ids, parameters.q))
+    return Explanation.model_validate(found)
 
 
 @router.post(
@@ -93,15 +89,13 @@ async def explain(request: Request, asked: Explain) -> Explanation:
     responses=documented(400, 404, 408, 409, 415),
     openapi_extra=_form_schema(CaptionForm, anyOf=[{"required": ["id"]}, {"required": ["picture"]}]),
 )
-async def captions(request: Request) -> Captions:
+async def captions(request: Request, service: CurrentService) -> Captions:
     """Rank sentences for a picture: those given, or the captions of the library."""
-    service: Service = request.app.state.service
     form, data = await _read_form(request)
-    asked = _validated(CaptionForm, form)
-    if asked.id is None and data is None:
+    parameters = _validated(CaptionForm, form)
+    if parameters.id is None and data is None:
         raise Problem(422, "neither id nor picture is given", "send one of them", "picture")
-    work: Callable[[], dict[str, Any]] = lambda: rank_captions(service, asked, data)  # noqa: E731
-    return Captions.model_validate(await service.heavy.run(request, work))
+    return Captions.model_validate(await service.heavy.run(request, lambda: rank_captions(service, parameters, data)))
 
 
 async def _read_form(request: Request) -> tuple[FormData, bytes | None]:

@@ -1,4 +1,4 @@
-"""One library being served: what all requests share, opened once and closed once."""
+"""The library that is served, with the searcher, threads and caches that all requests share."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ import os
 import secrets
 import threading
 from collections.abc import Callable
-from typing import Any
+from typing import Annotated, Any
 
 import torch
+from fastapi import Depends, Request
 
-from crossgraph import __version__
 from crossgraph.core.errors import InputError
 from crossgraph.core.types import Regions
 from crossgraph.library.library import Library
@@ -22,7 +22,7 @@ from crossgraph.serve.announcement import announce, withdraw
 from crossgraph.serve.jobs import Jobs
 from crossgraph.serve.metrics import Metrics
 from crossgraph.serve.paging import Pages
-from crossgraph.serve.problems import Problem, problem_of
+from crossgraph.serve.problems import Problem, input_errors_as_problems
 from crossgraph.serve.settings import ServeSettings
 from crossgraph.serve.uploads import Uploads, read_upload
 from crossgraph.serve.work import Workers
@@ -38,8 +38,8 @@ class Service:
 
     Args:
         library: Open; the service closes it.
-        settings: What it bears.
-        address: Where it answers, for other commands; empty tells nobody.
+        settings: Limits and addresses.
+        address: The server's URL, for other commands; empty announces none.
 
     Raises:
         InputError: The library's model or store cannot be opened.
@@ -56,7 +56,7 @@ class Service:
         self._announced = False
         threads = max(1, (os.cpu_count() or 1) // settings.workers)
         self.heavy = Workers(
-            settings.workers, settings.waiting, settings.timeout, "search", lambda: torch.set_num_threads(threads)
+            settings.workers, settings.queue, settings.timeout, "search", lambda: torch.set_num_threads(threads)
         )
         self.light = Workers(_SMALL_THREADS, _SMALL_WAITING, settings.timeout, "picture")
         self.jobs = Jobs(library, self.region_encoder, self._changed, self.metrics)
@@ -66,13 +66,8 @@ class Service:
         self.open_store()
         self.metrics.pictures.set(library.count())
 
-    @property
-    def version(self) -> str:
-        """Of the program."""
-        return __version__
-
     def open_store(self) -> bool:
-        """Open the nearest neighbours where there are any, and tell other commands who has them.
+        """Open the store of a library that is not empty, and note the server's address in its lock file.
 
         Returns:
             Whether there are pictures to search.
@@ -84,19 +79,19 @@ class Service:
             return False
         with self._opening:
             store = self.library.store
-            tell: Callable[[str], None] | None = getattr(store, "announce", None)
-            if tell is not None and self.address and not self._announced:
-                tell(self.address)
+            announce_owner: Callable[[str], None] | None = getattr(store, "announce", None)
+            if announce_owner is not None and self.address and not self._announced:
+                announce_owner(self.address)
                 self._announced = True
         return True
 
     def announce(self) -> None:
-        """Let this user's other commands find the server."""
+        """Write the note by which this user's other commands find the server."""
         if self.address:
             announce(self.library.folder, self.address, self.instance, self.owner_token)
 
     def warm_up(self) -> None:
-        """Search once in the background: the first search of a process is slow, and nobody should wait for it."""
+        """Search once in the background, since the first search of a process is slow."""
 
         def search() -> None:
             with contextlib.suppress(InputError):
@@ -107,7 +102,7 @@ class Service:
         self.heavy.begin(search)
 
     def region_encoder(self) -> RegionEncoder:
-        """Return what turns pictures into regions, loaded when first asked for.
+        """Return the region encoder, loaded at the first call.
 
         Raises:
             InputError: Its package is missing, or the model's features are made by no encoder here.
@@ -118,17 +113,15 @@ class Service:
             return self._encoder
 
     def regions(self, data: bytes) -> Regions:
-        """Turn an uploaded picture into regions.
+        """Return the regions of an uploaded picture.
 
         Raises:
             Problem: It is no picture, too large, or nothing here can read it for this model.
         """
         if not self.library.has_model:
             raise Problem(409, "the library is empty", FILL, "empty")
-        try:
+        with input_errors_as_problems(503):
             encoder = self.region_encoder()
-        except InputError as error:
-            raise problem_of(error, 503) from error
         return read_upload(data, encoder, self.settings.max_megapixels)
 
     def _changed(self) -> None:
@@ -140,7 +133,7 @@ class Service:
             _LOG.warning("%s", error)
 
     def state(self) -> dict[str, Any]:
-        """Return what the library holds, as plain values."""
+        """Return the state of the library as plain values."""
         library, manifest = self.library, self.library.manifest
         bundle = library.bundle if library.has_model else None
         record = library.layout if manifest.meta("layout") else None
@@ -165,7 +158,7 @@ class Service:
         }
 
     def close(self) -> None:
-        """Finish what is under way, and give store and library back."""
+        """Finish the running requests, stop a job, and close the library."""
         self.ending = True
         withdraw(self.library.folder, self.instance)
         self.heavy.close()
@@ -174,4 +167,10 @@ class Service:
         self.library.close()
 
 
+async def _current_service(request: Request) -> Service:
+    return request.app.state.service
+
+
+CurrentService = Annotated[Service, Depends(_current_service)]
+"""The application's service, as a parameter of a route."""
 FILL = "fill it with: crossgraph index PICTURES"

@@ -12,7 +12,7 @@ from crossgraph.evaluate.grid import grid
 from crossgraph.files import write_json, write_text
 from crossgraph.sweep.cards import MISSING, format_duration
 from crossgraph.sweep.definition import Variant
-from crossgraph.sweep.run_status import SweepPaths, seconds_of_training, valid_card
+from crossgraph.sweep.run_status import SweepPaths, last_logged, valid_card
 from crossgraph.sweep.work import key
 
 FORMAT_VERSION = 1
@@ -100,7 +100,7 @@ def _run(paths: SweepPaths, variant: Variant, seed: int, fingerprint: str) -> di
     if card is None:
         return found
     whole, models = card["results"]["whole"], card["models"]["entries"]
-    spent = [seconds_of_training(folder) for folder in folders]
+    spent = [last_logged(folder).get("seconds") for folder in folders]
     return found | {
         "seconds": round(sum(known), 1) if len(known := [s for s in spent if s is not None]) == len(spent) else None,
         "figures": {name: whole["figures"][theirs] for name, theirs in FIGURES.items()},

@@ -1,4 +1,4 @@
-"""Words to vectors: learned embeddings and a recurrent network over them."""
+"""Recurrent text encoder: learned word embeddings and a GRU over them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from crossgraph.core.types import Tokens
-from crossgraph.text.recurrence import read_both_ways, read_in_common
+from crossgraph.text.recurrence import run_gru, run_gru_shared_prefixes
 
 Direction = Literal["both", "forward"]
 
@@ -17,8 +17,8 @@ Direction = Literal["both", "forward"]
 class RecurrentTextEncoder(nn.Module):
     """Embedding → dropout → one-layer GRU, packed by length; two directions are averaged.
 
-    While it trains on a CPU, or reads captions of equal length without gradients, the GRU is that of
-    `crossgraph.text.recurrence`, which is the same, faster.
+    On a CPU, in training and for captions of equal length without gradients, the faster equivalent GRU of
+    `crossgraph.text.recurrence` is used.
 
     Args:
         vocabulary: Entries of the vocabulary.
@@ -37,23 +37,23 @@ class RecurrentTextEncoder(nn.Module):
 
     def forward(self, tokens: Tokens) -> Float[Tensor, "txt word dim"]:
         """Return contextual word vectors; rows of padding are zero."""
-        if self._reads_words_alone() and bool((tokens.lengths == tokens.ids.shape[1]).all()):
-            known, words = tokens.ids.unique(return_inverse=True)
-            return read_in_common(self.gru, self.embedding(known), words)
+        if self._shares_prefixes() and bool((tokens.lengths == tokens.ids.shape[1]).all()):
+            unique_ids, words = tokens.ids.unique(return_inverse=True)
+            return run_gru_shared_prefixes(self.gru, self.embedding(unique_ids), words)
         embedded = self.refine(self.dropout(self.embedding(tokens.ids)), tokens.mask)
-        return read_both_ways(self.gru, embedded, tokens.lengths)
+        return run_gru(self.gru, embedded, tokens.lengths)
 
     def refine(
         self, embedded: Float[Tensor, "txt word size"], mask: Bool[Tensor, "txt word"]
     ) -> Float[Tensor, "txt word size"]:
-        """Change the embeddings before the GRU reads them; a subclass's hook, here the identity."""
+        """Return the embeddings that the GRU reads; a hook for subclasses, here the identity."""
         return embedded
 
-    def _reads_words_alone(self) -> bool:
-        """Tell whether equal beginnings have equal states: nothing is drawn, and no word changes another's vector."""
-        alone = type(self).refine is RecurrentTextEncoder.refine
-        return alone and not (self.training or torch.is_grad_enabled()) and self.embedding.weight.device.type == "cpu"
-
-    def dead_parameters(self) -> dict[str, str]:
-        """Return the parameters without a training gradient by construction: none."""
-        return {}
+    def _shares_prefixes(self) -> bool:
+        """Return whether equal prefixes have equal states: no dropout, and no word changes another's embedding."""
+        independent = type(self).refine is RecurrentTextEncoder.refine
+        return (
+            independent
+            and not (self.training or torch.is_grad_enabled())
+            and self.embedding.weight.device.type == "cpu"
+        )

@@ -27,10 +27,10 @@ from torch.autograd.function import once_differentiable
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 
-def read_both_ways(
+def run_gru(
     gru: nn.GRU, embedded: Float[Tensor, "txt word size"], lengths: Int[Tensor, " txt"]
 ) -> Float[Tensor, "txt word dim"]:
-    """Run a one-layer GRU over captions, or what else stands in rows: by `recur` while it trains on a CPU.
+    """Run a one-layer GRU over captions, or what else stands in rows: by `run_gru_directions` while it trains on a CPU.
 
     Args:
         gru: One or two directions; batch first.
@@ -41,7 +41,7 @@ def read_both_ways(
         The states, of two directions their mean; those of padding are zero.
     """
     if gru.training and embedded.device.type == "cpu" and torch.is_grad_enabled():
-        ways = recur(gru, embedded, lengths)
+        ways = run_gru_directions(gru, embedded, lengths)
     else:
         packed = pack_padded_sequence(embedded, lengths.cpu(), batch_first=True, enforce_sorted=False)
         states, _ = pad_packed_sequence(gru(packed)[0], batch_first=True, total_length=embedded.shape[1])
@@ -49,7 +49,7 @@ def read_both_ways(
     return ways[0] if len(ways) == 1 else (ways[0] + ways[1]) / 2
 
 
-def recur(
+def run_gru_directions(
     gru: nn.GRU, embedded: Float[Tensor, "txt word size"], lengths: Int[Tensor, " txt"]
 ) -> list[Float[Tensor, "txt word dim"]]:
     """Run a one-layer GRU over captions.
@@ -84,7 +84,7 @@ def recur(
     return found
 
 
-def read_in_common(
+def run_gru_shared_prefixes(
     gru: nn.GRU, embedded: Float[Tensor, "known size"], words: Int[Tensor, "txt word"]
 ) -> Float[Tensor, "txt word dim"]:
     """Run a one-layer GRU over captions of equal length, without gradients.

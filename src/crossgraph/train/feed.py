@@ -16,7 +16,7 @@ from torch.utils.data import DataLoader, Dataset
 from crossgraph.core.errors import InputError
 from crossgraph.data.split import Split
 from crossgraph.models.base import Batch
-from crossgraph.text.batch import PackedCaptions
+from crossgraph.text.packing import PackedCaptions
 from crossgraph.text.vocabulary import Vocabulary
 
 _MORE_PICTURES = "give more captioned pictures"

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from crossgraph.core.types import Regions, Tokens
 from crossgraph.losses import Hinge, InfoNCE
 from crossgraph.models.base import Batch, Matcher, Objective, Progress
-from crossgraph.models.training_blocks import few_pairs_learn
+from crossgraph.models.training_blocks import sparse_gradient
 from crossgraph.train.config import LossChoice, Regularisation
 from crossgraph.train.distributed import Ranking, gather_images, gather_rows
 
@@ -75,7 +75,7 @@ class TrainingStep(nn.Module):
         images = gather_images(self.model.encode_images(regions))
         texts = self.model.encode_texts(tokens)
         ranking = Ranking(self.objective, gather_rows(batch.image_ids), self.mask_same_image, progress)
-        with few_pairs_learn(_is_sparse(self.objective, progress)):
+        with sparse_gradient(_is_sparse(self.objective, progress)):
             terms = self.model.losses(images, texts, batch, ranking, progress)
         return {**terms, "spread": ranking.spread}
 

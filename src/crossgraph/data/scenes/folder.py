@@ -24,24 +24,23 @@ from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 from crossgraph import files
 from crossgraph.core.errors import InputError
+from crossgraph.core.ranges import CheckedSettings, Range
 from crossgraph.data.scenes.make import SIZE, VERSION, Scene, hard_scene, scene
 from crossgraph.data.scenes.plan import GROUP_SIZE
+from crossgraph.progress import ProgressCallback, ignore_progress
 
 FEWEST, MOST = 20, 1_000_000
 SMALLEST, LARGEST = 64, 1024
 PART = 50
 """Pictures that are made together: a stop loses at most so many a process."""
 
-Report = Callable[[int, int], None]
-"""Called with how many pictures are there, and of how many."""
-
 
 @dataclass(frozen=True)
-class Settings:
+class Settings(CheckedSettings, prefix="--"):
     """Settings that decide the content of a scenes folder.
 
     Attributes:
@@ -51,17 +50,10 @@ class Settings:
         version: Of the program that draws and describes scenes.
     """
 
-    count: int = 2000
+    count: Annotated[int, Range(least=FEWEST, most=MOST)] = 2000
     seed: int = 0
-    size: int = SIZE
+    size: Annotated[int, Range(least=SMALLEST, most=LARGEST)] = SIZE
     version: int = VERSION
-
-    def __post_init__(self) -> None:
-        """Refuse values out of range, naming the option."""
-        ranges = (("--count", self.count, FEWEST, MOST), ("--size", self.size, SMALLEST, LARGEST))
-        for option, value, low, high in ranges:
-            if not low <= value <= high:
-                raise InputError(f"{option} {value}", f"give a whole number from {low:,} to {high:,}")
 
     def shares(self) -> dict[str, int]:
         """Return how many pictures each split gets: train 80 %, hard 8 %, test 7 %, dev 5 %.
@@ -87,7 +79,7 @@ class _Job:
         return draw(settings.seed, self.index, settings.size)
 
 
-def write_scenes(out: Path, settings: Settings, report: Report = lambda done, total: None, workers: int = 0) -> bool:
+def write_scenes(out: Path, settings: Settings, report: ProgressCallback = ignore_progress, workers: int = 0) -> bool:
     """Make a folder of scenes, or finish one that was begun.
 
     Args:
@@ -109,10 +101,10 @@ def write_scenes(out: Path, settings: Settings, report: Report = lambda done, to
     parts = [jobs[start : start + PART] for start in range(0, len(jobs), PART)]
     todo = [number for number, part in enumerate(parts) if not _is_done(out, number, part)]
     done = len(jobs) - sum(len(parts[number]) for number in todo)
-    report(done, len(jobs))
+    report("drawing", done, len(jobs))
     for number in _run(partial(_make_part, out, settings), {n: parts[n] for n in todo}, workers):
         done += len(parts[number])
-        report(done, len(jobs))
+        report("drawing", done, len(jobs))
     _finish(out, settings, len(parts))
     return True
 

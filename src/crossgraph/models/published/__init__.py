@@ -1,0 +1,1 @@
+"""Importers of the checkpoints that the authors of the methods published."""
