@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import importlib.metadata
 import importlib.util
 import io
 import os
@@ -14,8 +15,11 @@ from types import TracebackType
 from typing import Self
 
 import numpy as np
+import PIL
 from jaxtyping import UInt8
 from PIL import Image, JpegImagePlugin, UnidentifiedImageError
+
+from crossgraph import __version__
 
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "TIFF", "BMP")
 DEFAULT_MEGAPIXELS = 200.0
@@ -41,6 +45,12 @@ def heif_is_read() -> bool:
 
     pillow_heif.register_heif_opener()
     return True
+
+
+def reader_signature() -> str:
+    """Return the versions of this program and its decoders: a broken picture is tried again when they change."""
+    heif = importlib.metadata.version("pillow-heif") if importlib.util.find_spec("pillow_heif") else "none"
+    return f"crossgraph {__version__}, pillow {PIL.__version__}, heif {heif}"
 
 
 def readable_formats() -> tuple[str, ...]:
