@@ -230,14 +230,6 @@ def test_export_refuses_a_bad_name_before_it_begins(photos, model, tmp_path, cap
     assert len((tmp_path / "x.jsonl").read_text().splitlines()) == 5
 
 
-def test_a_folder_without_pictures_is_said_to_be_one(tmp_path, model, capfd):
-    (tmp_path / "none").mkdir()
-    assert index(tmp_path / "none", "--model", model) == 0
-    assert "no picture found" in capfd.readouterr().out
-    assert main(["library"]) == 0
-    assert "None" not in capfd.readouterr().out
-
-
 def test_many_files_left_out_do_not_flood_the_terminal(photos, model, capfd):
     for number in range(130):
         (photos / f"broken{number}.png").write_bytes(b"no picture")
@@ -372,3 +364,44 @@ def test_watch_goes_on_with_a_folder_that_went_away_and_came_back(root, photos, 
         run.communicate(timeout=60)
         watchdog.cancel()
     assert run.returncode == 130
+
+
+@pytest.mark.parametrize("what", ["published features", "no pictures", "no model"])
+def test_what_cannot_work_is_refused_before_a_library_is_made(photos, tmp_path, capfd, what):
+    (tmp_path / "empty").mkdir()
+    model = write_tiny_run(tmp_path / "model", region_encoder="published" if what == "published features" else "tiny")
+    if what == "published features":
+        said = refused(capfd, photos, "--model", model)
+        assert "region features called 'published'" in said
+    elif what == "no pictures":
+        assert "no picture found" in refused(capfd, tmp_path / "empty", "--model", model)
+    else:
+        assert "no model is named" in refused(capfd, photos)
+    assert not (tmp_path / "library").exists()
+
+
+def test_an_empty_library_takes_any_model(photos, model, tmp_path, capfd):
+    assert index(photos, "--model", model, "--store", "memory") == 0
+    assert main(["library", "remove", str(photos)]) == 0
+    other = write_tiny_run(tmp_path / "other", "sgr")
+    assert index(photos, "--model", other) == 0
+    assert "5 new" in capfd.readouterr().out
+
+
+def test_a_library_that_cannot_be_written_is_searched_and_writers_say_so(photos, model, tmp_path, capfd, monkeypatch):
+    """Asking whether a folder can be written stands for a read-only medium, where the tests may write anywhere."""
+    assert index(photos, "--model", model) == 0
+    before = contents(tmp_path / "library")
+    monkeypatch.setattr(os, "access", lambda path, mode: not mode & os.W_OK)
+    capfd.readouterr()
+    assert main(["search", "a red dog"]) == 0
+    assert len(capfd.readouterr().out.splitlines()) == 5
+    assert contents(tmp_path / "library") == before, "nothing was written"
+    for command in (["index"], ["library", "verify"], ["library", "remove", str(photos)]):
+        said = refused(capfd, *command[1:], command=command[0])
+        assert "cannot be written here, only searched" in said
+    assert contents(tmp_path / "library") == before
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {str(path): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}

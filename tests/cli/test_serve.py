@@ -106,6 +106,22 @@ def test_other_commands_find_it(start: Start, library: Path) -> None:
     assert last["outcome"]["added"] == 3
 
 
+@pytest.mark.parametrize("how", ["copied", "moved"])
+def test_a_library_copied_or_moved_while_it_runs_leads_to_no_server(
+    start: Start, library: Path, tmp_path: Path, how: str
+) -> None:
+    start()
+    other = tmp_path / "other"
+    if how == "copied":
+        shutil.copytree(library, other)
+        assert find_server(library) is not None
+        assert find_server(other) is None
+    else:
+        library.rename(other)
+        assert find_server(other) is None
+        other.rename(library)
+
+
 def test_a_searcher_asks_it_as_if_the_library_were_open(start: Start, library: Path, made: Path) -> None:
     start()
     running = find_server(library)

@@ -48,7 +48,7 @@ def figures(out):
         (["--jobs", "0"], "--jobs is 0"),
         (["--split", "tset"], "tset"),
         (["--epochs=0"], "epochs is 0"),
-        (["--model.config.nodes=global"], "variant 'saf': model.config.nodes 'global' leaves SAF one node"),
+        (["--model.config.nodes=global"], "model.config.nodes 'global' leaves SAF one node"),
         (["--seed=1"], "list the seeds under 'seeds'"),
         (["--vocab", "none.json"], "none.json"),
         (["--features", "none"], "none"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -53,6 +54,21 @@ def test_a_sound_library_is_called_so(library):
     found = maintenance.verify(library, quiet)
     assert found.sound
     assert found.pictures == 6
+
+
+def test_other_content_than_was_indexed_is_found_when_asked_for(library, photos):
+    path = photos / "000.png"
+    data, times = bytearray(path.read_bytes()), path.stat()
+    data[-1] ^= 1
+    path.write_bytes(data)
+    os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))
+    (photos / "001.png").unlink()
+    (photos / "001.png").mkdir()
+    assert maintenance.verify(library, quiet).changed == []
+    found = maintenance.verify(library, quiet, content=True)
+    assert found.changed == [str(path)]
+    assert found.unread == [(str(photos / "001.png"), "is a directory")]
+    assert not found.sound
 
 
 def test_a_spoilt_code_is_found_and_encoded_anew_by_the_next_run(library, photos):

@@ -25,7 +25,7 @@ def library(tmp_path) -> Iterator[Library]:
 
 def test_a_library_of_a_newer_program_is_left_alone(library):
     library.manifest.connection.execute("PRAGMA user_version = 99")
-    with pytest.raises(InputError, match=r"has schema 99, this program knows 1.*update crossgraph"):
+    with pytest.raises(InputError, match=r"has schema 99, this program knows 2.*update crossgraph"):
         Library(library.folder)
 
 
@@ -58,19 +58,32 @@ def test_a_damaged_manifest_is_a_line_not_a_traceback(library):
 
 def test_an_older_manifest_is_brought_up_to_date(library, monkeypatch):
     library.close()
-    monkeypatch.setattr(schema, "VERSION", 2)
-    monkeypatch.setitem(schema.MIGRATIONS, 1, "ALTER TABLE pictures ADD COLUMN stars INTEGER; CREATE TABLE t (a)")
+    monkeypatch.setattr(schema, "VERSION", 3)
+    monkeypatch.setitem(schema.MIGRATIONS, 2, "ALTER TABLE pictures ADD COLUMN stars INTEGER; CREATE TABLE t (a)")
     with Library(library.folder) as opened:
         assert opened.count() == 6
-        assert opened.manifest.connection.execute("PRAGMA user_version").fetchone()[0] == 2
+        assert opened.manifest.connection.execute("PRAGMA user_version").fetchone()[0] == 3
         assert opened.manifest.connection.execute("SELECT stars FROM pictures").fetchone()[0] is None
+
+
+def test_a_library_of_the_first_schema_is_brought_up_to_date(library, tmp_path):
+    connection = library.manifest.connection
+    for statement in (
+        "ALTER TABLE pictures DROP COLUMN reader",
+        "ALTER TABLE files DROP COLUMN changed",
+        "PRAGMA user_version = 1",
+    ):
+        connection.execute(statement)
+    library.close()
+    with Library(library.folder) as opened:
+        assert index(opened, tmp_path / "photos").unchanged == 6
 
 
 def test_a_migration_that_fails_changes_nothing(library, monkeypatch):
     library.close()
     with monkeypatch.context() as patch:
-        patch.setattr(schema, "VERSION", 2)
-        patch.setitem(schema.MIGRATIONS, 1, "CREATE TABLE t (a); CREATE TABLE pictures (a)")
+        patch.setattr(schema, "VERSION", 3)
+        patch.setitem(schema.MIGRATIONS, 2, "CREATE TABLE t (a); CREATE TABLE pictures (a)")
         with pytest.raises(InputError):
             Library(library.folder)
     with Library(library.folder) as opened:
@@ -81,7 +94,7 @@ def test_rows_that_point_nowhere_are_taken_out_of_the_manifest(library):
     with sqlite3.connect(library.manifest.path) as other:  # which does not watch over references
         other.execute("PRAGMA foreign_keys = OFF")
         root = other.execute("SELECT id FROM roots").fetchone()[0]
-        other.execute("INSERT INTO files VALUES ('gone.png', ?, 999, 1, 1)", (root,))
+        other.execute("INSERT INTO files VALUES ('gone.png', ?, 999, 1, 1, 1)", (root,))
         other.execute("INSERT INTO captions VALUES (1, 'of no folder', 77)")
     other.close()
     found = maintenance.verify(library, quiet)

@@ -70,7 +70,7 @@ def test_the_published_variant_takes_exactly_its_number_of_regions():
 
 @pytest.mark.parametrize(
     "choice, words",
-    [({"embed_size": 0}, "embed_size is 0"), ({"dropout": 1.0}, "dropout is 1.0"), ({"steps": -1}, "steps is -1")],
+    [({"embed_size": 0}, "embed_size is 0"), ({"dropout": 1.0}, "dropout is 1"), ({"steps": -1}, "steps is -1")],
 )
 def test_impossible_sizes_are_refused_by_name(choice, words):
     with pytest.raises(InputError, match=words):

@@ -1,4 +1,4 @@
-"""The optimiser and the range checks that index head and late-interaction retriever share."""
+"""The optimiser of both distilled models, index head and late-interaction retriever."""
 
 from __future__ import annotations
 

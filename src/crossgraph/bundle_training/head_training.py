@@ -18,7 +18,7 @@ from torch import Tensor
 
 from crossgraph.bundle.head import IndexHead, head_for
 from crossgraph.bundle_training.distillation import CosineAdamW
-from crossgraph.core.ranges import CheckedSettings, Count, Positive, Range, Size
+from crossgraph.core.ranges import CheckedSettings, Count, NotNegative, Positive, Range, Size
 from crossgraph.core.types import ImageCode, TextCode
 from crossgraph.data.split import Split
 from crossgraph.losses import InfoNCE
@@ -55,7 +55,7 @@ class HeadRecipe(CheckedSettings):
     max_steps: Count = 3000
     batch: Annotated[int, Range(least=2)] = 128
     lr: Positive = 2e-3
-    weight_decay: float = 1e-2
+    weight_decay: NotNegative = 1e-2
     temperature: Positive = 0.05
     teacher: Count = 32
     teacher_temperature: Positive = 0.05

@@ -19,7 +19,7 @@ from torch import Tensor
 from crossgraph.bundle.sieve import Sieve, sieve_for
 from crossgraph.bundle_training.distillation import CosineAdamW
 from crossgraph.core.errors import InputError
-from crossgraph.core.ranges import CheckedSettings, Count, Range, Size
+from crossgraph.core.ranges import CheckedSettings, Count, NotNegative, Positive, Range, Size
 from crossgraph.core.types import ImageCode
 from crossgraph.data.split import Split
 from crossgraph.progress import ProgressCallback
@@ -29,6 +29,7 @@ from crossgraph.scoring.engine import score_split
 from crossgraph.scoring.limit import part_of
 from crossgraph.scoring.tuning import settle
 
+_AtLeastTwo = Annotated[int, Range(least=2)]
 _BUCKET_CAPTIONS = 32  # captions of one length in a step, at most
 _EDGE = 1e-6  # probabilities are clamped so far from 0 and 1 before their logits are taken
 
@@ -50,15 +51,15 @@ class LateInteractionRecipe(CheckedSettings):
         seed: Of weights and order.
     """
 
-    size: Annotated[int, Range(least=2)] = 64
+    size: _AtLeastTwo = 64
     galleries: Size = 12
-    pictures: Annotated[int, Range(least=2)] = 1000
+    pictures: _AtLeastTwo = 1000
     steps: Size = 3000
-    batch: Annotated[int, Range(least=2)] = 96
-    lr: float = 3e-3
-    weight_decay: float = 1e-2
-    temperature: float = 0.5
-    closeness: float = 0.1
+    batch: _AtLeastTwo = 96
+    lr: Positive = 3e-3
+    weight_decay: NotNegative = 1e-2
+    temperature: Positive = 0.5
+    closeness: NotNegative = 0.1
     seed: Count = 0
 
 

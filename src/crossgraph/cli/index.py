@@ -31,6 +31,7 @@ def index(
     batch_size: int = 8,
     workers: int = 3,
     max_megapixels: float = 200.0,
+    retry_broken: bool = False,
 ) -> None:
     """Index folders of pictures, so that they can be searched.
 
@@ -50,6 +51,7 @@ def index(
         batch_size: Pictures a forward pass.
         workers: Threads that read pictures.
         max_megapixels: Larger pictures are listed as broken.
+        retry_broken: Read broken pictures again, also where neither they nor the decoders changed.
     """
     from crossgraph.library.indexer import Settings, index_pictures
     from crossgraph.library.library import Library, default_library
@@ -66,6 +68,7 @@ def index(
         exclude=None if exclude is None else tuple(exclude),
         keep_features=keep_features,
         codes=codes,
+        retry_broken=retry_broken,
     )
     if not (model or store or reencode or watch):
         own = {
@@ -73,6 +76,7 @@ def index(
             "--codes": codes is not None,
             "--keep-features": keep_features,
             "--max-megapixels": max_megapixels != Settings().max_megapixels,
+            "--retry-broken": retry_broken,
         }
         if _by_server(folder, pictures or [], [name for name, given in own.items() if given]):
             return
@@ -122,17 +126,18 @@ def _by_server(folder: Path, pictures: list[Path], own: list[str]) -> bool:
 
 
 def _is_new(folder: Path, pictures: list[Path] | None, model: Path | None, store: str | None) -> bool:
-    """Tell whether a library is to be made; refuse what could not be made, before anything is."""
-    from crossgraph.bundle.folder import load_bundle
+    """Return whether a library is to be made; refuse what could not be made, before anything is."""
     from crossgraph.core.errors import InputError
-    from crossgraph.library.indexer import choose_model
+    from crossgraph.library.indexer import check_model, choose_model
+    from crossgraph.library.roots import check_holds_pictures
     from crossgraph.store import check_engine
 
     if (folder / "manifest.sqlite").exists():
         return False
     if not pictures:
         raise InputError(f"{folder}: is no picture library", "make one with: crossgraph index PICTURES")
-    load_bundle(choose_model(model, folder, os.environ.get("CROSSGRAPH_MODEL")))
+    check_holds_pictures(pictures)
+    check_model(choose_model(model, folder, os.environ.get("CROSSGRAPH_MODEL")))
     if store is not None:
         check_engine(store)
     return True
@@ -142,15 +147,15 @@ def _settle_model(
     library: Library, model: Path | None, store: str | None, reencode: bool, report: ProgressCallback
 ) -> None:
     """Give a new library its model; keep an old one's unless it is to be encoded anew."""
-    from crossgraph.bundle.folder import load_bundle
     from crossgraph.core.errors import InputError
-    from crossgraph.library.indexer import choose_model
+    from crossgraph.library.indexer import check_model, choose_model
     from crossgraph.library.lock import writing
     from crossgraph.library.reencoding import reencode as encode_anew
     from crossgraph.store import check_engine
 
-    if not library.has_model:
+    if not library.has_model or (library.is_empty and (model or store)):
         chosen = choose_model(model, library.folder, os.environ.get("CROSSGRAPH_MODEL"))
+        check_model(chosen)
         if store is not None:
             check_engine(store)
         with writing(library.folder):
@@ -165,7 +170,7 @@ def _settle_model(
         raise InputError("--reencode without a model", "name one by --model RUN-or-BUNDLE")
     if model is None:
         return
-    bundle = load_bundle(model)
+    bundle = check_model(model)
     same = bundle.fingerprint == library.manifest.meta("fingerprint")
     if same and not library.model_is_there:
         with writing(library.folder):

@@ -12,6 +12,7 @@ def library(
     *,
     library: Path | None = None,
     json: bool = False,
+    content: bool = False,
 ) -> None:
     """Look at a picture library, check it, mend it, take something out of it.
 
@@ -25,6 +26,7 @@ def library(
         target: The folder for remove, the file for export.
         library: The library's folder; $CROSSGRAPH_LIBRARY, or the one in your home folder.
         json: Print JSON (info).
+        content: Read every file too, and compare it with what was indexed (verify).
     """
     from json import dumps
 
@@ -46,7 +48,7 @@ def library(
             found = opened.info()
             print(dumps(found, indent=2, ensure_ascii=False) if json else _told(found))
         elif action == "verify":
-            findings = maintenance.verify(opened, report)
+            findings = maintenance.verify(opened, report, content)
             print(_findings(findings))
         elif action == "rebuild":
             print(f"{maintenance.rebuild(opened, report):,} pictures in the store")
@@ -104,6 +106,13 @@ def _findings(found: object) -> str:
         f"{found.codes:,} without whole codes: run 'crossgraph index' to encode them anew" if found.codes else "",
         f"{found.thumbnails:,} thumbnails made again" if found.thumbnails else "",
         f"{found.store[0]:,} added to the store, {found.store[1]:,} taken out" if any(found.store) else "",
+        f"{len(found.changed):,} files hold other content than was indexed (first: {found.changed[0]}): run "
+        "'crossgraph index'"
+        if found.changed
+        else "",
+        f"{len(found.unread):,} files could not be read (first: {found.unread[0][0]}: {found.unread[0][1]})"
+        if found.unread
+        else "",
         f"{len(found.missing):,} files are not there now (first: {found.missing[0]}): mount their disk if it is not "
         "mounted, then run 'crossgraph index'"
         if found.missing

@@ -80,15 +80,6 @@ def contexts_of_words(
     return l2norm(flat.view(g, a, b, n, -1))
 
 
-def contexts_of_regions(
-    weights: Float[Tensor, "group img txt region word"], words: Float[Tensor, "group txt word dim"]
-) -> Float[Tensor, "group img txt region dim"]:
-    """Return c_i = l2norm(Σ_j β_ij w_j), each region's attended context in each caption."""
-    g, a, b, r, n = weights.shape
-    flat = weights.permute(0, 2, 1, 3, 4).reshape(g * b, a * r, n) @ words.reshape(g * b, n, -1)
-    return l2norm(flat.view(g, b, a, r, -1)).transpose(1, 2)
-
-
 def shares_of_regions(
     weights: Float[Tensor, "region word"], region_mask: Bool[Tensor, " region"]
 ) -> Float[Tensor, "word region"]:

@@ -26,7 +26,10 @@ from crossgraph.graphs.normalization import (
 from crossgraph.graphs.similarity_vectors import similarity_vectors
 
 AttentionStatistics = Literal["per_caption", "per_batch"]
-Reading = Literal["first", "mean"]
+ReadOut = Literal["first", "mean"]
+Nodes = Float[Tensor, "group img txt node sim"]
+NodeMask = Bool[Tensor, "group #img #txt node"]
+NodeWeights = Float[Tensor, "group img txt node"]
 
 
 class SimilarityVector(nn.Module):
@@ -110,18 +113,16 @@ class GraphReasoning(nn.ModuleList):
             graphs without a global one.
     """
 
-    def __init__(self, sim: int, steps: int, reads: Reading) -> None:
+    def __init__(self, sim: int, steps: int, reads: ReadOut) -> None:
         super().__init__([ReasoningStep(sim) for _ in range(steps)])
-        self.reads: Reading = reads
+        self.reads: ReadOut = reads
 
     @property
     def steps(self) -> list[ReasoningStep]:
         """The steps in their order."""
         return cast("list[ReasoningStep]", list(self))
 
-    def forward(
-        self, nodes: Float[Tensor, "group img txt node sim"], mask: Bool[Tensor, "group #img #txt node"]
-    ) -> Float[Tensor, "group img txt sim"]:
+    def forward(self, nodes: Nodes, mask: NodeMask) -> Float[Tensor, "group img txt sim"]:
         """Return the vector after all steps; where node 0 is read, the last step updates no other node."""
         for step in self.steps[:-1]:
             nodes = step(nodes, nodes, mask)
@@ -129,9 +130,7 @@ class GraphReasoning(nn.ModuleList):
             nodes = step(self._read_nodes(nodes), nodes, mask)
         return nodes[..., 0, :] if self.reads == "first" else _mean_of_nodes(nodes, mask)
 
-    def significance(
-        self, nodes: Float[Tensor, "group img txt node sim"], mask: Bool[Tensor, "group #img #txt node"]
-    ) -> Float[Tensor, "group img txt node"]:
+    def significance(self, nodes: Nodes, mask: NodeMask) -> NodeWeights:
         """Return the weight of each node in the vector that is read, by the last step's edges; sums to 1.
 
         Without steps all weight is on node 0, or is shared evenly where the mean is read.
@@ -162,24 +161,18 @@ class AttentionFiltration(nn.Module):
         self.attend = nn.Linear(sim, 1)
         self.norm = PerCaptionBatchNorm() if statistics == "per_caption" else BatchNorm(1)
 
-    def logits(
-        self, nodes: Float[Tensor, "group img txt node sim"], mask: Bool[Tensor, "group #img #txt node"]
-    ) -> Float[Tensor, "group img txt node"]:
+    def logits(self, nodes: Nodes, mask: NodeMask) -> NodeWeights:
         """Return the normalised attention before the sigmoid."""
         raw = self.attend(nodes).squeeze(-1)
         if isinstance(self.norm, PerCaptionBatchNorm):
             return self.norm(raw, mask)
         return self.norm(raw.unsqueeze(-1), mask.unsqueeze(-1)).squeeze(-1)
 
-    def weights(
-        self, nodes: Float[Tensor, "group img txt node sim"], mask: Bool[Tensor, "group #img #txt node"]
-    ) -> Float[Tensor, "group img txt node"]:
+    def weights(self, nodes: Nodes, mask: NodeMask) -> NodeWeights:
         """Return each node's weight; padding gets 0 and the rest sum to 1."""
         return l1norm(torch.sigmoid(self.logits(nodes, mask)) * mask)
 
-    def forward(
-        self, nodes: Float[Tensor, "group img txt node sim"], mask: Bool[Tensor, "group #img #txt node"]
-    ) -> Float[Tensor, "group img txt sim"]:
+    def forward(self, nodes: Nodes, mask: NodeMask) -> Float[Tensor, "group img txt sim"]:
         """Return one similarity vector a pair, the weighted sum of its nodes."""
         return l2norm((self.weights(nodes, mask).unsqueeze(-2) @ nodes).squeeze(-2))
 

@@ -12,11 +12,11 @@ from typing import Literal, cast
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Bool, Float
+from jaxtyping import Float
 from torch import Tensor, nn
 
 from crossgraph.graphs.normalization import masked_softmax
-from crossgraph.graphs.similarity_graph import ReasoningStep
+from crossgraph.graphs.similarity_graph import NodeMask, Nodes, NodeWeights, ReasoningStep
 
 Interaction = Literal["replace", "add"]
 
@@ -41,16 +41,12 @@ class ContextLevel(nn.Module):
         self.gate_context = nn.Linear(sim, sim, bias=False)
         self.value = nn.Linear(sim, sim)
 
-    def interact_locally(
-        self, nodes: Float[Tensor, "group img txt node sim"], mask: Bool[Tensor, "group #img #txt node"]
-    ) -> Float[Tensor, "group img txt node sim"]:
+    def interact_locally(self, nodes: Nodes, mask: NodeMask) -> Nodes:
         """Return the nodes after messages from all real nodes (local interaction)."""
         messages = self.interact(nodes, nodes, mask)
         return messages if self.interaction == "replace" else nodes + messages
 
-    def shares(
-        self, nodes: Float[Tensor, "group img txt node sim"], mask: Bool[Tensor, "group #img #txt node"]
-    ) -> Float[Tensor, "group img txt context node"]:
+    def shares(self, nodes: Nodes, mask: NodeMask) -> Float[Tensor, "group img txt context node"]:
         """Return the weights of the real nodes in each context node: softmax over the nodes; rows sum to 1."""
         return masked_softmax(F.linear(nodes, self.queries).transpose(-1, -2), mask.unsqueeze(-2))
 
@@ -85,9 +81,7 @@ class HierarchicalReasoning(nn.Module):
         self.levels = nn.ModuleList(ContextLevel(sim, count, interaction) for count in contexts)
         self.combine = nn.Linear(2 * len(contexts) * sim, sim)
 
-    def forward(
-        self, nodes: Float[Tensor, "group img txt node sim"], mask: Bool[Tensor, "group #img #txt node"]
-    ) -> Float[Tensor, "group img txt sim"]:
+    def forward(self, nodes: Nodes, mask: NodeMask) -> Float[Tensor, "group img txt sim"]:
         """Return one similarity vector a pair: a linear layer over every level's global node and context.
 
         A level's context is the mean of its context nodes. The last level updates the global node alone.
@@ -101,9 +95,7 @@ class HierarchicalReasoning(nn.Module):
             summaries += [nodes[..., 0, :], contexts.mean(dim=-2)]
         return self.combine(torch.cat(summaries, dim=-1))
 
-    def significance(
-        self, nodes: Float[Tensor, "group img txt node sim"], mask: Bool[Tensor, "group #img #txt node"]
-    ) -> Float[Tensor, "group img txt node"]:
+    def significance(self, nodes: Nodes, mask: NodeMask) -> NodeWeights:
         """Return the weight of each node in the values that are read from the levels; sums to 1.
 
         Of each level it is the mean of the global node's edges in the local interaction and of the nodes' weights in

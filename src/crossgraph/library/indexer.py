@@ -19,6 +19,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from crossgraph.bundle.bundle import Bundle
+from crossgraph.bundle.folder import load_bundle
 from crossgraph.core.errors import InputError
 from crossgraph.core.ranges import CheckedSettings, MegapixelLimit, Size
 from crossgraph.library.alike import group_new
@@ -33,8 +35,8 @@ from crossgraph.library.scan import RootChanges, remember_identities, scan_root
 from crossgraph.library.writing import Step, Writer
 from crossgraph.progress import ProgressCallback
 from crossgraph.vision.missing import unread_notes
-from crossgraph.vision.pictures import DEFAULT_MEGAPIXELS, PictureLoader, heif_is_read
-from crossgraph.vision.region_encoder import RegionEncoder, load_region_encoder, picture_loader
+from crossgraph.vision.pictures import DEFAULT_MEGAPIXELS, PictureLoader, heif_is_read, reader_signature
+from crossgraph.vision.region_encoder import REGION_ENCODERS, RegionEncoder, load_region_encoder, picture_loader
 from crossgraph.vision.scan import PictureFile, is_gone, reason_of
 
 
@@ -53,6 +55,7 @@ class Settings(CheckedSettings, prefix="--"):
         step: Pictures that are committed together.
         seconds: A step is committed at least so often.
         allow_empty: Whether a root that has lost all of its pictures is believed.
+        retry_broken: Whether broken pictures are read again although neither they nor the decoders changed.
     """
 
     batch_size: Size = 8
@@ -64,6 +67,7 @@ class Settings(CheckedSettings, prefix="--"):
     step: int = 64
     seconds: float = 2.0
     allow_empty: bool = False
+    retry_broken: bool = False
 
 
 @dataclass
@@ -141,6 +145,7 @@ class _Run:
         self.outcome = Outcome()
         self.writer = Writer(library, settings.keep_features, settings.codes or "float16")
         self.heif = heif_is_read()
+        self.reader = reader_signature()
         self.same_limit = library.manifest.meta("max_megapixels") == f"{settings.max_megapixels:g}"
         self.before: dict[str, KnownFile] = {}  # what was known of the files to be read
         self.seen: set[str] = set()  # contents that this run has encoded
@@ -173,6 +178,7 @@ class _Run:
                 self.outcome.broken += notes
                 self.writer.upsert(changed)
         remember_identities(manifest, changes.values())
+        manifest.date_files(file for change in changes.values() for file in change.undated)
         group_new(manifest, self.report)
         manifest.remember({"indexed": now(), "max_megapixels": f"{self.settings.max_megapixels:g}"})
         self.writer.finish(self.report)
@@ -201,8 +207,14 @@ class _Run:
 
     def _is_unchanged(self, file: PictureFile, before: KnownFile) -> bool:
         """Return whether a known file needs not be read again."""
-        is_same = (before.size, before.modified) == (file.size, file.modified)
-        return is_same and (self.same_limit or "--max-megapixels" not in before.broken)
+        if (before.size, before.modified) != (file.size, file.modified):
+            return False
+        if before.changed not in (None, file.changed):  # other content can have the same size and mtime
+            return False
+        if not before.broken:
+            return True
+        retry = self.settings.retry_broken or before.reader != self.reader
+        return not retry and (self.same_limit or "--max-megapixels" not in before.broken)
 
     def _check_emptied(self, changes: Iterable[RootChanges], patterns: Sequence[str], named: bool) -> None:
         """Refuse a root that was named and suddenly holds nothing, and patterns that would take out all of a root."""
@@ -335,6 +347,23 @@ def bundle_left_by_demo() -> Path | None:
     """Return the bundle that `make demo` left in this folder, where there is one."""
     found = Path("demo") / "bundle"
     return found if (found / "bundle.json").exists() else None
+
+
+def check_model(model: Path) -> Bundle:
+    """Load a model and check that it can encode pictures.
+
+    Raises:
+        InputError: It is neither bundle nor run, or its region encoder is unknown or not installed.
+    """
+    bundle = load_bundle(model)
+    name = bundle.region_encoder
+    if ":" not in name and name.partition("+")[0] not in REGION_ENCODERS:
+        raise InputError(
+            f"{model}: was trained on region features called '{name}', which cannot be computed from pictures here",
+            "name a model that was trained on features of 'crossgraph extract'",
+        )
+    load_region_encoder(name)
+    return bundle
 
 
 def choose_model(named: Path | None, library_folder: Path, environment: str | None) -> Path:

@@ -30,13 +30,15 @@ from crossgraph.files import is_leftover, unwritable
 from crossgraph.library.manifest import Manifest, Picture
 from crossgraph.library.records import Layout, Shards, unpack
 from crossgraph.library.roots import root_problems
+from crossgraph.progress import ProgressDisplay
 from crossgraph.scoring.engine import choose_device
-from crossgraph.store import Point, Store, open_store
+from crossgraph.store import ENGINES, Point, Store, open_store
 from crossgraph.store.place import OwnedError
 
 ENGINE = "edge"
 STALE = "stale_store"
 """Remembered while the store holds the vectors of an earlier model."""
+_OF_MODEL = ("layout", "boxes", "generation", "features", STALE)  # values that belong to the codes
 _POINTS = 512
 
 
@@ -86,6 +88,16 @@ class Library:
             self._store.close()
             self._store = None
         self.manifest.close()
+
+    @property
+    def is_read_only(self) -> bool:
+        """Whether its folder cannot be written: it can be searched, and its store is made in memory."""
+        return self.manifest.is_read_only
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether it holds no picture that was encoded, so that any model fits."""
+        return not self.count()
 
     @property
     def has_model(self) -> bool:
@@ -173,7 +185,7 @@ class Library:
             InputError: It is another process's, is down, or holds the vectors of an earlier model.
         """
         if self._store is None:
-            if self.store_is_stale:
+            if self.store_is_stale and not self.is_read_only:
                 raise InputError(
                     f"{self.folder}: its neighbours are an earlier model's", "run: crossgraph library rebuild"
                 )
@@ -213,15 +225,29 @@ class Library:
         self._store = self._open_store()
 
     def _open_store(self) -> Store:
+        if self.is_read_only and self.engine in ENGINES:
+            return self._store_in_memory()
         return open_store(self.engine, self.folder / "store", self.layout.index)
 
+    def _store_in_memory(self) -> Store:
+        """Return a store in memory, filled from the codes: engines on disk need a folder that they can write."""
+        store, ids, done = open_store("memory", None, self.layout.index), self.manifest.ids(), 0
+        with ProgressDisplay() as display:
+            for points in self.points(ids):
+                store.upsert(points)
+                done += len(points)
+                display.update("reading index vectors", done, len(ids))
+        return store
+
     def adopt(self, model: Path, engine: str | None = None) -> None:
-        """Take a bundle or run as the library's model, copied into it.
+        """Copy a bundle or run into the library as its model; the library holds no picture.
 
         Raises:
             InputError: It is neither, or the disk is full.
         """
         bundle = load_bundle(model)
+        if self.manifest.meta("layout"):
+            self._drop_codes()
         copy_model(bundle, self.folder / "model")
         values = {"model_folder": "model"}
         values |= {
@@ -233,6 +259,15 @@ class Library:
             values["store"] = engine
         self.manifest.remember(values)
         self.forget_model()
+
+    def _drop_codes(self) -> None:
+        """Delete codes, features and store of an empty library: they have the sizes of its former model."""
+        self.drop_store()
+        self.close_store()
+        self.manifest.forget(_OF_MODEL)
+        self.forget_model()
+        for name in ("codes", "features", "store"):
+            shutil.rmtree(self.folder / name, ignore_errors=True)
 
     def forget_model(self) -> None:
         """Drop what was loaded of model and codes, so that it is read again."""

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from pathlib import Path
 
+from crossgraph.core.errors import InputError
 from crossgraph.locks import lock_folder
 
 
@@ -14,4 +16,9 @@ def writing(folder: Path) -> contextlib.AbstractContextManager[None]:
     Raises:
         InputError: On entry: another process writes there, or the folder cannot be written.
     """
+    if not os.access(folder, os.W_OK):
+        raise InputError(
+            f"{folder}: the library cannot be written here, only searched",
+            "copy the folder to a disk that can be written, and name it by --library",
+        )
     return lock_folder(folder / "library.lock", "another process writes to this library")

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from crossgraph.core.errors import InputError
-from crossgraph.files import write_text
+from crossgraph.files import sha256, write_text
 from crossgraph.library.alike import drop_pictures, group_new
 from crossgraph.library.features import KEY, FeatureFiles
 from crossgraph.library.library import Library
@@ -25,12 +25,12 @@ from crossgraph.library.manifest import Picture, Place
 from crossgraph.library.photo import read_photo
 from crossgraph.library.reading import put_thumbnail
 from crossgraph.library.records import Shards, are_whole
-from crossgraph.library.roots import existing_first, may_exist, take_out
+from crossgraph.library.roots import existing_first, forget_entered, may_exist, take_out
 from crossgraph.library.soundness import mend_manifest
 from crossgraph.library.writing import Writer, drop_orphans, settle, sync_store
 from crossgraph.progress import ProgressCallback
 from crossgraph.vision.pictures import BrokenPicture, PictureLoader, heif_is_read
-from crossgraph.vision.scan import scan_folder
+from crossgraph.vision.scan import is_gone, reason_of, scan_folder
 
 _BLOCK = 64
 
@@ -46,6 +46,8 @@ class Findings:
         thumbnails: Thumbnails made again.
         store: Points added to and taken out of the store.
         missing: Files that are no longer where they were.
+        changed: Files whose content is not the one that was indexed.
+        unread: (path, reason) of files that could not be read to compare their content.
     """
 
     pictures: int = 0
@@ -54,15 +56,23 @@ class Findings:
     thumbnails: int = 0
     store: tuple[int, int] = (0, 0)
     missing: list[str] = field(default_factory=list[str])
+    changed: list[str] = field(default_factory=list[str])
+    unread: list[tuple[str, str]] = field(default_factory=list[tuple[str, str]])
 
     @property
     def sound(self) -> bool:
         """Whether nothing had to be mended."""
-        return not (self.manifest or self.codes or self.thumbnails or any(self.store) or self.missing)
+        mended = self.manifest or self.codes or self.thumbnails or any(self.store)
+        return not (mended or self.missing or self.changed or self.unread)
 
 
-def verify(library: Library, report: ProgressCallback) -> Findings:
+def verify(library: Library, report: ProgressCallback, content: bool = False) -> Findings:
     """Check the manifest, and every record, thumbnail and point against it; mend what can be mended here.
+
+    Args:
+        library: To check.
+        report: Called with progress.
+        content: Whether every file is read, to compare its SHA-256 with the one that was indexed.
 
     Raises:
         InputError: The manifest is damaged beyond mending, or a server has the library open.
@@ -92,7 +102,23 @@ def verify(library: Library, report: ProgressCallback) -> Findings:
                 report("verifying", done, len(rest))
         group_new(library.manifest, report)
         findings.store = sync_store(library, report)
+        if content:
+            _compare_contents(library, findings, report)
     return findings
+
+
+def _compare_contents(library: Library, findings: Findings, report: ProgressCallback) -> None:
+    """Hash every file and note those that differ; these are read again by the next indexing run."""
+    files = library.manifest.contents()
+    for done, (path, digest) in enumerate(files, start=1):
+        try:
+            if sha256(path) != digest:
+                findings.changed.append(path)
+        except OSError as error:
+            if not is_gone(error):
+                findings.unread.append((path, reason_of(error)))
+        report("comparing contents", done, len(files))
+    library.manifest.undate_files(findings.changed)
 
 
 def rebuild(library: Library, report: ProgressCallback) -> int:
@@ -174,6 +200,7 @@ def remove(library: Library, folder: Path, report: ProgressCallback) -> int:
             raise InputError(f"{folder}: the library has nothing from there", "see: crossgraph library info")
         if library.manifest.meta("layout"):
             _ = library.store  # another process's? then nothing is taken out
+        forget_entered(library.manifest, real)
         if not roots and _holds_pictures(real):
             take_out(library.manifest, real)
         Writer(library, False).forget(paths)

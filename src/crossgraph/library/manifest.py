@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import contextlib
 import datetime
+import os
+import shutil
 import sqlite3
+import tempfile
 import threading
 import weakref
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from crossgraph.library.schema import Connection, connect
+from crossgraph.library.schema import Connection, connect, needs_copy
+from crossgraph.vision.scan import PictureFile
 
 FILE = "manifest.sqlite"
 _AT_ONCE = 500  # ids in one statement
@@ -66,12 +70,23 @@ class Place:
 
 @dataclass(frozen=True)
 class KnownFile:
-    """What the manifest remembers of a file, to tell an unchanged one without reading it, and why it is broken."""
+    """What the manifest remembers of a file, to recognise an unchanged one without reading it.
+
+    Attributes:
+        picture: Id of its content.
+        size: In bytes.
+        modified: Its mtime in nanoseconds.
+        changed: Its ctime in nanoseconds; None where an older program indexed it.
+        broken: Why it cannot be used, or empty.
+        reader: Program and decoders that found it broken, as `reader_signature` returns them.
+    """
 
     picture: int
     size: int
     modified: int
+    changed: int | None
     broken: str
+    reader: str
 
 
 class Manifest:
@@ -88,6 +103,8 @@ class Manifest:
     def __init__(self, folder: Path, create: bool = False) -> None:
         self.path = folder / FILE
         self._create = create
+        self.is_read_only = self.path.exists() and not (os.access(folder, os.W_OK) and os.access(self.path, os.W_OK))
+        self._copy = _writable_copy(self.path) if self.is_read_only and needs_copy(self.path) else None
         self._local = threading.local()
         self._all: weakref.WeakSet[Connection] = weakref.WeakSet()
         self._guard = threading.Lock()
@@ -101,11 +118,16 @@ class Manifest:
         """This thread's connection."""
         found: Connection | None = getattr(self._local, "connection", None)
         if found is None:
-            found = connect(self.path, self._create)
+            found = self._connect()
             self._local.connection = found
             with self._guard:
                 self._all.add(found)
         return found
+
+    def _connect(self) -> Connection:
+        if self._copy is not None:
+            return connect(Path(self._copy.name) / FILE, create=False)
+        return connect(self.path, self._create, read_only=self.is_read_only)
 
     @contextlib.contextmanager
     def transaction(self) -> Iterator[Connection]:
@@ -132,6 +154,8 @@ class Manifest:
             self._all.clear()
             self._counting = None
         self._local = threading.local()
+        if self._copy is not None:
+            self._copy.cleanup()
 
     def meta(self, key: str, default: str = "") -> str:
         """Return a remembered value."""
@@ -142,6 +166,11 @@ class Manifest:
         """Remember values."""
         with self.transaction() as connection:
             connection.executemany("INSERT OR REPLACE INTO meta VALUES (?, ?)", list(values.items()))
+
+    def forget(self, keys: Iterable[str]) -> None:
+        """Delete remembered values."""
+        with self.transaction() as connection:
+            connection.executemany("DELETE FROM meta WHERE key = ?", [(key,) for key in keys])
 
     def roots(self) -> dict[int, Path]:
         """Return the folders that are indexed, by id."""
@@ -167,7 +196,7 @@ class Manifest:
         """
         with self._guard:
             if self._counting is None:
-                self._counting, self._counted = connect(self.path, self._create), -1
+                self._counting, self._counted = self._connect(), -1
                 self._all.add(self._counting)
             (now_there,) = self._counting.execute("PRAGMA data_version").fetchone()
             if now_there != self._counted:
@@ -220,11 +249,39 @@ class Manifest:
     def files(self, root: int) -> dict[str, KnownFile]:
         """Return what is remembered of a root's files, by path."""
         query = (
-            "SELECT path, picture, size, modified, CASE state WHEN 'broken' THEN coalesce(reason, '') ELSE '' END "
+            "SELECT path, picture, size, modified, changed, "
+            "CASE state WHEN 'broken' THEN coalesce(reason, '') ELSE '' END, coalesce(reader, '') "
             "FROM files JOIN pictures ON pictures.id = picture WHERE root = ?"
         )
         rows = self.connection.execute(query, (root,))
-        return {row[0]: KnownFile(row[1], row[2], row[3], row[4]) for row in rows}
+        return {row[0]: KnownFile(*row[1:]) for row in rows}
+
+    def date_files(self, files: Iterable[PictureFile]) -> None:
+        """Remember the ctime of unchanged files that an older program indexed."""
+        rows = [(file.changed, file.path) for file in files]
+        if rows:
+            with self.transaction() as connection:
+                connection.executemany("UPDATE files SET changed = ? WHERE path = ?", rows)
+
+    def undate_files(self, paths: Iterable[str]) -> None:
+        """Forget size and times of files, so that the next indexing run reads them again."""
+        with self.transaction() as connection:
+            connection.executemany("UPDATE files SET size = -1 WHERE path = ?", [(path,) for path in paths])
+
+    def contents(self) -> list[tuple[str, str]]:
+        """Return (path, SHA-256) of every file, by path."""
+        query = "SELECT path, sha256 FROM files JOIN pictures ON pictures.id = picture ORDER BY path"
+        return [(row[0], row[1]) for row in self.connection.execute(query)]
+
+    def group_members(self, groups: Sequence[int]) -> dict[int, list[int]]:
+        """Return the ready pictures of some groups of near-duplicates, ascending."""
+        found: dict[int, list[int]] = {}
+        for some in chunks(groups):
+            marks = ",".join("?" * len(some))
+            query = f"SELECT id, alike FROM pictures WHERE alike IN ({marks}) AND state = 'ready' ORDER BY id"
+            for row in self.connection.execute(query, some):
+                found.setdefault(row[1], []).append(row[0])
+        return found
 
     def pending(self) -> list[int]:
         """Return the pictures that the store may not know as they are now."""
@@ -256,6 +313,15 @@ class Manifest:
             rows = self.connection.execute(f"SELECT id, coalesce(alike, id) FROM pictures WHERE id IN ({marks})", some)
             found |= {row[0]: row[1] for row in rows}
         return found
+
+
+def _writable_copy(path: Path) -> tempfile.TemporaryDirectory[str]:
+    """Copy a manifest and its write-ahead log into a temporary folder, where it can be brought up to date."""
+    folder = tempfile.TemporaryDirectory(prefix="crossgraph-")
+    for name in (FILE, f"{FILE}-wal"):
+        if path.with_name(name).exists():
+            shutil.copyfile(path.with_name(name), Path(folder.name) / name)
+    return folder
 
 
 def chunks(ids: Sequence[int]) -> Iterator[list[int]]:

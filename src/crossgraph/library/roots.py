@@ -10,7 +10,8 @@ from pathlib import Path
 
 from crossgraph.core.errors import InputError
 from crossgraph.library.manifest import Manifest
-from crossgraph.vision.scan import is_gone, is_ignored, printable, reason_of
+from crossgraph.vision.pictures import heif_is_read
+from crossgraph.vision.scan import KINDS, is_gone, is_ignored, printable, reason_of, scan_folder
 
 _TAKEN_OUT = "taken_out"
 _ENTERED = "entered"
@@ -45,6 +46,25 @@ def _real_root(root: Path) -> Path:
     except UnicodeEncodeError as error:
         raise InputError(f"{printable(str(root))}: its name is not UTF-8", "rename the folder") from error
     return real
+
+
+def check_holds_pictures(roots: Sequence[Path]) -> None:
+    """Check that there is a picture below at least one of some folders.
+
+    Raises:
+        InputError: There is none.
+    """
+    scans = (scan_folder(root, links_stay_inside=True, heif=heif_is_read()) for root in check_roots(roots))
+    unusable: list[tuple[str, str]] = []
+    for scan in scans:
+        if scan.files or scan.unread:
+            return
+        unusable += scan.unusable
+    names = ", ".join(map(str, roots))
+    if unusable:
+        path, reason = unusable[0]
+        raise InputError(f"{names}: no picture can be read; the first of {len(unusable):,} is {path}", reason)
+    raise InputError(f"{names}: no picture found ({KINDS})", "check the path of the pictures")
 
 
 def choose_roots(manifest: Manifest, named: Sequence[Path]) -> tuple[list[Path], list[str]]:
@@ -131,6 +151,14 @@ def put_back(manifest: Manifest, folders: Sequence[Path]) -> None:
 def entered(manifest: Manifest, root: Path) -> list[Path]:
     """Return the hidden and system folders below a root that are scanned because they were named."""
     return [path for path in _folders(manifest, _ENTERED) if path != root and path.is_relative_to(root)]
+
+
+def forget_entered(manifest: Manifest, folder: Path) -> None:
+    """Forget the hidden and system folders at or below a folder that were named."""
+    before = _folders(manifest, _ENTERED)
+    left = [str(path) for path in before if not path.is_relative_to(folder)]
+    if len(left) < len(before):
+        manifest.remember({_ENTERED: json.dumps(left)})
 
 
 def is_ignored_below(root: Path, path: Path, enter: Sequence[Path]) -> bool:

@@ -39,7 +39,8 @@ class RootChanges:
         before: What is known of the changed files, and of those that cannot be seen.
         missing: Known files that were not found.
         unread: Files and folders that could not be asked, with the reason.
-        unusable: (path, reason) of what looks like a picture and is none.
+        unusable: (path, reason) of what looks like a picture and is none, and of pictures that are broken as before.
+        undated: Unchanged files whose ctime the library does not know yet.
         notes: Lines about folders that are ignored.
         identities: Device and inode of its folders of pictures.
     """
@@ -53,6 +54,7 @@ class RootChanges:
     missing: Missing
     unread: dict[str, str]
     unusable: list[tuple[str, str]]
+    undated: list[PictureFile]
     notes: list[str]
     identities: dict[str, Identity]
 
@@ -90,17 +92,21 @@ def scan_root(
     excluded = [path for path in lost if _is_excluded(path, root, exclude)]
     missing = find_missing(scan, known, _remembered(manifest, root), {*ignored, *excluded})
     to_read = [file for file in scan.files if file.path not in known or not is_unchanged(file, known[file.path])]
+    reading = {file.path for file in to_read}
+    same = [file for file in scan.files if file.path not in reading]
+    broken = [(printable(file.path), known[file.path].broken) for file in same if known[file.path].broken]
     unseen = [path for paths in missing.unseen.values() for path in paths]
     return RootChanges(
         root=root,
         to_read=to_read,
-        unchanged=len(scan.files) - len(to_read),
+        unchanged=len(same) - len(broken),
         known=len(known),
         excluded=len(excluded),
         before={path: known[path] for path in [*(file.path for file in to_read), *unseen] if path in known},
         missing=missing,
         unread=scan.unread,
-        unusable=scan.unusable,
+        unusable=sorted([*scan.unusable, *broken]),
+        undated=[file for file in same if known[file.path].changed is None],
         notes=_ignored_notes(scan, ignored),
         identities=_identities(scan, missing),
     )

@@ -2,7 +2,8 @@
 
 `pictures` has one row per *content*: a copy or a renamed file is the same picture. `files` says where it lies,
 `pending` which pictures the store may not know as they are now. Everything else on disk (codes, thumbnails,
-nearest neighbours) can be made again from here and the files.
+nearest neighbours) can be made again from here and the files. `pictures.reader` names the program and decoders that
+could not read a broken picture, `files.changed` is the file's ctime; both are NULL in rows of an older program.
 """
 
 from __future__ import annotations
@@ -13,11 +14,12 @@ import sqlite3
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from crossgraph.core.errors import InputError
 from crossgraph.files import unwritable
 
-VERSION = 1
+VERSION = 2
 
 _TABLES = """
 CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
@@ -31,7 +33,7 @@ CREATE TABLE pictures (
     state TEXT NOT NULL CHECK (state IN ('ready', 'broken')), reason TEXT,
     generation INTEGER, shard INTEGER, row INTEGER,
     feature_shard INTEGER, feature_row INTEGER,
-    added TEXT NOT NULL
+    added TEXT NOT NULL, reader TEXT
 );
 CREATE INDEX pictures_alike ON pictures (alike);
 CREATE INDEX pictures_place ON pictures (generation, shard, row);
@@ -39,7 +41,7 @@ CREATE TABLE files (
     path TEXT PRIMARY KEY,
     root INTEGER NOT NULL REFERENCES roots (id) ON DELETE CASCADE,
     picture INTEGER NOT NULL REFERENCES pictures (id) ON DELETE CASCADE,
-    size INTEGER NOT NULL, modified INTEGER NOT NULL
+    size INTEGER NOT NULL, modified INTEGER NOT NULL, changed INTEGER
 ) WITHOUT ROWID;
 CREATE INDEX files_picture ON files (picture);
 CREATE TABLE captions (
@@ -51,7 +53,9 @@ CREATE TABLE pending (picture INTEGER PRIMARY KEY);
 """
 
 # MIGRATIONS[n] takes a manifest from version n to n + 1, inside one transaction.
-MIGRATIONS: dict[int, str] = {}
+MIGRATIONS: dict[int, str] = {
+    1: "ALTER TABLE pictures ADD COLUMN reader TEXT; ALTER TABLE files ADD COLUMN changed INTEGER",
+}
 
 
 class Cursor(sqlite3.Cursor):
@@ -128,27 +132,50 @@ def _explained(path: Path) -> Iterator[None]:
         ) from error
 
 
-def connect(path: Path, create: bool) -> Connection:
+def needs_copy(path: Path) -> bool:
+    """Return whether a manifest on a read-only medium must be copied to be read.
+
+    SQLite can open such a file in place only when nothing is left in the write-ahead log beside it, and an older
+    schema can be brought up to date only in a copy.
+    """
+    log = path.with_name(f"{path.name}-wal")
+    if log.exists() and log.stat().st_size:
+        return True
+    with contextlib.closing(_open(path, read_only=True)) as connection, _explained(path):
+        (version,) = connection.cursor().execute("PRAGMA user_version").fetchone()
+    return 0 < version < VERSION
+
+
+def _open(path: Path, read_only: bool) -> Connection:
+    with _explained(path):
+        options: dict[str, Any] = {"timeout": 30, "isolation_level": None, "check_same_thread": False}
+        if read_only:  # immutable: SQLite then needs no lock file, which could not be made
+            address = f"file:{quote(str(path.absolute()))}?mode=ro&immutable=1"
+            return sqlite3.connect(address, uri=True, factory=Connection, **options)
+        return sqlite3.connect(path, factory=Connection, **options)
+
+
+def connect(path: Path, create: bool, read_only: bool = False) -> Connection:
     """Open a manifest, made or brought up to date where needed.
 
     Args:
         path: The SQLite file.
         create: Whether a missing one is made.
+        read_only: Whether it lies where nothing can be written; its schema must then be up to date.
 
     Raises:
         InputError: It is missing, no manifest, damaged, or of a newer program.
     """
     if not create and not path.exists():
         raise InputError(f"{path.parent}: is no picture library", "make one with: crossgraph index PICTURES")
-    with _explained(path):
-        connection = sqlite3.connect(
-            path, timeout=30, isolation_level=None, check_same_thread=False, factory=Connection
-        )
+    connection = _open(path, read_only)
     try:
         connection.path = path
         connection.row_factory = sqlite3.Row
         connection.execute("PRAGMA foreign_keys = ON")
         _bring_up_to_date(connection, path)
+        if read_only:
+            return connection
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA synchronous = FULL")  # what is reported done survives a power cut
     except BaseException:

@@ -21,6 +21,7 @@ from crossgraph.library.manifest import Place, now
 from crossgraph.library.reading import Read
 from crossgraph.library.records import Kind, Layout, pack
 from crossgraph.progress import ProgressCallback
+from crossgraph.vision.pictures import reader_signature
 
 _UNSETTLED = 4096  # pictures that a killed run may leave to be brought to the store again
 
@@ -253,7 +254,8 @@ def _insert(connection: sqlite3.Connection, read: Read, place: Place, feature: t
 
 
 def _insert_broken(connection: sqlite3.Connection, read: Read) -> int:
-    return _write_row(connection, {"sha256": read.sha256, "state": "broken", "reason": read.broken, "added": now()})
+    values = {"sha256": read.sha256, "state": "broken", "reason": read.broken, "reader": reader_signature()}
+    return _write_row(connection, {**values, "added": now()})
 
 
 def _write_row(connection: sqlite3.Connection, values: dict[str, object]) -> int:
@@ -268,8 +270,8 @@ def _write_row(connection: sqlite3.Connection, values: dict[str, object]) -> int
 
 def _file(connection: sqlite3.Connection, root: int, read: Read, picture: int) -> None:
     connection.execute(
-        "INSERT OR REPLACE INTO files (path, root, picture, size, modified) VALUES (?, ?, ?, ?, ?)",
-        (read.file.path, root, picture, read.file.size, read.file.modified),
+        "INSERT OR REPLACE INTO files (path, root, picture, size, modified, changed) VALUES (?, ?, ?, ?, ?, ?)",
+        (read.file.path, root, picture, read.file.size, read.file.modified, read.file.changed),
     )
 
 

@@ -22,7 +22,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from crossgraph.core.checks import above_zero
+from crossgraph.core.ranges import Positive
 from crossgraph.core.types import Attention, ImageCode, TextCode
 from crossgraph.graphs.attend import (
     Comparison,
@@ -44,13 +44,8 @@ _EQUAL = 1e-6  # relative difference up to which shares are equal
 class BFANConfig(FragmentConfig):
     """BFAN's choices."""
 
-    smooth: float = 20.0  # λ of both attentions
+    smooth: Positive = 20.0  # λ of both attentions
     focus: Focus = "prob"  # weights of the others when a share is compared with them
-
-    def __post_init__(self) -> None:
-        """Refuse values outside their range; see `TextChoice`."""
-        super().__post_init__()
-        above_zero(self, "smooth")
 
 
 @dataclass(frozen=True)

@@ -25,8 +25,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from crossgraph.core.checks import at_least
 from crossgraph.core.errors import InputError
+from crossgraph.core.ranges import Count, NotNegative, Size
 from crossgraph.core.types import Attention, ImageCode, Regions, TextCode, Tokens
 from crossgraph.graphs.initialisation import xavier
 from crossgraph.graphs.normalization import BatchNorm, at_least_float32, l2norm, masked_mean, masked_softmax
@@ -54,21 +54,16 @@ SMOOTH = 9.0  # ours, of the alignment alone: cosines to shares
 class CGMNConfig(TextChoice):
     """Sizes and choices; sizes are the paper's."""
 
-    embed_size: int = 2048  # d, nodes and index vectors
-    semantic_layers: int = 4  # of the learned region graph
-    spatial_layers: int = 0  # of the graph of overlapping boxes: published code has 2 and leaves them out by default
+    embed_size: Size = 2048  # d, nodes and index vectors
+    semantic_layers: Count = 4  # of the learned region graph
+    spatial_layers: Count = 0  # of the graph of overlapping boxes: published code has 2 and leaves them out by default
     without_edges: WithoutEdges = "chain"  # the word graph of captions that come without dependency edges
     read_out: Literal["gru", "mean"] = "gru"  # of the regions; "mean" is ours and takes them in any order
     region_norm: NormAxis = "feature"  # "region" = published: each feature over the picture's regions
     edge_weight: EdgeWeight = "cosine"  # "published" = ⟨x_i, x_j⟩ / ‖x_j‖²
     batch_statistics: BatchStatistics = "real"  # "published": padding words enter the word graph's, in training
-    matching_weight: float = 1 / 3  # of the node matching loss; 0 leaves it out
-    matching_margin: float = 0.2
-
-    def __post_init__(self) -> None:
-        """Refuse values outside their range; see `TextChoice`."""
-        super().__post_init__()
-        at_least(self, 0, "semantic_layers", "spatial_layers", "matching_weight", "matching_margin")
+    matching_weight: NotNegative = 1 / 3  # of the node matching loss; 0 leaves it out
+    matching_margin: NotNegative = 0.2
 
 
 @MODELS.register("cgmn")

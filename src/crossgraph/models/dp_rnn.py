@@ -25,7 +25,7 @@ import torch
 from jaxtyping import Bool, Float, Int64
 from torch import Tensor, nn
 
-from crossgraph.core.checks import above_zero
+from crossgraph.core.ranges import Positive
 from crossgraph.core.types import Attention, ImageCode, TextCode
 from crossgraph.graphs.attend import (
     Comparison,
@@ -52,13 +52,8 @@ class DPRNNConfig(FragmentConfig):
     """DP-RNN's choices; SCAN's where the paper gives none."""
 
     recurrent: Recurrent = "sentence"  # a Bi-GRU over regions in the caption's order; "none": the first stage
-    smooth: float = 9.0  # λ of words attending to regions
-    region_smooth: float = 4.0  # λ of regions attending to words
-
-    def __post_init__(self) -> None:
-        """Refuse values outside their range; see `TextChoice`."""
-        super().__post_init__()
-        above_zero(self, "smooth", "region_smooth")
+    smooth: Positive = 9.0  # λ of words attending to regions
+    region_smooth: Positive = 4.0  # λ of regions attending to words
 
 
 @dataclass(frozen=True)

@@ -17,13 +17,13 @@ This is the authors' Bi-GRU branch. Their main branch differs in the words alone
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from crossgraph.core.checks import at_least
+from crossgraph.core.ranges import Range
 from crossgraph.core.types import Attention, ImageCode, Regions, TextCode, Tokens
 from crossgraph.graphs.generalized_pooling import GeneralizedPooling
 from crossgraph.graphs.initialisation import xavier
@@ -42,15 +42,11 @@ Norm = Literal["l2", "none"]
 class GPOConfig(TextChoice):
     """Sizes and choices; the defaults are the paper's, but for `batch_statistics`."""
 
+    embed_size: Annotated[int, Range(least=2)] = 1024  # its half is the width of the second region layer
     text_direction: Direction = "both"
     image_norm: Norm = "l2"
     text_norm: Norm = "l2"
     batch_statistics: BatchStatistics = "real"  # "published": padding regions enter them in training
-
-    def __post_init__(self) -> None:
-        """Refuse values outside their range; half of `embed_size` is the width of the second region layer."""
-        super().__post_init__()
-        at_least(self, 2, "embed_size")
 
 
 @MODELS.register("gpo")

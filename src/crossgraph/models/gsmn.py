@@ -25,8 +25,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn.utils import parametrizations
 
-from crossgraph.core.checks import above_zero, at_least
 from crossgraph.core.errors import InputError
+from crossgraph.core.ranges import Positive, Size
 from crossgraph.core.types import Attention, ImageCode, Regions, TextCode, Tokens
 from crossgraph.graphs.attend import (
     Comparison,
@@ -54,9 +54,9 @@ _SMALLEST = 1e-14  # added to a kernel's variance, as published
 class GSMNConfig(FragmentConfig):
     """GSMN's choices; the defaults compute what the released code does."""
 
-    smooth: float = 20.0  # λ of both attentions; published: 20 for Flickr30K, 10 for COCO
-    sim_size: int = 16  # blocks of channels, compared by a cosine each; divides embed_size
-    hidden_size: int = 32  # of a node behind the graph layer; a multiple of its 8 kernels
+    smooth: Positive = 20.0  # λ of both attentions; published: 20 for Flickr30K, 10 for COCO
+    sim_size: Size = 16  # blocks of channels, compared by a cosine each; divides embed_size
+    hidden_size: Size = 32  # of a node behind the graph layer; a multiple of its 8 kernels
     messages: Literal["none", "dense", "sparse"] = "none"  # between nodes; "sparse": along grammar, or to the next word
     boxes: Literal["given", "zero"] = "given"  # "zero": all boxes are empty, the limit of published training
 
@@ -67,8 +67,6 @@ class GSMNConfig(FragmentConfig):
             InputError: Sizes that do not divide each other, or grammar with word pieces.
         """
         super().__post_init__()
-        at_least(self, 1, "sim_size", "hidden_size")
-        above_zero(self, "smooth")
         if self.messages == "sparse" and self.text_encoder == "transformer":
             raise InputError(
                 "model.config.messages 'sparse' with a text model: grammar joins words, and it reads pieces of words",

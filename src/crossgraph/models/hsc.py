@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from crossgraph.core.checks import at_least, probability
+from crossgraph.core.ranges import Count, Probability
 from crossgraph.core.types import Regions
 from crossgraph.graphs.region_hierarchy import RegionHierarchy
 from crossgraph.models.base import MODELS
@@ -34,15 +34,9 @@ from crossgraph.text.word_attention import AttentiveTextEncoder
 class HSCConfig(SAFConfig):
     """Sizes and choices: SAF's, and the layers on either side; the defaults are the authors'."""
 
-    region_layers: int = 4  # of the region graph
-    word_layers: int = 4  # of self-attention before the GRU; a transformer has its own
-    word_attention_dropout: float = 0.0  # in these layers
-
-    def __post_init__(self) -> None:
-        """Refuse values outside their range; see `SGRAFConfig`."""
-        super().__post_init__()
-        at_least(self, 0, "region_layers", "word_layers")
-        probability(self, "word_attention_dropout")
+    region_layers: Count = 4  # of the region graph
+    word_layers: Count = 4  # of self-attention before the GRU; a transformer has its own
+    word_attention_dropout: Probability = 0.0  # in these layers
 
 
 @MODELS.register("hsc")

@@ -21,7 +21,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from crossgraph.core.checks import above_zero, at_least
+from crossgraph.core.ranges import Positive, Size
 from crossgraph.core.types import Attention, ImageCode, TextCode
 from crossgraph.graphs.attend import (
     AffinityNorm,
@@ -51,16 +51,10 @@ class IMRAMConfig(FragmentConfig):
     """IMRAM's choices."""
 
     form: Form = "full"  # "text": words attend to regions; "image": regions attend to words; "full": both, added
-    steps: int = 3  # K; the published Flickr30K script has 1
-    smooth: float = 9.0  # λ of the attention; the published COCO script has 11
+    steps: Size = 3  # K; the published Flickr30K script has 1
+    smooth: Positive = 9.0  # λ of the attention; the published COCO script has 11
     affinity_norm: AffinityNorm = "clipped_l2norm"
     memory_norm: Literal["none", "l2"] = "none"  # of a rewritten query; both published scripts leave it out
-
-    def __post_init__(self) -> None:
-        """Refuse values outside their range; see `TextChoice`."""
-        super().__post_init__()
-        at_least(self, 1, "steps")
-        above_zero(self, "smooth")
 
 
 class Memory(nn.Module):

@@ -22,8 +22,8 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from crossgraph.core.checks import above_zero, at_least
 from crossgraph.core.errors import InputError
+from crossgraph.core.ranges import Positive, Size
 from crossgraph.core.types import Attention, ImageCode, Regions, TextCode, Tokens
 from crossgraph.graphs.initialisation import xavier
 from crossgraph.graphs.normalization import at_least_float32, l2norm, masked_mean, masked_softmax
@@ -41,8 +41,8 @@ class MMCAConfig(TextChoice):
     """Sizes and choices; all but the formula of the score are ours."""
 
     text_direction: Direction = "both"
-    heads: int = 8  # of every attention; they share d
-    alpha: float = 1.0  # α, weight of the cross-attention unit
+    heads: Size = 8  # of every attention; they share d
+    alpha: Positive = 1.0  # α, weight of the cross-attention unit
 
     def __post_init__(self) -> None:
         """Refuse values outside their range; see `TextChoice`.
@@ -51,8 +51,6 @@ class MMCAConfig(TextChoice):
             InputError: `embed_size` is no multiple of the heads.
         """
         super().__post_init__()
-        at_least(self, 1, "heads")
-        above_zero(self, "alpha")
         if self.embed_size % self.heads:
             raise InputError(
                 f"model.config.heads is {self.heads}", f"give a divisor of embed_size, which is {self.embed_size}"

@@ -20,8 +20,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from crossgraph.core.checks import at_least
 from crossgraph.core.errors import InputError
+from crossgraph.core.ranges import Size
 from crossgraph.core.types import ImageCode, Regions
 from crossgraph.graphs.attend import Comparison, aggregate, importance
 from crossgraph.graphs.initialisation import xavier
@@ -37,14 +37,9 @@ LARGEST = 0.5  # weight of the largest shares beside the cosines
 class PFANConfig(SCANConfig):
     """SCAN's choices and those of the position features."""
 
-    position_size: int = 200  # of a block's vector
-    grid: int = GRID  # blocks a side
-    blocks: int = BLOCKS  # kept a region
-
-    def __post_init__(self) -> None:
-        """Refuse values outside their range; see `SCANConfig`."""
-        super().__post_init__()
-        at_least(self, 1, "position_size", "grid", "blocks")
+    position_size: Size = 200  # of a block's vector
+    grid: Size = GRID  # blocks a side
+    blocks: Size = BLOCKS  # kept a region
 
 
 class PositionAttention(nn.Module):

@@ -21,7 +21,7 @@ from typing import Literal
 from jaxtyping import Float
 from torch import Tensor
 
-from crossgraph.core.checks import above_zero
+from crossgraph.core.ranges import Positive
 from crossgraph.core.types import Attention, ImageCode, TextCode
 from crossgraph.graphs.attend import (
     AffinityNorm,
@@ -47,15 +47,10 @@ class SCANConfig(FragmentConfig):
     """SCAN's choices; the defaults are the paper's t2i AVG."""
 
     attention: AttentionDirection = "t2i"  # words attend to regions, or "i2t": regions attend to words
-    smooth: float = 9.0  # λ of the attention; published: 9 for t2i, 4 for i2t
+    smooth: Positive = 9.0  # λ of the attention; published: 9 for t2i, 4 for i2t
     affinity_norm: AffinityNorm = "clipped_l2norm"  # over the queries
     aggregation: Aggregation = "mean"  # of the queries' cosines
-    aggregation_smooth: float = 6.0  # λ of "lse"; published: 6 for t2i, 5 (Flickr30K) or 20 (COCO) for i2t
-
-    def __post_init__(self) -> None:
-        """Refuse values outside their range; see `TextChoice`."""
-        super().__post_init__()
-        above_zero(self, "smooth", "aggregation_smooth")
+    aggregation_smooth: Positive = 6.0  # λ of "lse"; published: 6 for t2i, 5 (Flickr30K) or 20 (COCO) for i2t
 
 
 @MODELS.register("scan")

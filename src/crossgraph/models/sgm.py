@@ -30,8 +30,8 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from crossgraph.core.checks import at_least
 from crossgraph.core.errors import InputError
+from crossgraph.core.ranges import Size
 from crossgraph.core.types import Attention, ImageCode, Regions, TextCode, Tokens
 from crossgraph.graphs.attend import PairAttention
 from crossgraph.graphs.initialisation import xavier
@@ -48,12 +48,7 @@ _SMALL = 1e-6  # added to the number of words or objects, as in the paper
 class SGMConfig(FragmentConfig):
     """Sizes and choices; all but the formula of the score are ours."""
 
-    predicates: int = 50  # names that a file of relations may use
-
-    def __post_init__(self) -> None:
-        """Refuse values outside their range; see `TextChoice`."""
-        super().__post_init__()
-        at_least(self, 1, "predicates")
+    predicates: Size = 50  # names that a file of relations may use
 
 
 class RelationVectors(nn.Module):

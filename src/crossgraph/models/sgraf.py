@@ -26,8 +26,8 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from crossgraph.core.checks import at_least, probability
 from crossgraph.core.errors import InputError
+from crossgraph.core.ranges import Count, Probability, Size
 from crossgraph.core.types import Attention, ImageCode, Regions, TextCode, Tokens
 from crossgraph.graphs.cross_attention import (
     regions_attend_to_words,
@@ -60,13 +60,13 @@ Similarity = Literal["vector", "scalar"]
 class SGRAFConfig(TextChoice):
     """Sizes and choices that all forms of SGRAF share; the defaults are the paper's."""
 
-    sim_size: int = 256  # m, similarity vectors (Table 7)
+    sim_size: Size = 256  # m, similarity vectors (Table 7)
     text_direction: Direction = "both"  # Bi-GRU, or one direction
     image_norm: Literal["l2", "none"] = "l2"  # of region embeddings
     text_norm: Literal["l2", "none"] = "l2"  # of word embeddings
     region_norm: RegionNorm = "feature"  # "region" = published: a fixed number of regions
     smooth: float = 9.0  # λ of the attention
-    dropout: float = 0.4  # of word embeddings and of both self-attentions
+    dropout: Probability = 0.4  # of word embeddings and of both self-attentions
     nodes: Nodes = "both"  # the global similarity, the local ones, or both (Table 3)
     attention: AttentionDirection = "t2i"  # "i2t": regions attend to words, with a local node each (Table 4)
     similarity: Similarity = "vector"  # "scalar": cosines, which can only be averaged (Table 4)
@@ -78,8 +78,6 @@ class SGRAFConfig(TextChoice):
             InputError: Choices that exclude each other.
         """
         super().__post_init__()
-        at_least(self, 1, "sim_size")
-        probability(self, "dropout")
         if self.nodes == "global" and self.attention == "i2t":
             raise InputError(
                 "model.config.attention 'i2t' with model.config.nodes 'global': no region meets a word then",
@@ -91,12 +89,11 @@ class SGRAFConfig(TextChoice):
 class SGRConfig(SGRAFConfig):
     """SGR's own choices."""
 
-    steps: int = 3  # of reasoning, each with its own weights (Table 3: 0 to 4)
+    steps: Count = 3  # of reasoning, each with its own weights (Table 3: 0 to 4)
 
     def __post_init__(self) -> None:
         """Refuse values outside their range; see `SGRAFConfig`."""
         super().__post_init__()
-        at_least(self, 0, "steps")
         if self.nodes == "global" and self.steps:
             raise InputError(
                 f"model.config.steps {self.steps} with model.config.nodes 'global': one node has none to reason with",
@@ -149,6 +146,41 @@ class PairNodes:
     nodes: Float[Tensor, "group img txt node sim"]
     mask: Bool[Tensor, "group #img #txt node"]
     attention: Float[Tensor, "group img txt query context"] | None
+
+
+def local_nodes(
+    similarity: SimilarityVector | SimilarityScalar,
+    images: ImageCode,
+    texts: TextCode,
+    smooth: float,
+    direction: AttentionDirection,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Return a node for each word (t2i) or region (i2t), the mask of real ones, and the attention weights (Eq. 3-4)."""
+    sides = images.local, images.mask, texts.local, texts.mask, smooth
+    if direction == "t2i":
+        attention = words_attend_to_regions(*sides)
+        return similarity.of_contexts(attention, images.local, texts.local), texts.mask[:, None], attention
+    attention = regions_attend_to_words(*sides)
+    # with captions as the attended side: (group, txt, img, region, ·) before the axes are exchanged back
+    nodes = similarity.of_contexts(attention.transpose(1, 2), texts.local, images.local).transpose(1, 2)
+    return nodes, images.mask[:, :, None], attention
+
+
+def weights_of_words(
+    attention: Float[Tensor, "query context"],
+    node_weights: Float[Tensor, " query"],
+    real: Bool[Tensor, " region"],
+    words: int,
+    direction: AttentionDirection,
+) -> tuple[Float[Tensor, "word region"], Float[Tensor, " word"]]:
+    """Return the words' weights of the regions and their significance, of one pair.
+
+    t2i: the attention and the weights of the words' nodes. i2t: each region's share of all attention on the word, and
+    the weights of the regions' nodes, distributed by the regions' attention.
+    """
+    if direction == "t2i":
+        return attention[:words], node_weights[:words]
+    return shares_of_regions(attention[:, :words], real), node_weights @ attention[:, :words]
 
 
 class SGRAF(Matcher):
@@ -223,23 +255,14 @@ class SGRAF(Matcher):
             nodes.append(overall.unsqueeze(-2))
             masks.append(torch.ones_like(texts.mask[:, None, :, :1]))
         if self.config.nodes != "global":
-            local, mask, attention = self._compare_locally(images, texts)
+            local, mask, attention = local_nodes(
+                self.local_similarity, images, texts, self.config.smooth, self.config.attention
+            )
             nodes.append(local)
             masks.append(mask)
         rows = torch.broadcast_shapes(*(mask.shape[:-1] for mask in masks))
         mask = torch.cat([mask.expand(*rows, -1) for mask in masks], dim=-1)
         return PairNodes(torch.cat(nodes, dim=-2), mask, attention)
-
-    def _compare_locally(self, images: ImageCode, texts: TextCode) -> tuple[Tensor, Tensor, Tensor]:
-        """Return a node for each word or region, the mask of real ones, and the attention."""
-        sides = images.local, images.mask, texts.local, texts.mask, self.config.smooth
-        compare = self.local_similarity.of_contexts
-        if self.config.attention == "t2i":
-            attention = words_attend_to_regions(*sides)
-            return compare(attention, images.local, texts.local), texts.mask[:, None], attention
-        attention = regions_attend_to_words(*sides)
-        nodes = compare(attention.transpose(1, 2), texts.local, images.local).transpose(1, 2)
-        return nodes, images.mask[:, :, None], attention
 
     def pair_scores(self, images: ImageCode, texts: TextCode) -> Float[Tensor, "group img txt"]:
         """Score every pair of a group."""
@@ -257,9 +280,8 @@ class SGRAF(Matcher):
     def align(self, image: ImageCode, text: TextCode) -> Attention:
         """Explain one pair: each real word's weights of the regions, and the word's significance.
 
-        t2i: α, and the weight of the word's own node. i2t: each region's share of all attention on the word, and the
-        weights of the regions' nodes, distributed by the regions' attention. Without local nodes no word is compared
-        with a region: even weights, and all significance is the global node's.
+        See `weights_of_words`. Without local nodes no word is compared with a region: its weights are even, and all
+        significance is the global node's.
         """
         pairs = self.compare(image.map(lambda t: t[None]), text.map(lambda t: t[None]))
         score, shares = self.read(pairs).reshape(()), self.significance(pairs)[0, 0, 0]
@@ -268,10 +290,7 @@ class SGRAF(Matcher):
             even = (real / real.sum()).to(shares.dtype).expand(words, -1)
             return Attention(even, torch.zeros_like(even[:, 0]), score)
         shares = shares if self.config.nodes == "local" else shares[1:]
-        attention = pairs.attention[0, 0, 0]
-        if self.config.attention == "t2i":
-            return Attention(attention[:words], shares[:words], score)
-        return Attention(shares_of_regions(attention[:, :words], real), shares @ attention[:, :words], score)
+        return Attention(*weights_of_words(pairs.attention[0, 0, 0], shares, real, words, self.config.attention), score)
 
 
 @MODELS.register("sgr")

@@ -27,14 +27,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from crossgraph.core.checks import at_least, probability
 from crossgraph.core.errors import InputError
+from crossgraph.core.ranges import NotNegative, Probability, Size
 from crossgraph.core.types import Attention, ImageCode, Regions, TextCode, Tokens
-from crossgraph.graphs.cross_attention import (
-    regions_attend_to_words,
-    shares_of_regions,
-    words_attend_to_regions,
-)
 from crossgraph.graphs.initialisation import xavier_layers
 from crossgraph.graphs.normalization import l2norm
 from crossgraph.graphs.pooling import TextualSelfAttention, VisualSelfAttention
@@ -43,27 +38,25 @@ from crossgraph.graphs.similarity_hierarchy import HierarchicalReasoning, Intera
 from crossgraph.models.base import MODELS, Batch, Inputs, Matcher, Progress, RankingTerm
 from crossgraph.models.fast.form import Precision, Scorer
 from crossgraph.models.fast.tshsr import FastTSHSR
-from crossgraph.models.sgraf import PairNodes, logit_probability
+from crossgraph.models.sgraf import AttentionDirection, PairNodes, local_nodes, logit_probability, weights_of_words
 from crossgraph.text.choice import TextChoice, build_text_encoder
 from crossgraph.text.encoder import Direction
-
-StreamName = Literal["t2i", "i2t"]
 
 
 @dataclass(frozen=True)
 class TSHSRConfig(TextChoice):
     """Sizes and choices; all are ours, those of the encoders as SGRAF's."""
 
-    sim_size: int = 256  # m, similarity vectors
+    sim_size: Size = 256  # m, similarity vectors
     text_direction: Direction = "both"  # Bi-GRU, or one direction
     smooth: float = 9.0  # λ of the attention
-    dropout: float = 0.4  # of word embeddings and of both self-attentions
+    dropout: Probability = 0.4  # of word embeddings and of both self-attentions
     streams: Literal["both", "t2i", "i2t"] = "both"
-    levels: int = 3  # of reasoning
-    context_nodes: int = 8  # of the first level; each next one has half as many, at least 1
+    levels: Size = 3  # of reasoning
+    context_nodes: Size = 8  # of the first level; each next one has half as many, at least 1
     interaction: Interaction = "add"  # "replace": SGR's step, which makes untrained nodes nearly equal
     fusion: Literal["mean", "learned"] = "mean"  # of the streams' scores; "learned": one convex weight
-    stream_weight: float = 1.0  # of each stream's own loss beside the fused one's; 0 omits them
+    stream_weight: NotNegative = 1.0  # of each stream's own loss beside the fused one's; 0 omits them
 
     def __post_init__(self) -> None:
         """Refuse values outside their range; see `TextChoice`.
@@ -72,9 +65,6 @@ class TSHSRConfig(TextChoice):
             InputError: A learned fusion of one stream.
         """
         super().__post_init__()
-        at_least(self, 1, "sim_size", "levels", "context_nodes")
-        probability(self, "dropout")
-        at_least(self, 0, "stream_weight")
         if self.streams != "both" and self.fusion == "learned":
             raise InputError(
                 f"model.config.fusion 'learned' with model.config.streams '{self.streams}': one stream needs no weight",
@@ -85,9 +75,9 @@ class TSHSRConfig(TextChoice):
 class Stream(nn.Module):
     """One direction of attention: its similarity nodes, their reasoning, and a score."""
 
-    def __init__(self, name: StreamName, config: TSHSRConfig) -> None:
+    def __init__(self, name: AttentionDirection, config: TSHSRConfig) -> None:
         super().__init__()
-        self.name: StreamName = name
+        self.name: AttentionDirection = name
         self.smooth = config.smooth
         d, m = config.embed_size, config.sim_size
         self.local_similarity = SimilarityVector(d, m)
@@ -98,14 +88,7 @@ class Stream(nn.Module):
 
     def compare(self, images: ImageCode, texts: TextCode) -> PairNodes:
         """Return the nodes of every pair: the global one, then one a word (t2i) or a region (i2t)."""
-        sides = images.local, images.mask, texts.local, texts.mask, self.smooth
-        if self.name == "t2i":
-            attention, mask = words_attend_to_regions(*sides), texts.mask[:, None]
-            local = self.local_similarity.of_contexts(attention, images.local, texts.local)
-        else:
-            attention, mask = regions_attend_to_words(*sides), images.mask[:, :, None]
-            swapped = self.local_similarity.of_contexts(attention.transpose(1, 2), texts.local, images.local)
-            local = swapped.transpose(1, 2)
+        local, mask, attention = local_nodes(self.local_similarity, images, texts, self.smooth, self.name)
         overall = self.global_similarity(images.parts["global"][:, :, None], texts.parts["global"][:, None])
         mask = torch.cat([torch.ones_like(mask[..., :1]), mask], dim=-1)
         return PairNodes(torch.cat([overall.unsqueeze(-2), local], dim=-2), mask, attention)
@@ -115,18 +98,11 @@ class Stream(nn.Module):
         return logit_probability(self.to_score(self.reasoning(pairs.nodes, pairs.mask)))
 
     def explain(self, image: ImageCode, text: TextCode) -> tuple[Float[Tensor, "word region"], Float[Tensor, " word"]]:
-        """Return the words' weights of the regions and the words' significance, of one pair of grouped codes.
-
-        i2t: each region's share of all attention on the word, and the weights of the regions' nodes, distributed by
-        the regions' attention.
-        """
+        """Return the words' weights of the regions and their significance, of one pair of grouped codes."""
         pairs = self.compare(image, text)
         assert pairs.attention is not None
-        words, attention = int(text.mask.sum()), pairs.attention[0, 0, 0]
         shares = self.reasoning.significance(pairs.nodes, pairs.mask)[0, 0, 0, 1:]
-        if self.name == "t2i":
-            return attention[:words], shares[:words]
-        return shares_of_regions(attention[:, :words], image.mask[0, 0]), shares @ attention[:, :words]
+        return weights_of_words(pairs.attention[0, 0, 0], shares, image.mask[0, 0], int(text.mask.sum()), self.name)
 
 
 @MODELS.register("tshsr")
@@ -150,7 +126,7 @@ class TSHSR(Matcher):
         self.encode_words = build_text_encoder(config, inputs.vocabulary_size, config.text_direction, config.dropout)
         self.visual_global = VisualSelfAttention(d, config.dropout, "feature", None)
         self.textual_global = TextualSelfAttention(d, config.dropout)
-        names: tuple[StreamName, ...] = ("t2i", "i2t") if config.streams == "both" else (config.streams,)
+        names: tuple[AttentionDirection, ...] = ("t2i", "i2t") if config.streams == "both" else (config.streams,)
         self.streams = nn.ModuleDict({name: Stream(name, config) for name in names})
         if config.fusion == "learned":
             self.fusion = nn.Parameter(torch.zeros(()))  # the sigmoid is t2i's weight

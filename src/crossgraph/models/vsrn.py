@@ -23,7 +23,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from crossgraph.core.checks import at_least, probability
+from crossgraph.core.ranges import Count, Probability, Size
 from crossgraph.core.types import Attention, ImageCode, Regions, TextCode, Tokens
 from crossgraph.graphs.caption_writer import CaptionWriter
 from crossgraph.graphs.initialisation import xavier
@@ -40,21 +40,14 @@ from crossgraph.text.choice import TextChoice, build_text_encoder
 class VSRNConfig(TextChoice):
     """Sizes and choices; sizes are the paper's."""
 
-    embed_size: int = 2048  # d, regions and both vectors
-    layers: int = 4  # of the region graph
+    embed_size: Size = 2048  # d, regions and both vectors
+    layers: Count = 4  # of the region graph
     input_norm: Literal["none", "feature", "region"] = "feature"  # published: "none" (Flickr30K), "region" (COCO)
     node_norm: NormAxis = "feature"  # after the graph; "region" = published
     read_norm: Literal["batch", "none"] = "batch"  # of the picture's vector; published: "batch" on Flickr30K alone
     captioning: Literal["none", "attention"] = "none"  # "attention" = the paper, unverified: a second loss
-    captioning_size: int = 512  # of the caption generator's states
-    captioning_dropout: float = 0.2  # of the caption generator's inputs
-
-    def __post_init__(self) -> None:
-        """Refuse values outside their range; see `TextChoice`."""
-        super().__post_init__()
-        at_least(self, 0, "layers")
-        at_least(self, 1, "captioning_size")
-        probability(self, "captioning_dropout")
+    captioning_size: Size = 512  # of the caption generator's states
+    captioning_dropout: Probability = 0.2  # of the caption generator's inputs
 
 
 @MODELS.register("vsrn")

@@ -17,7 +17,8 @@ from jaxtyping import Float
 from crossgraph.bundle.bundle import Bundle, EncodedText
 from crossgraph.core.errors import InputError
 from crossgraph.core.types import ImageCode
-from crossgraph.library.library import Library
+from crossgraph.library.library import Library, payload
+from crossgraph.library.manifest import Picture
 from crossgraph.library.roots import existing_first, root_problems
 from crossgraph.pipeline.alignment import Alignment, shortened
 from crossgraph.pipeline.pictures import PictureLike
@@ -27,6 +28,7 @@ from crossgraph.scoring.engine import score_bucket
 from crossgraph.search.query import Query, blend
 from crossgraph.search.results import GOOD, Hit, Results, Timings
 from crossgraph.search.words import bonus, is_known, word_filter
+from crossgraph.store import matches
 from crossgraph.store.base import Neighbour
 from crossgraph.vision.scan import printable
 
@@ -281,9 +283,10 @@ class Searcher:
                 first[group] = row
         kept = sorted(first.values())
         pictures = self.library.manifest.get([ids[row] for row in kept])
+        shown = self._largest_of_groups(query, [pictures[ids[row]] for row in kept if ids[row] in pictures])
         hits: list[Hit] = []
         for row in kept:
-            picture = pictures.get(ids[row])
+            picture = shown.get(ids[row])
             if picture is None or not picture.paths:
                 continue
             hits.append(
@@ -292,7 +295,7 @@ class Searcher:
                     path=str(picture.paths[0]),
                     score=float(scores[row]),
                     probability=None if probability is None else float(probability[row]),
-                    copies=others.get(groups.get(picture.id, picture.id), 0) + len(picture.paths) - 1,
+                    copies=others.get(picture.alike, 0) + len(picture.paths) - 1,
                     width=picture.width,
                     height=picture.height,
                     date=picture.date,
@@ -300,14 +303,37 @@ class Searcher:
             )
         return hits
 
+    def _largest_of_groups(self, query: Query, best: Sequence[Picture]) -> dict[int, Picture]:
+        """Return the picture that is shown in place of each best-ranked one: the largest near-duplicate of it.
+
+        Near-duplicates that the filter leaves out, and those that the query names, are not shown. Among pictures of
+        the same size, the best-ranked one stays.
+        """
+        members = self.library.manifest.group_members([picture.alike for picture in best])
+        others = {number for group in members.values() if len(group) > 1 for number in group}
+        pictures = self.library.manifest.get(sorted(others - set(query.like)))
+        roots = self.library.manifest.roots().values()
+        shown: dict[int, Picture] = {}
+        for picture in best:
+            shown[picture.id] = picture
+            for number in members.get(picture.alike, []):
+                other = pictures.get(number)
+                if other is None or not other.paths or _pixels(other) <= _pixels(shown[picture.id]):
+                    continue
+                if query.where is None or matches(query.where, payload(other, roots)):
+                    shown[picture.id] = other
+        return shown
+
     def _with_existing_paths(self, hits: Sequence[Hit]) -> list[Hit]:
         """Return hits whose path exists now where any does, and that count only copies that exist."""
         pictures = self.library.manifest.get([hit.id for hit in hits])
         found: list[Hit] = []
         for hit in hits:
-            paths, existing = existing_first(pictures[hit.id].paths)
-            absent = len(paths) - max(existing, 1)
-            found.append(replace(hit, path=str(paths[0]), copies=hit.copies - absent))
+            picture = pictures.get(hit.id)
+            if picture is not None and picture.paths:  # else an index run has just removed it
+                paths, existing = existing_first(picture.paths)
+                hit = replace(hit, path=str(paths[0]), copies=hit.copies - len(paths) + max(existing, 1))  # noqa: PLW2901
+            found.append(hit)
         return found
 
     def _notes(self, query: Query, size: int, wanted: int) -> tuple[str, ...]:
@@ -355,6 +381,10 @@ class Searcher:
 
     def _texts(self, asked: _Asked) -> list[EncodedText]:
         return [*([asked.text] if asked.text else []), *asked.minus]
+
+
+def _pixels(picture: Picture) -> int:
+    return picture.width * picture.height
 
 
 def _spread(values: np.ndarray) -> np.ndarray:

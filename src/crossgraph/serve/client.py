@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from crossgraph.core.errors import InputError
-from crossgraph.serve.announcement import FILE
+from crossgraph.serve.announcement import FILE, folder_identity
 
 Values = Mapping[str, object] | Sequence[tuple[str, object]]
 _OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # straight to this machine, never by a proxy
@@ -55,7 +55,11 @@ class RefusedError(InputError):
 
 
 def find_server(folder: Path) -> Running | None:
-    """Find the server that has a library open; None where there is none.
+    """Return the server that has a library open; None where there is none.
+
+    A `server.json` that was written for another folder, or whose process or server is another one by now, counts for
+    nothing: the library may be a copy, or restored from a backup. Until the server has proved to be the one that
+    wrote the file, nothing but `/health` is asked and no token is sent.
 
     Args:
         folder: The library.
@@ -63,16 +67,18 @@ def find_server(folder: Path) -> Running | None:
     try:
         note = json.loads((folder / FILE).read_text(encoding="utf-8"))
         running, instance = Running(str(note["address"]), str(note["token"]), int(note["pid"])), str(note["instance"])
+        if note["folder"] != folder_identity(folder):
+            return None
         os.kill(running.pid, 0)
     except PermissionError:
         return None
     except (OSError, ValueError, KeyError, TypeError):
         return None
     try:
-        health = ask(running.address, "/health", timeout=5.0)
+        health = ask(running.address, "/health", timeout=2.0)
     except InputError:
         return None
-    return running if health.get("instance") == instance else None
+    return running if isinstance(health, dict) and health.get("instance") == instance else None
 
 
 def ask(address: str, path: str, values: Values = (), token: str = "", timeout: float = 60.0) -> Any:

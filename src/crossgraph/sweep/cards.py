@@ -6,7 +6,6 @@ training anything twice. Beside the entries of an evaluation's card it has one c
 
 from __future__ import annotations
 
-import json
 import resource
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -21,12 +20,12 @@ from crossgraph.core import config as configs
 from crossgraph.core.errors import InputError
 from crossgraph.data.split import Split
 from crossgraph.evaluate.sources import score_runs
-from crossgraph.files import read_json, read_text
+from crossgraph.files import read_json
 from crossgraph.models.base import MODELS
 from crossgraph.runs import Run, load_run
 from crossgraph.scoring.encode import inference
 from crossgraph.sweep.definition import Planned, Sweep
-from crossgraph.sweep.run_status import SweepPaths, core_seconds
+from crossgraph.sweep.run_status import SweepPaths, core_seconds, last_logged
 from crossgraph.train.config import FREE_ON_RESUME
 from crossgraph.train.run_folder import first_difference
 
@@ -141,14 +140,15 @@ def describe(planned: Planned, paths: SweepPaths, card: Card, split: Split) -> d
     """
     folder = paths.run(planned.variant, planned.seed)
     run = load_run(folder)
-    steps, seconds = _trained(folder)
+    last = last_logged(folder)
+    steps = last.get("step")
     return {
         "variant": planned.variant.name,
         "label": " ".join(planned.variant.label.split()),
         **about_model(planned),
         "recipe": recipe_of(planned),
         "budget": {"steps": steps, "batch": planned.recipe.batch, "pairs": steps and steps * planned.recipe.batch},
-        "training_seconds": seconds,
+        "training_seconds": last.get("seconds"),
         "training_core_seconds": core_seconds(paths.log(planned.variant, planned.seed)),
         "pairs_per_second": _speed(card),
         "pairs_per_core_second": _core_speed(run, split),
@@ -160,15 +160,6 @@ def about_model(planned: Planned) -> dict[str, str]:
     """Return a model's kind, status and paper."""
     family = MODELS[planned.recipe.model.name]
     return {"model": planned.recipe.model.name, "kind": family.kind, "status": family.status, "paper": family.paper}
-
-
-def _trained(folder: Path) -> tuple[int | None, float | None]:
-    """Return the steps and seconds of a training, as the last line of its log says."""
-    try:
-        last = json.loads(read_text(folder / "log.jsonl").splitlines()[-1])
-        return int(last["step"]), float(last["seconds"])
-    except (InputError, LookupError, ValueError, TypeError):
-        return None, None
 
 
 def _speed(card: Card) -> float | None:

@@ -102,13 +102,12 @@ def core_seconds_file(log: Path) -> Path:
     return log.with_suffix(".cores.json")
 
 
-def seconds_of_training(run: Path) -> float | None:
-    """Return the seconds of a training from its log; None where there is none."""
+def last_logged(run: Path) -> Mapping[str, Any]:
+    """Return the last row of a training's log; empty where there is none."""
     try:
-        last = read_text(run / "log.jsonl").splitlines()[-1]
-        return float(json.loads(last)["seconds"])
-    except (InputError, LookupError, ValueError, TypeError):
-        return None
+        return json.loads(read_text(run / "log.jsonl").splitlines()[-1])
+    except (InputError, LookupError, ValueError):
+        return {}
 
 
 def check_unchanged(planned: Planned, run: Path, status: RunStatus, fingerprints: Mapping[str, str]) -> None:

@@ -12,8 +12,8 @@ from typing import Any, Literal
 
 from torch import nn
 
-from crossgraph.core.checks import at_least
 from crossgraph.core.errors import InputError
+from crossgraph.core.ranges import CheckedSettings, Size
 from crossgraph.text.encoder import Direction, RecurrentTextEncoder
 from crossgraph.text.transformer import TextTraining, TransformerTextEncoder
 
@@ -21,23 +21,15 @@ TextEncoder = RecurrentTextEncoder | TransformerTextEncoder
 
 
 @dataclass(frozen=True)
-class TextChoice:
+class TextChoice(CheckedSettings, prefix="model.config."):
     """Config fields: sizes of embeddings, and a GRU over learned word embeddings or a pretrained transformer."""
 
     text_encoder: Literal["gru", "transformer"] = "gru"
     text_model: str = ""  # of "transformer": the folder that weights and word pieces were taken from
     text_training: TextTraining = "frozen"  # or "fine-tuned": at a share of the rate, optimiser.text_model_lr
     text_architecture: Mapping[str, Any] = field(default_factory=dict[str, Any])  # its settings; training fills it in
-    embed_size: int = 1024  # d, region and word embeddings and index vectors
-    word_size: int = 300  # learned word embeddings, before the GRU
-
-    def __post_init__(self) -> None:
-        """Refuse values outside their range.
-
-        Raises:
-            InputError: A size below 1; subclasses add checks of their own fields.
-        """
-        at_least(self, 1, "embed_size", "word_size")
+    embed_size: Size = 1024  # d, region and word embeddings and index vectors
+    word_size: Size = 300  # learned word embeddings, before the GRU
 
 
 def build_text_encoder(choice: TextChoice, vocabulary: int, direction: Direction, dropout: float = 0.0) -> TextEncoder:

@@ -25,16 +25,20 @@ SYSTEM_FOLDERS = frozenset(
     ]
 )
 """Folders that systems and storage devices make for themselves, in lower case: thumbnails, waste bins, snapshots."""
-_KINDS = "JPEG, PNG, WebP, GIF, TIFF, BMP"
+KINDS = "JPEG, PNG, WebP, GIF, TIFF, BMP"
 
 
 @dataclass(frozen=True, slots=True)
 class PictureFile:
-    """A picture file, not yet read."""
+    """A picture file, not yet read: path, size in bytes, mtime and ctime in nanoseconds.
+
+    `changed` is 0 on Windows, where ctime is the time of creation.
+    """
 
     path: str
     size: int
     modified: int
+    changed: int
 
 
 @dataclass
@@ -97,7 +101,7 @@ def find_pictures(root: Path) -> Scan:
     if str(root) in scan.unread and not scan.files:
         raise InputError(f"{root}: {scan.unread[str(root)]}", "check the folder's permissions, or mount it")
     if not (scan.files or scan.unusable or scan.unread):
-        raise InputError(f"{root}: holds no pictures ({_KINDS})", "check the path of the pictures")
+        raise InputError(f"{root}: holds no pictures ({KINDS})", "check the path of the pictures")
     pictures = {id_below(root, file.path): Path(file.path) for file in scan.files}
     broken = [(printable(id_below(root, path)), reason) for path, reason in scan.unusable]
     return Scan(dict(sorted(pictures.items())), sorted(broken), scan)
@@ -259,7 +263,8 @@ class _Walk:
             entry.path.encode("utf-8")
             status = entry.stat()
             if stat.S_ISREG(status.st_mode):
-                self.scan.files.append(PictureFile(entry.path, status.st_size, status.st_mtime_ns))
+                changed = 0 if os.name == "nt" else status.st_ctime_ns
+                self.scan.files.append(PictureFile(entry.path, status.st_size, status.st_mtime_ns, changed))
             else:
                 self.scan.unusable.append((printable(entry.path), "not a regular file"))
 

@@ -105,5 +105,5 @@ def test_an_option_that_no_model_has_is_refused(tmp_path, goldens, family, optio
     ],
 )
 def test_values_that_make_no_model_are_refused_by_name(family, field, value):
-    with pytest.raises(InputError, match=f"model.config.{field} is {value}"):
+    with pytest.raises(InputError, match=f"model.config.{field} is {value:g}"):
         MODELS[family](MODELS[family].Config(**{field: value}), Inputs(8, 10))
