@@ -303,6 +303,19 @@ def test_a_disk_whose_folder_went_away_with_it_keeps_its_pictures(library, photo
     assert "sub: was another disk and is not there now" in outcome.notes[0]
 
 
+def test_a_disk_that_was_a_root_stays_when_the_folder_around_it_becomes_one(tmp_path, monkeypatch):
+    outer = tmp_path.resolve() / "outer"
+    write_pictures(outer / "disk", 2)
+    write_picture(outer / "x.png", 10)
+    with new_library(tmp_path / "library") as library:
+        with monkeypatch.context() as patch:
+            change_device(patch, outer / "disk", 77)
+            index(library, outer / "disk")
+        shutil.move(outer / "disk", tmp_path / "away")
+        outcome = index(library, outer)
+        assert (outcome.added, outcome.removed, outcome.kept) == (1, 0, 2)
+
+
 def test_new_device_numbers_after_a_restart_change_nothing(library, photos, monkeypatch):
     change_device(monkeypatch, photos, 99)
     (photos / "sub" / "000.png").unlink()
@@ -384,6 +397,13 @@ def test_such_a_folder_is_taken_where_it_is_named(library, photos, name):
     assert list(library.manifest.roots().values()) == [photos]
     (photos / name / "t.png").unlink()
     assert index(library).removed == 1
+
+
+def test_such_a_folder_stays_out_after_its_root_was_taken_out(library, photos):
+    write_picture(photos / "#recycle" / "t.png", 50)
+    assert index(library, photos / "#recycle").added == 1
+    maintenance.remove(library, photos, quiet)
+    assert index(library, photos).pictures == 4
 
 
 def test_such_a_root_stays_when_the_folder_around_it_becomes_one(library, photos, tmp_path):
