@@ -20,8 +20,8 @@ def library(
     """Look at a picture library, check it, mend it, take something out of it.
 
     info: what it holds and how large it is. verify: the manifest itself, and every code, thumbnail and neighbour
-    against it, mended where that can be. rebuild: the nearest neighbours anew, from manifest and codes. compact: give
-    back the room of pictures that were removed. remove FOLDER: take a folder out; the pictures stay where they are.
+    against it, mended where that can be. rebuild: the nearest neighbours anew, from manifest and codes. compact: free
+    the disk space of removed pictures. remove FOLDER: take a folder out; the pictures stay where they are.
     export FILE: what is known of every picture, as .csv or .jsonl.
 
     Args:

@@ -118,7 +118,7 @@ def read(function: Callable[..., None]) -> tuple[list[Parameter], bool]:
 
 
 def _element(hint: Any) -> tuple[Any, bool]:
-    """Take `| None` and `list[...]` off a type; tell whether it was a list."""
+    """Return a type without `| None` and `list[...]`, and whether it was a list."""
     if isinstance(hint, types.UnionType) or typing.get_origin(hint) is typing.Union:
         inner = [item for item in typing.get_args(hint) if item is not types.NoneType]
         if len(inner) != 1:

@@ -1,4 +1,4 @@
-"""Which word of one sentence met which region of one picture, with the words and boxes beside the numbers."""
+"""The alignment of a sentence and a picture: word × region weights with their words and boxes."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class AlignedToken:
 
 @dataclass(frozen=True)
 class Alignment:
-    """One pair, looked inside.
+    """The alignment of one pair.
 
     Attributes:
         sentence: As given.
@@ -96,13 +96,13 @@ class Alignment:
 
 
 def alignment_of(run: Run, regions: Regions, sentence: str, picture: Path | Image.Image | None = None) -> Alignment:
-    """Look inside one pair.
+    """Return the alignment of one pair.
 
     Args:
         run: Whose model reads it.
         regions: Of one picture.
         sentence: Any.
-        picture: To carry along.
+        picture: Stored in the result.
 
     Raises:
         InputError: The sentence is empty or the vocabulary knows none of its words.
@@ -116,16 +116,16 @@ def alignment_of(run: Run, regions: Regions, sentence: str, picture: Path | Imag
         image = run.model.encode_images(regions.to(device))
         text = run.model.encode_texts(collate([encoded]).to(device))
         found = run.model.align(image, text)
-    kept = regions.mask[0].numpy()
+    is_region = regions.mask[0].numpy()
     significance = found.significance.float().cpu().numpy()
     return Alignment(
         sentence=sentence,
         tokens=tokens_of(run.vocabulary, sentence, encoded),
-        weights=found.weights.float().cpu().numpy()[:, kept],
+        weights=found.weights.float().cpu().numpy()[:, is_region],
         significance=significance,
         global_significance=max(0.0, 1.0 - float(significance.sum())),
         score=float(found.score),
-        boxes=None if regions.boxes is None else regions.boxes[0].numpy().astype(np.float32)[kept],
+        boxes=None if regions.boxes is None else regions.boxes[0].numpy().astype(np.float32)[is_region],
         picture=picture,
         unknown=tuple(encoded.unknown),
         model=run.info.model,
@@ -134,7 +134,7 @@ def alignment_of(run: Run, regions: Regions, sentence: str, picture: Path | Imag
 
 
 def encode_sentence(vocabulary: Vocabulary, sentence: str, name: str) -> EncodedCaption:
-    """Look a sentence's words up.
+    """Return the vocabulary rows of a sentence's words.
 
     Raises:
         InputError: It is no string, it is empty, or none of its words is known.
@@ -160,7 +160,7 @@ def shortened(sentence: str, most: int = 60) -> str:
 
 
 def tokens_of(vocabulary: Vocabulary, sentence: str, encoded: EncodedCaption) -> tuple[AlignedToken, ...]:
-    """Return what a model reads of a sentence, one entry a row of its alignment."""
+    """Return the tokens of a sentence, one a row of its alignment."""
     tokens: list[AlignedToken] = []
     unknown = set(encoded.unknown)
     for row, (start, end) in zip(encoded.ids, encoded.offsets, strict=True):

@@ -1,4 +1,4 @@
-"""Picture files for the page: found by id, checked against what was indexed, upright, in a form that browsers show."""
+"""Read picture files for the page: checked against the indexed content, upright, in a format that browsers show."""
 
 from __future__ import annotations
 

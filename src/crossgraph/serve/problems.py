@@ -42,7 +42,7 @@ class ProblemDocument(BaseModel):
 
 
 class Problem(HTTPException):
-    """A request that is not answered as asked; raised anywhere, also while a body arrives.
+    """An error response; may be raised anywhere, also while a body arrives.
 
     Args:
         status: HTTP's.
