@@ -99,7 +99,7 @@ def import_imram(states: Sequence[Mapping[str, Tensor]], options: Mapping[str, A
     """Translate the authors' IMRAM: one state dict of everything.
 
     The file holds the memories of both directions, whichever the form reads; the unread ones are left out. The form,
-    the steps and λ stand in the options alone.
+    the steps and λ are stored in the options alone.
 
     Raises:
         InputError: A tensor is missing or unknown, or an option is.
