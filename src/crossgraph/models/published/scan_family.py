@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from crossgraph.core.errors import InputError
-from crossgraph.graphs.attend import AffinityNorm, Aggregation
+from crossgraph.graphs.attend import AffinityNorm, Aggregation, AttentionDirection
 from crossgraph.models.base import Inputs
 from crossgraph.models.bfan import BFANConfig, Focus
 from crossgraph.models.camp import CAMPConfig, Form
@@ -30,7 +30,7 @@ from crossgraph.models.published.translation import (
     required_tensor,
     translate_prefix,
 )
-from crossgraph.models.scan import AttentionDirection, SCANConfig
+from crossgraph.models.scan import SCANConfig
 
 # The published files hold one state dict an encoder: 0 the image's, 1 the text's; further ones come behind them.
 _ENCODERS = {"0.fc.": "project_regions.", "1.embed.": "encode_words.embedding.", "1.rnn.": "encode_words.gru."}
