@@ -33,7 +33,7 @@ from crossgraph.library.roots import root_problems
 from crossgraph.progress import ProgressDisplay
 from crossgraph.scoring.engine import choose_device
 from crossgraph.store import ENGINES, Point, Store, open_store
-from crossgraph.store.place import OwnedError
+from crossgraph.store.folder import OwnedError
 
 ENGINE = "edge"
 STALE = "stale_store"
