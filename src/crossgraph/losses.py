@@ -30,7 +30,7 @@ def hinge(
 
     Args:
         scores: S.
-        same_image: True where no negative stands; the diagonal is always excluded.
+        same_image: True where a pair is no negative; the diagonal is always excluded.
         margin: α, in units of the score.
         negatives: "sum" of all, or the "hardest" of each row and column.
 
@@ -55,7 +55,7 @@ def cross_entropy_of_pairs(
 
     Args:
         scores: S in 0..1; clamped to 1e-6 from both ends, beyond which nothing has a gradient.
-        same_image: True where no negative stands; the diagonal is always excluded.
+        same_image: True where a pair is no negative; the diagonal is always excluded.
         negatives: "hardest": −Σ_i (2 log S_ii + min_j log(1 − S_ij) + min_j log(1 − S_ji)), a sum over the batch.
             "all": the mean of −log S_ii, and of −log(1 − S_ij) over all entries, where excluded ones add nothing.
     """

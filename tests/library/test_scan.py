@@ -303,6 +303,19 @@ def test_a_disk_whose_folder_went_away_with_it_keeps_its_pictures(library, photo
     assert "sub: was another disk and is not there now" in outcome.notes[0]
 
 
+def test_a_disk_that_was_a_root_stays_when_the_folder_around_it_becomes_one(tmp_path, monkeypatch):
+    outer = tmp_path.resolve() / "outer"
+    write_pictures(outer / "disk", 2)
+    write_picture(outer / "x.png", 10)
+    with new_library(tmp_path / "library") as library:
+        with monkeypatch.context() as patch:
+            change_device(patch, outer / "disk", 77)
+            index(library, outer / "disk")
+        shutil.move(outer / "disk", tmp_path / "away")
+        outcome = index(library, outer)
+        assert (outcome.added, outcome.removed, outcome.kept) == (1, 0, 2)
+
+
 def test_new_device_numbers_after_a_restart_change_nothing(library, photos, monkeypatch):
     change_device(monkeypatch, photos, 99)
     (photos / "sub" / "000.png").unlink()
@@ -362,46 +375,3 @@ def test_a_root_that_cannot_be_asked_keeps_its_pictures_and_the_others_are_index
 
 
 NAS = ("@eaDir/a.jpg", "#recycle", "$RECYCLE.BIN", "lost+found", "__MACOSX", "@Recycle", "System Volume Information")
-
-
-def test_folders_of_systems_and_devices_are_passed_over_with_a_line(library, photos):
-    for position, name in enumerate(NAS):
-        write_picture(photos / name / "t.png", 50 + position)
-    write_picture(photos / ".hidden" / "h.png", 90)
-    outcome = index(library, photos)
-    assert (outcome.added, outcome.pictures) == (0, 4)
-    (note,) = outcome.notes
-    for part in ("1 @eaDir", "1 #recycle", "1 hidden", "name one to use it"):
-        assert part in note
-
-
-@pytest.mark.parametrize("name", ["#recycle", ".hidden", ".hidden/album", "@eaDir/x.jpg"])
-def test_such_a_folder_is_taken_where_it_is_named(library, photos, name):
-    write_picture(photos / name / "t.png", 50)
-    assert index(library, photos).added == 0
-    assert index(library, photos / name).added == 1
-    assert index(library).unchanged == 5, "and it stays"
-    assert list(library.manifest.roots().values()) == [photos]
-    (photos / name / "t.png").unlink()
-    assert index(library).removed == 1
-
-
-def test_such_a_root_stays_when_the_folder_around_it_becomes_one(library, photos, tmp_path):
-    outer = tmp_path / "outer"
-    write_picture(outer / "#recycle" / "t.png", 50)
-    write_picture(outer / "u.png", 51)
-    index(library, outer / "#recycle")
-    outcome = index(library, outer)
-    assert (outcome.added, outcome.unchanged, outcome.removed) == (1, 1, 0)
-
-
-def test_pictures_that_an_older_library_has_from_such_folders_leave_with_the_reason(library, photos, monkeypatch):
-    write_pictures(photos / "@eaDir", 2, start=50)
-    with monkeypatch.context() as patch:
-        patch.setattr("crossgraph.vision.scan.SYSTEM_FOLDERS", frozenset())
-        assert index(library, photos).added == 2
-    outcome = index(library, photos)
-    assert (outcome.removed, outcome.kept, outcome.pictures) == (2, 0, 4)
-    assert outcome.notes[0] == (
-        f"{photos}: 2 pictures leave the library: folders like @eaDir are passed over unless they are named"
-    )

@@ -6,7 +6,7 @@ import pytest
 from references.tiny_sweep import SWEEP, write_sweep
 
 from crossgraph.core.errors import InputError
-from crossgraph.sweep.definition import find, load, plan
+from crossgraph.sweep.definition import load, plan
 from crossgraph.train import recipes
 
 
@@ -57,7 +57,7 @@ def test_members_of_an_ensemble_are_run_with_it(tmp_path):
 
 
 def test_the_shipped_sweep_holds_the_paper_s_tables():
-    path = find("ablations-sgraf")
+    path = recipes.find("ablations-sgraf", sweep=True)
     sweep = load(path)
     tables = {number for variant in sweep.variants for number in variant.table.split(", ")}
     assert tables == {"3", "4", "5", "7"}
@@ -77,13 +77,13 @@ def test_a_sweep_is_no_recipe_and_a_recipe_no_sweep(tmp_path):
     with pytest.raises(InputError, match="crossgraph sweep ablations-sgraf"):
         recipes.find("ablations-sgraf")
     with pytest.raises(InputError, match="crossgraph train sgraf-saf-scenes"):
-        find("sgraf-saf-scenes")
+        recipes.find("sgraf-saf-scenes", sweep=True)
     with pytest.raises(InputError, match="has no 'variants'"):
         load(tmp_path / "tiny-recipe.yaml")
     with pytest.raises(InputError, match="did you mean 'ablations-sgraf'"):
-        find("ablation-sgraf")
+        recipes.find("ablation-sgraf", sweep=True)
     with pytest.raises(InputError, match="is a folder"):
-        find(str(tmp_path))
+        recipes.find(str(tmp_path), sweep=True)
 
 
 @pytest.mark.parametrize(

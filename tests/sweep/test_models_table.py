@@ -12,7 +12,8 @@ from crossgraph.cli.main import main
 from crossgraph.models.base import MODELS
 from crossgraph.sweep import models_page
 from crossgraph.sweep.cards import PageContent, card_path, read_kept
-from crossgraph.sweep.definition import find, load, plan
+from crossgraph.sweep.definition import load, plan
+from crossgraph.train import recipes
 
 MODEL = "config: {embed_size: 12, word_size: 8}"
 RECIPE = f"""
@@ -69,7 +70,7 @@ def cells(page):
 
 
 def test_the_shipped_table_holds_every_model_with_one_budget():
-    path = find("table-scenes")
+    path = recipes.find("table-scenes", sweep=True)
     planned = plan(load(path), path, [], False)
     assert {entry.recipe.model.name for entry in planned} == set(MODELS), "a model is missing in table-scenes.yaml"
     assert len({(entry.recipe.epochs, entry.recipe.batch, entry.recipe.max_steps) for entry in planned}) == 1
@@ -77,7 +78,7 @@ def test_the_shipped_table_holds_every_model_with_one_budget():
 
 
 def test_the_committed_page_is_made_from_the_committed_cards(root):
-    path = find("table-scenes")
+    path = recipes.find("table-scenes", sweep=True)
     sweep = load(path)
     planned, splits = plan(sweep, path, [], False), ["test", "hard"]
     cards: dict[tuple[str, int, str], dict] = {}

@@ -21,8 +21,9 @@ from crossgraph.evaluate.paired import compare_answers
 from crossgraph.models.tshsr import TSHSRConfig
 from crossgraph.sweep import paired_seeds, versus_page
 from crossgraph.sweep.cards import PageContent, card_path, read_kept, rsum
-from crossgraph.sweep.definition import find, load, plan
+from crossgraph.sweep.definition import load, plan
 from crossgraph.sweep.versus_page import BEGIN, END
+from crossgraph.train import recipes
 
 RECIPE = """
 model: {name: vsepp, config: {embed_size: 12, word_size: 8}}
@@ -61,7 +62,7 @@ def words(folder, data, *more):
 
 
 def shipped():
-    path = find("tshsr-against-sgr")
+    path = recipes.find("tshsr-against-sgr", sweep=True)
     sweep = load(path)
     return sweep, {(entry.variant.name, entry.seed): entry for entry in plan(sweep, path, [], False)}
 

@@ -1,4 +1,4 @@
-"""The reliability plot of a calibration: of the pairs that were given a probability, how many match?
+"""Draws the reliability plot of a calibration: predicted probabilities against observed shares of matches.
 
 It is drawn as SVG by hand, so that a bundle has it whatever packages are installed. Both axes are square roots:
 most pairs of a short list have small probabilities, which a linear axis would heap up in one corner.
@@ -30,23 +30,25 @@ def draw(calibration: Calibration, name: str) -> str:
         name: What it is called in the title.
     """
     width, height = _LEFT + _SIDE + _RIGHT, _TOP + _SIDE + _BOTTOM
-    told = f"{calibration.pairs:,} short-list pairs of {calibration.gallery:,} dev pictures"
-    told += f", {100 * calibration.prior:.1f} % match"
+    summary = f"{calibration.pairs:,} short-list pairs of {calibration.gallery:,} dev pictures"
+    summary += f", {100 * calibration.prior:.1f} % match"
     box = f'viewBox="0 0 {width} {height}" width="{width}" height="{height}"'
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" {box} role="img"><style>{_STYLE}</style>',
-        f"<title>{escape(f'Reliability of {name}: {told}')}</title>",
+        f"<title>{escape(f'Reliability of {name}: {summary}')}</title>",
         f'<rect width="{width}" height="{height}" fill="#fff"/>',
         f'<text x="{_LEFT}" y="22" font-weight="600">{escape(f"Reliability of {name}")}</text>',
-        f'<text x="{_LEFT}" y="42" class="faint">{told}</text>',
+        f'<text x="{_LEFT}" y="42" class="faint">{summary}</text>',
         *_grid(),
         f'<path class="even" d="M{_x(0):.1f},{_y(0):.1f}L{_x(1):.1f},{_y(1):.1f}"/>',
     ]
-    for predicted, found, count in calibration.bins:
-        low, high = wilson(found, count)
-        x, said = _x(predicted), f"predicted {predicted:.3f}, found {found:.3f} of {count:,} pairs"
+    for predicted, observed, count in calibration.bins:
+        low, high = wilson(observed, count)
+        x, label = _x(predicted), f"predicted {predicted:.3f}, found {observed:.3f} of {count:,} pairs"
         parts.append(f'<path class="range" d="M{x:.1f},{_y(low):.1f}V{_y(high):.1f}"/>')
-        parts.append(f'<circle class="bin" cx="{x:.1f}" cy="{_y(found):.1f}" r="4.5"><title>{said}</title></circle>')
+        parts.append(
+            f'<circle class="bin" cx="{x:.1f}" cy="{_y(observed):.1f}" r="4.5"><title>{label}</title></circle>'
+        )
     turned = f'transform="translate(16 {_TOP + _SIDE / 2}) rotate(-90)" text-anchor="middle"'
     gap = f"mean gap {100 * calibration.expected_error:.2f} points, each half judged by the other half's curve"
     parts += [

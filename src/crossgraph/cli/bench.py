@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from crossgraph.core.errors import InputError
+
 if TYPE_CHECKING:
     from crossgraph.scoring.measure import Measured
 
@@ -124,8 +126,6 @@ def _plot(found: list[Measured], path: Path) -> None:
 
 def _check_plotting() -> None:
     from importlib.util import find_spec
-
-    from crossgraph.core.errors import InputError
 
     if find_spec("matplotlib") is None:
         raise InputError("--out: the plot needs Matplotlib", "pip install 'crossgraph[explain]'")

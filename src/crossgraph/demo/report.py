@@ -35,10 +35,10 @@ class Reporter:
         first = rows[0].pairs
         self._title("Hard pictures told apart from their twins, by what differs (number of pairs)")
         table = _table()
-        for factor, found in first.items():
-            table.add_column(f"{factor} ({found.groups})", justify="right")
+        for factor, contrast in first.items():
+            table.add_column(f"{factor} ({contrast.groups})", justify="right")
         for row in rows:
-            table.add_row(row.name, *(_with_interval(found.accuracy, found.interval) for found in row.pairs.values()))
+            table.add_row(row.name, *(_with_interval(pair.accuracy, pair.interval) for pair in row.pairs.values()))
         self._console.print(table)
         self._console.print(
             "\nR@1: share of queries, in percent, whose best answer is right; rSum: of R@1, R@5 and\n"
@@ -76,7 +76,7 @@ class Reporter:
         self._console.print(f"\nThe same as pictures: {sheet}", markup=False, soft_wrap=True)
 
     def closing(self, out: Path, results: Sequence[Retrieved], seconds: Mapping[str, float]) -> None:
-        """Print where the time went, where the page lies, and what to type next."""
+        """Print the seconds of each step, the path of the page, and what to type next."""
         shown = next((result for result in results if result.hits[0].right), results[0])
         pair = shlex.join([str(shown.hits[0].path), shown.sentence])
         spent = ", ".join(f"{step} {format_duration(length)}" for step, length in seconds.items())

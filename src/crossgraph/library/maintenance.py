@@ -23,7 +23,7 @@ from crossgraph.library.manifest import Picture, Place
 from crossgraph.library.photo import read_photo
 from crossgraph.library.reading import put_thumbnail
 from crossgraph.library.records import Shards, are_whole
-from crossgraph.library.roots import existing_first, may_exist, take_out
+from crossgraph.library.roots import existing_first, forget_entered, may_exist, take_out
 from crossgraph.library.soundness import mend_manifest
 from crossgraph.library.writing import Writer, drop_orphans, settle, sync_store
 from crossgraph.progress import ProgressCallback
@@ -199,6 +199,7 @@ def remove(library: Library, folder: Path, report: ProgressCallback) -> int:
             raise InputError(f"{folder}: the library has nothing from there", "see: crossgraph library info")
         if library.manifest.meta("layout"):
             _ = library.store  # another process's? then nothing is taken out
+        forget_entered(library.manifest, real)
         if not roots and _holds_pictures(real):
             take_out(library.manifest, real)
         Writer(library, False).forget(paths)

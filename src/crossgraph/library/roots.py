@@ -153,6 +153,14 @@ def entered(manifest: Manifest, root: Path) -> list[Path]:
     return [path for path in _folders(manifest, _ENTERED) if path != root and path.is_relative_to(root)]
 
 
+def forget_entered(manifest: Manifest, folder: Path) -> None:
+    """Forget the hidden and system folders at or below a folder that were named."""
+    before = _folders(manifest, _ENTERED)
+    left = [str(path) for path in before if not path.is_relative_to(folder)]
+    if len(left) < len(before):
+        manifest.remember({_ENTERED: json.dumps(left)})
+
+
 def is_ignored_below(root: Path, path: Path, enter: Sequence[Path]) -> bool:
     """Return whether a path lies in a hidden or system folder below a root, and in none that is to be entered."""
     inside = max((folder for folder in [root, *enter] if path.is_relative_to(folder)), key=lambda each: len(each.parts))

@@ -17,7 +17,7 @@ from jaxtyping import Float
 from crossgraph.bundle.bundle import Bundle, EncodedText
 from crossgraph.core.errors import InputError
 from crossgraph.core.types import ImageCode
-from crossgraph.library.library import Library, payload
+from crossgraph.library.library import Library
 from crossgraph.library.manifest import Picture
 from crossgraph.library.roots import existing_first, root_problems
 from crossgraph.pipeline.alignment import Alignment, shortened
@@ -320,7 +320,7 @@ class Searcher:
                 other = pictures.get(number)
                 if other is None or not other.paths or _pixels(other) <= _pixels(shown[picture.id]):
                     continue
-                if query.where is None or matches(query.where, payload(other, roots)):
+                if query.where is None or matches(query.where, other.fields(roots)):
                     shown[picture.id] = other
         return shown
 
@@ -329,9 +329,11 @@ class Searcher:
         pictures = self.library.manifest.get([hit.id for hit in hits])
         found: list[Hit] = []
         for hit in hits:
-            paths, existing = existing_first(pictures[hit.id].paths)
-            absent = len(paths) - max(existing, 1)
-            found.append(replace(hit, path=str(paths[0]), copies=hit.copies - absent))
+            picture = pictures.get(hit.id)
+            if picture is not None and picture.paths:  # else an index run has just removed it
+                paths, existing = existing_first(picture.paths)
+                hit = replace(hit, path=str(paths[0]), copies=hit.copies - len(paths) + max(existing, 1))  # noqa: PLW2901
+            found.append(hit)
         return found
 
     def _notes(self, query: Query, size: int, wanted: int) -> tuple[str, ...]:

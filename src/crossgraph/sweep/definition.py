@@ -1,4 +1,4 @@
-"""What a sweep file may say, and every recipe it stands for, checked before any of them trains.
+"""Reads sweep files and builds the recipe of each training, all checked before any of them trains.
 
 A sweep is a YAML file of these fields beside the recipes: a base recipe, and variants that set dotted keys of it.
 """
@@ -70,7 +70,7 @@ class Sweep:
         overrides: Dotted keys that all variants share; a variant's own win.
         seeds: Each variant is trained once with each.
         baseline: The variant that `crossgraph versus` compares the best of the others with.
-        paper: Whose figures stand beside ours, as people cite it.
+        paper: The paper whose figures are shown beside ours, as people cite it.
         paper_data: What they were measured on.
     """
 
@@ -112,8 +112,8 @@ class Planned:
         variant: The row it belongs to.
         seed: Of the training.
         recipe: All that decides what it computes.
-        base: The recipe's file or shipped name, as `crossgraph train` is told.
-        overrides: `a.b=c` each, as `crossgraph train` is told.
+        base: The recipe's file or shipped name, as an argument of `crossgraph train`.
+        overrides: `a.b=c` each, as options of `crossgraph train`.
     """
 
     variant: Variant
@@ -121,24 +121,6 @@ class Planned:
     recipe: Recipe
     base: str
     overrides: list[str]
-
-
-def find(sweep: str) -> Path:
-    """Find a sweep: a path, or the name of a shipped one.
-
-    Raises:
-        InputError: There is none, or it is a recipe; the nearest name is suggested.
-    """
-    path, known = Path(sweep), recipes.shipped_sweeps()
-    if path.is_dir():
-        raise InputError(f"{path}: is a folder", f"give a sweep's file or name ({', '.join(known)})")
-    if path.is_file():
-        return path
-    if sweep in known:
-        return known[sweep]
-    if sweep in recipes.shipped():
-        raise InputError(f"{sweep}: is a recipe, not a sweep", f"crossgraph train {sweep}")
-    raise InputError(f"{sweep}: no such file and no shipped sweep", did_you_mean(path.stem, known))
 
 
 def load(path: Path) -> Sweep:
@@ -180,7 +162,7 @@ def plan(sweep: Sweep, path: Path, overrides: Sequence[str], small: bool) -> lis
     """
     if any(override.removeprefix("--").partition("=")[0] == "seed" for override in overrides):
         raise InputError("--seed would be every run's", "list the seeds under 'seeds' in the sweep file")
-    found: list[Planned] = []
+    planned: list[Planned] = []
     for variant in sweep.variants:
         if variant.ensemble:
             continue
@@ -193,13 +175,13 @@ def plan(sweep: Sweep, path: Path, overrides: Sequence[str], small: bool) -> lis
         except InputError as error:
             raise InputError(f"{path}: variant '{variant.name}': {error.problem}", error.remedy) from error
         for seed in sweep.seeds:
-            told = [*words, f"seed={seed}"] if seed != recipe.seed else words
-            found.append(Planned(variant, seed, dataclasses.replace(recipe, seed=seed), base, told))
-    return found
+            options = [*words, f"seed={seed}"] if seed != recipe.seed else words
+            planned.append(Planned(variant, seed, dataclasses.replace(recipe, seed=seed), base, options))
+    return planned
 
 
 def _check_names(sweep: Sweep, source: str) -> None:
-    """Refuse names that are no folder's or stand twice, and ensembles of what is not there."""
+    """Check that names are unique and can be folders', and that members of ensembles exist."""
     seen: dict[str, Variant] = {}
     for variant in sweep.variants:
         name = variant.name

@@ -19,10 +19,11 @@ from crossgraph.provenance import typed_command
 from crossgraph.scoring.places import check_file, check_folder
 from crossgraph.sweep import cards
 from crossgraph.sweep.cards import Cell, PageContent
-from crossgraph.sweep.definition import Planned, Sweep, Variant, find, load, plan
+from crossgraph.sweep.definition import Planned, Sweep, Variant, load, plan
 from crossgraph.sweep.run_status import SweepPaths, check_unchanged, read_run_status, valid_card
 from crossgraph.sweep.work import Row, Stage, Work, key
 from crossgraph.text.vocabulary import Vocabulary
+from crossgraph.train import recipes
 from crossgraph.train.distributed import make_fabric
 from crossgraph.train.job import open_splits
 from crossgraph.train.run_folder import CHECKPOINTS
@@ -163,7 +164,7 @@ def check(request: Request) -> CheckedSweep:
     """
     if request.jobs < 1:
         raise InputError(f"--jobs is {request.jobs}", "give at least 1")
-    path = find(request.sweep)
+    path = recipes.find(request.sweep, sweep=True)
     sweep = load(path)
     planned = plan(sweep, path, request.overrides, request.small)
     sweep.only(request.only)

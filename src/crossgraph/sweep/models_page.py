@@ -27,9 +27,9 @@ _STATUS = {
 
 def markdown(page: PageContent) -> str:
     """Return the page as Markdown."""
-    found = {about_model(planned)["status"] for planned in page.planned.values()}
+    statuses = {about_model(planned)["status"] for planned in page.planned.values()}
     parts = [f"# {page.sweep.title}", *_introduction(page)]
-    for status in [status for status in ("implemented", *_STATUS) if status in found]:
+    for status in [status for status in ("implemented", *_STATUS) if status in statuses]:
         planned = [entry for entry in page.planned.values() if about_model(entry)["status"] == status]
         if status == "implemented":
             parts += _tables(page, planned, "##")
@@ -87,10 +87,10 @@ def _explained(part: str, key: str, name: str, digits: int) -> Callable[[Card], 
 
     def cell(card: Card) -> str:
         try:
-            found = card["explanations"]["models"][0][part][key][name]
+            figure = card["explanations"]["models"][0][part][key][name]
         except (KeyError, IndexError):
             return _ABSENT
-        numbers = [f"{number:.{digits}f}".replace("-", "−") for number in (found["value"], *found["interval"])]
+        numbers = [f"{number:.{digits}f}".replace("-", "−") for number in (figure["value"], *figure["interval"])]
         return f"{numbers[0]} ({numbers[1]} to {numbers[2]})"
 
     return cell

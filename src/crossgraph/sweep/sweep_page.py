@@ -96,14 +96,14 @@ def _row(paths: SweepPaths, variant: Variant, fingerprint: str, problems: Mappin
 
 def _run(paths: SweepPaths, variant: Variant, seed: int, fingerprint: str) -> dict[str, Any]:
     folders, path = paths.runs(variant, seed), paths.card(variant, seed)
-    found: dict[str, Any] = {"seed": seed, "figures": None, "intervals": None, "parameters": None, "data": None}
-    found |= {"seconds": None, "chosen_by": None, "card": path.relative_to(paths.out).as_posix()}
+    entry: dict[str, Any] = {"seed": seed, "figures": None, "intervals": None, "parameters": None, "data": None}
+    entry |= {"seconds": None, "chosen_by": None, "card": path.relative_to(paths.out).as_posix()}
     card = valid_card(path, folders, fingerprint)
     if card is None:
-        return found
+        return entry
     whole, models = card["results"]["whole"], card["models"]["entries"]
     spent = [last_logged(folder).get("seconds") for folder in folders]
-    return found | {
+    return entry | {
         "seconds": round(sum(known), 1) if len(known := [s for s in spent if s is not None]) == len(spent) else None,
         "figures": {name: whole["figures"][theirs] for name, theirs in FIGURES.items()},
         "intervals": {name: whole["intervals"][theirs] for name, theirs in FIGURES.items()},
@@ -115,14 +115,14 @@ def _run(paths: SweepPaths, variant: Variant, seed: int, fingerprint: str) -> di
 
 def _figure(runs: Sequence[Mapping[str, Any]], name: str) -> str:
     """Return a figure with its bootstrap interval, or the seeds' mean with their standard deviation."""
-    found = [run for run in runs if run["figures"]]
-    if not found:
+    finished = [run for run in runs if run["figures"]]
+    if not finished:
         return MISSING
-    values = [run["figures"][name] for run in found]
+    values = [run["figures"][name] for run in finished]
     if len(runs) == 1:
-        low, high = found[0]["intervals"][name]
+        low, high = finished[0]["intervals"][name]
         return f"{values[0]:.1f} ({low:.1f}–{high:.1f})"
-    missing = f", {len(runs) - len(found)} missing" if len(found) < len(runs) else ""
+    missing = f", {len(runs) - len(finished)} missing" if len(finished) < len(runs) else ""
     spread = f" ± {statistics.stdev(values):.1f}" if len(values) > 1 else ""
     return f"{statistics.fmean(values):.1f}{spread} (n = {len(values)}{missing})"
 
@@ -133,9 +133,7 @@ def _parameters(runs: Sequence[Mapping[str, Any]]) -> str:
 
 def _duration(runs: Sequence[Mapping[str, Any]]) -> str:
     seconds = [run["seconds"] for run in runs if run["seconds"] is not None]
-    if not seconds:
-        return MISSING
-    return format_duration(statistics.fmean(seconds))
+    return format_duration(statistics.fmean(seconds)) if seconds else MISSING
 
 
 def _reported(reported: Mapping[str, Any]) -> str:
@@ -171,7 +169,7 @@ def _notes(table: Mapping[str, Any]) -> list[str]:
 
 
 def _as_csv(table: Mapping[str, Any]) -> str:
-    """Return one line a run, for spreadsheets."""
+    """Return the table as CSV, one line for each run."""
     bounds = [f"{name}_{side}" for name in FIGURES for side in ("low", "high")]
     columns = ["variant", "seed", "label", *FIGURES, *bounds, "parameters", "seconds"]
     rows: list[list[str | float | None]] = []

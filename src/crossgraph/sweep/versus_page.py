@@ -105,11 +105,11 @@ def _measured(page: PageContent, split: str) -> str:
     baseline, chosen = page.sweep.baseline, page.chosen or "chosen"
     heads = [[f"{title}: {baseline}", chosen, "difference (95 %)"] for title in _FIGURES]
     rows: list[list[str]] = []
-    found = page.comparisons.get(split)
+    comparison = page.comparisons.get(split)
     for seed in page.sweep.seeds:
-        cells = _differences(found["seeds"][str(seed)]) if found else _figures_of_seed(page, seed, split)
+        cells = _differences(comparison["seeds"][str(seed)]) if comparison else _figures_of_seed(page, seed, split)
         rows.append([str(seed), *cells])
-    rows.append(["all", *(_differences(found["all"]) if found else [MISSING] * 9)])
+    rows.append(["all", *(_differences(comparison["all"]) if comparison else [MISSING] * 9)])
     return Table(["seed", *(cell for head in heads for cell in head)], rows).to_markdown()
 
 
@@ -136,21 +136,21 @@ def _figures_of_seed(page: PageContent, seed: int, split: str) -> list[str]:
 
 def _outcome(page: PageContent, split: str) -> str:
     """Return a sentence on which is better: by the interval of all seeds together, and how many seeds agree."""
-    found = page.comparisons.get(split)
-    if not found:
+    comparison = page.comparisons.get(split)
+    if not comparison:
         return "Not compared yet."
-    one, baseline, chosen = found["all"]["differences"]["rSum"], page.sweep.baseline, page.chosen
-    low, high = one["interval"]
-    by_seed = [seed["differences"]["rSum"]["difference"] for seed in found["seeds"].values()]
+    whole, baseline, chosen = comparison["all"]["differences"]["rSum"], page.sweep.baseline, page.chosen
+    low, high = whole["interval"]
+    by_seed = [seed["differences"]["rSum"]["difference"] for seed in comparison["seeds"].values()]
     above = sum(difference > 0 for difference in by_seed)
     spread = f", standard deviation {statistics.stdev(by_seed):.1f}" if len(by_seed) > 1 else ""
     seeds = f"{above} of {len(by_seed)} seeds have `{chosen}` above `{baseline}`{spread}"
-    said = f"rSum {_signed(one['difference'])}, 95 % interval {_signed(low)} to {_signed(high)}; {seeds}"
+    figures = f"rSum {_signed(whole['difference'])}, 95 % interval {_signed(low)} to {_signed(high)}; {seeds}"
     if low > 0:
-        return f"On {split}, **`{chosen}` beats `{baseline}`**: {said}."
+        return f"On {split}, **`{chosen}` beats `{baseline}`**: {figures}."
     if high < 0:
-        return f"On {split}, **`{chosen}` loses to `{baseline}`**: {said}."
-    return f"On {split}, **neither is shown to be better**: {said}."
+        return f"On {split}, **`{chosen}` loses to `{baseline}`**: {figures}."
+    return f"On {split}, **neither is shown to be better**: {figures}."
 
 
 def _signed(value: float) -> str:

@@ -37,7 +37,7 @@ class Request:
         out: Where the run goes.
         overrides: `a.b=c` each.
         small: Use the recipe's small form.
-        resume: Go on from the last checkpoint.
+        resume: Continue from the last checkpoint.
         seeds: How many runs.
         device: "auto", "cpu" or "cuda".
         devices: Processes on this machine.
@@ -64,7 +64,7 @@ def run(request: Request) -> list[TrainingState]:
 
     Raises:
         InputError: Anything given cannot be used; nothing is left half-written.
-        KeyboardInterrupt: Ctrl-C; the message says how to go on.
+        KeyboardInterrupt: Ctrl-C; the message says how to resume.
     """
     if request.seeds < 1:
         raise InputError(f"--seeds is {request.seeds}", "give at least 1")

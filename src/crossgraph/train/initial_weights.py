@@ -125,8 +125,8 @@ def initialise_text_encoder(
         vectors = read_word_vectors(word_vectors, vocabulary, encoder.embedding.embedding_dim, report)
     vectors.fill(encoder.embedding)
     if first:
-        found = f"{len(vectors.rows):,} of {vectors.words:,} words ({100 * vectors.coverage:.1f} %)"
-        print(f"{vectors.file}: vectors for {found}", file=sys.stderr, flush=True)
+        coverage = f"{len(vectors.rows):,} of {vectors.words:,} words ({100 * vectors.coverage:.1f} %)"
+        print(f"{vectors.file}: vectors for {coverage}", file=sys.stderr, flush=True)
     return {**record, "word_vectors": vectors.as_json()}
 
 

@@ -46,7 +46,7 @@ _SILENT = 10.0  # seconds of an evaluation before its first line of progress, an
 
 
 def fit(job: Job, fabric: Fabric, out: Path) -> TrainingState:
-    """Train until the epochs are over, or dev stops improving; go on from a checkpoint where there is one.
+    """Train until the epochs are over, or dev stops improving; resume from a checkpoint where there is one.
 
     Args:
         job: What to train, on what.
@@ -58,7 +58,7 @@ def fit(job: Job, fabric: Fabric, out: Path) -> TrainingState:
 
     Raises:
         InputError: The loss is not finite, training collapsed, or the disk is full.
-        KeyboardInterrupt: Ctrl-C; the state is saved and the message says how to go on.
+        KeyboardInterrupt: Ctrl-C; the state is saved and the message says how to resume.
     """
     training = Training(job, fabric, out)
     try:

@@ -41,25 +41,29 @@ def _shipped_files() -> list[Path]:
     return sorted(folder.glob("*.yaml")) if folder else []
 
 
-def find(recipe: str) -> Path:
-    """Find a recipe: a path, or the name of a shipped one.
+def find(name: str, sweep: bool = False) -> Path:
+    """Find a recipe or a sweep: a path, or the name of a shipped one.
+
+    Args:
+        name: The path or the name.
+        sweep: Whether a sweep is wanted, not a recipe.
 
     Raises:
-        InputError: There is none; the nearest name is suggested.
+        InputError: There is none, or it is the other kind; the nearest name is suggested.
     """
-    path = Path(recipe)
-    if path.is_file():
-        if is_sweep(path):
-            raise InputError(f"{path}: is a sweep over recipes", f"crossgraph sweep {path}")
+    path, noun = Path(name), "sweep" if sweep else "recipe"
+    known, others = (shipped_sweeps(), shipped()) if sweep else (shipped(), shipped_sweeps())
+    if path.is_file() and (sweep or not is_sweep(path)):
         return path
-    known = shipped()
-    if recipe in shipped_sweeps():
-        raise InputError(f"{recipe}: is a sweep over recipes", f"crossgraph sweep {recipe}")
+    if not path.is_dir() and (path.is_file() or name in others):
+        if sweep:
+            raise InputError(f"{name}: is a recipe, not a sweep", f"crossgraph train {name}")
+        raise InputError(f"{name}: is a sweep over recipes", f"crossgraph sweep {name}")
     if path.is_dir():
-        raise InputError(f"{path}: is a folder", f"give a recipe's file or name ({', '.join(known)})")
-    if recipe in known:
-        return known[recipe]
-    raise InputError(f"{recipe}: no such file and no shipped recipe", did_you_mean(path.stem, known))
+        raise InputError(f"{path}: is a folder", f"give a {noun}'s file or name ({', '.join(known)})")
+    if name in known:
+        return known[name]
+    raise InputError(f"{name}: no such file and no shipped {noun}", did_you_mean(path.stem, known))
 
 
 def load(path: Path, overrides: Sequence[str] = (), small: bool = False) -> Recipe:

@@ -154,7 +154,7 @@ class TrackioTracker(Tracker):
     def _environment(self) -> Iterator[None]:
         """Point trackio, which reads its settings at import, to the run's folder, and keep it local and silent."""
         remote = ("TRACKIO_SPACE_ID", "TRACKIO_SERVER_URL", "TRACKIO_BUCKET_ID", "TRACKIO_DATASET_ID")
-        kept = {name: os.environ.pop(name) for name in remote if name in os.environ}
+        removed = {name: os.environ.pop(name) for name in remote if name in os.environ}
         os.environ["TRACKIO_DIR"] = str(self._path.absolute())
         import trackio  # noqa: F401
 
@@ -165,7 +165,7 @@ class TrackioTracker(Tracker):
             with contextlib.redirect_stdout(io.StringIO()):
                 yield
         finally:
-            os.environ.update(kept)
+            os.environ.update(removed)
 
 
 TRACKERS: dict[str, Callable[[], Tracker]] = {
@@ -185,10 +185,10 @@ def check_trackers(names: Sequence[str]) -> None:
         if name not in TRACKERS:
             raise InputError(f"no tracker '{name}'", f"known: {', '.join(TRACKERS)}")
         try:
-            found = importlib.util.find_spec(name) is not None
+            installed = importlib.util.find_spec(name) is not None
         except (ImportError, ValueError):
-            found = False
-        if not found:
+            installed = False
+        if not installed:
             raise InputError(f"--track {name}: the package {name} is not installed", _INSTALL)
 
 
