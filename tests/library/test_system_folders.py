@@ -11,6 +11,9 @@ from references.tiny_library import index, new_library, write_picture, write_pic
 from crossgraph.library import Library, maintenance
 
 
+NAS = ("@eaDir/a.jpg", "#recycle", "$RECYCLE.BIN", "lost+found", "__MACOSX", "@Recycle", "System Volume Information")
+
+
 @pytest.fixture
 def photos(tmp_path) -> Path:
     write_pictures(tmp_path / "photos" / "sub", 3)
