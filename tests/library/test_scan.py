@@ -372,6 +372,3 @@ def test_a_root_that_cannot_be_asked_keeps_its_pictures_and_the_others_are_index
 
 
 # folders of systems and devices
-
-
-NAS = ("@eaDir/a.jpg", "#recycle", "$RECYCLE.BIN", "lost+found", "__MACOSX", "@Recycle", "System Volume Information")

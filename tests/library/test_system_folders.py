@@ -10,6 +10,8 @@ from references.tiny_library import index, new_library, write_picture, write_pic
 
 from crossgraph.library import Library, maintenance
 
+NAS = ("@eaDir/a.jpg", "#recycle", "$RECYCLE.BIN", "lost+found", "__MACOSX", "@Recycle", "System Volume Information")
+
 
 @pytest.fixture
 def photos(tmp_path) -> Path:
