@@ -1,6 +1,6 @@
-"""Folders of `transformers` models: found without a network, read without running anything that lies in them.
+"""Finding and loading of `transformers` models on this machine, without network and without running their code.
 
-Weights are taken from safetensors alone, code beside them is never executed, nothing is downloaded.
+Weights are read from safetensors alone, code in the folder is never executed, nothing is downloaded.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from crossgraph.core.errors import InputError
 from crossgraph.files import read_json, sha256
 
 INSTALL = "pip install 'crossgraph[transformers]'"
-_UNUSED = ("pooler", "head.", "mask_token")  # parts that no hidden state depends on may be missing
+_UNUSED = ("pooler", "head.", "mask_token")  # parts that no hidden state depends on; they may be missing
 _FAILURES = (OSError, RuntimeError, ValueError, TypeError, KeyError, AttributeError, ImportError)
 
 
@@ -27,7 +27,7 @@ def find_model(source: str) -> Path:
         source: A folder, or a name that the local Hugging Face cache knows.
 
     Raises:
-        InputError: There is neither, or the folder is no model's.
+        InputError: Neither exists, or the folder is no model's.
     """
     folder = Path(source).expanduser()
     if folder.is_file():
@@ -43,7 +43,7 @@ def read_config(folder: Path) -> dict[str, Any]:
     """Read a model's `config.json`.
 
     Raises:
-        InputError: It is not JSON, or does not say which model it describes.
+        InputError: It is not JSON, or names no model type.
     """
     path = folder / "config.json"
     config = read_json(path)
@@ -59,18 +59,18 @@ def weight_files(folder: Path) -> list[Path]:
         InputError: There are none in safetensors format.
     """
     whole = folder / "model.safetensors"
-    found = [whole] if whole.is_file() else sorted(folder.glob("model-*.safetensors"))
-    if not found:
+    files = [whole] if whole.is_file() else sorted(folder.glob("model-*.safetensors"))
+    if not files:
         old = next((path.name for pattern in ("*.bin", "*.pt", "*.h5") for path in folder.glob(pattern)), "")
         raise InputError(
             f"{folder}: has no model.safetensors{f', only {old}' if old else ''}",
             "load the model once and write it with model.save_pretrained(FOLDER)",
         )
-    return found
+    return files
 
 
 def fingerprint(folder: Path, names: Sequence[str] = ("config.json",)) -> str:
-    """Return a digest of a model's weights and of those of the named files that are there.
+    """Return a digest of a model's weights and of the named files that exist.
 
     Raises:
         InputError: There are no weights.
@@ -87,7 +87,7 @@ def load_model(kind: str, folder: Path) -> Any:
 
     Args:
         kind: A class of `transformers`: "CLIPVisionModel".
-        folder: Where it lies.
+        folder: The model's folder.
 
     Raises:
         InputError: `transformers` is not installed, or the weights are damaged or another model's.
@@ -100,7 +100,7 @@ def load_model(kind: str, folder: Path) -> Any:
         from safetensors import SafetensorError
 
         try:
-            model, told = getattr(transformers, kind).from_pretrained(
+            model, loading = getattr(transformers, kind).from_pretrained(
                 str(folder),
                 local_files_only=True,
                 use_safetensors=True,
@@ -109,15 +109,15 @@ def load_model(kind: str, folder: Path) -> Any:
                 dtype=torch.float32,
             )
         except (*_FAILURES, SafetensorError) as error:
-            raise InputError(f"{folder}: cannot be loaded as {kind} ({_first(error)})", remedy) from error
-    missing = sorted(name for name in told["missing_keys"] if not any(part in name for part in _UNUSED))
+            raise InputError(f"{folder}: cannot be loaded as {kind} ({_shortened(error)})", remedy) from error
+    missing = sorted(name for name in loading["missing_keys"] if not any(part in name for part in _UNUSED))
     if missing:
         raise InputError(f"{folder}: its weights lack {len(missing)} tensors of {kind} ('{missing[0]}', …)", remedy)
     return model.eval()
 
 
 def build(make: Callable[[], Any], source: str) -> Any:
-    """Build a `transformers` object from a configuration; whatever it refuses becomes one line.
+    """Build a `transformers` object from a configuration; a refusal becomes one line.
 
     Raises:
         InputError: It was refused.
@@ -126,7 +126,7 @@ def build(make: Callable[[], Any], source: str) -> Any:
         try:
             return make()
         except _FAILURES as error:
-            raise InputError(f"{source}: not a configuration that can be built ({_first(error)})") from error
+            raise InputError(f"{source}: not a configuration that can be built ({_shortened(error)})") from error
 
 
 def package() -> Any:
@@ -144,7 +144,7 @@ def package() -> Any:
 
 @contextlib.contextmanager
 def quiet() -> Iterator[None]:
-    """Within the block `transformers` draws no bars and prints no reports: what is wrong is raised."""
+    """Silence progress bars and reports of `transformers` within the block; errors are still raised."""
     package()
     from transformers.utils import logging
 
@@ -175,5 +175,5 @@ def _cached(source: str) -> Path:
     return Path(config).parent
 
 
-def _first(error: BaseException) -> str:
+def _shortened(error: BaseException) -> str:
     return " ".join(str(error).split())[:160] or type(error).__name__

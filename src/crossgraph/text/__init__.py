@@ -1,1 +1,1 @@
-"""Captions to tokens, tokens to word vectors."""
+"""Text side: tokens, vocabularies and text encoders."""

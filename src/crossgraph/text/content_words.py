@@ -1,9 +1,9 @@
-"""Which words of a caption name something that can be seen, by a short list of those that do not."""
+"""Content words: words that may name something visible, which are all but a list of function words."""
 
 from __future__ import annotations
 
 # Articles, pronouns, auxiliaries, conjunctions, prepositions of English, and what a tokenizer leaves of
-# contractions. Words of place ("left", "under") and number ("two") stay content: they can be seen.
+# contractions. Words of position ("left", "under") and number ("two") are content words: they can be seen.
 _WORDS = """
     a an the this that these those some any each every no another other such both all
     i me my mine we us our ours you your yours he him his she her hers it its they them their theirs
@@ -17,7 +17,7 @@ _FUNCTION = frozenset(_WORDS.split())
 
 
 def is_content(word: str) -> bool:
-    """Tell whether a word carries content: False for function words, punctuation and specials like `<start>`.
+    """Return whether a word is a content word: False for function words, punctuation and specials like `<start>`.
 
     Args:
         word: A token as `crossgraph.text.tokenizer.tokenize` gives it.

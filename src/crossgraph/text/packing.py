@@ -20,7 +20,7 @@ def collate(encoded: Sequence[EncodedCaption], edges: Edges | None = None) -> To
 
     Args:
         encoded: At least one caption.
-        edges: Dependency edges of each, as token positions; by default those that the captions' parser finds.
+        edges: Dependency edges of each, as token positions; by default from the captions' parser.
 
     Returns:
         Ids (n, L) padded with 0, lengths (n), offsets (n, L, 2), edges (n, E, 2) padded with -1.
@@ -43,12 +43,12 @@ def collate(encoded: Sequence[EncodedCaption], edges: Edges | None = None) -> To
 
 
 class PackedCaptions:
-    """The captions of a split, encoded once: two flat int32 arrays instead of lists by the hundred thousand.
+    """The encoded captions of a split, in two flat int32 arrays instead of hundreds of thousands of lists.
 
     Args:
-        vocabulary: What encodes them.
+        vocabulary: Encodes them.
         captions: The sentences.
-        edges: Dependency edges of each, as token positions; None where unknown. The vocabulary's parser is not asked.
+        edges: Dependency edges of each, as token positions; None without edges. The vocabulary's parser is not used.
 
     Attributes:
         lengths: Tokens of each caption, `<start>` and `<end>` included.
@@ -76,7 +76,7 @@ class PackedCaptions:
         return len(self.lengths)
 
     def tokens(self, rows: Sequence[int] | np.ndarray) -> Tokens:
-        """Return some captions, in the given order, padded to the longest of them.
+        """Return captions by their rows, in the given order, padded to the longest.
 
         Raises:
             ValueError: No row is given.
@@ -85,11 +85,11 @@ class PackedCaptions:
         if not len(rows):
             raise ValueError("no caption to collate")
         lengths = self.lengths[rows]
-        place = self._starts[rows][:, None] + np.arange(lengths.max())
+        position = self._starts[rows][:, None] + np.arange(lengths.max())
         real = np.arange(lengths.max()) < lengths[:, None]
-        place = np.where(real, place, 0)
-        ids = np.where(real, self._ids[place], 0).astype(np.int64)
-        offsets = np.where(real[:, :, None], self._offsets[place], 0).astype(np.int64)
+        position = np.where(real, position, 0)
+        ids = np.where(real, self._ids[position], 0).astype(np.int64)
+        offsets = np.where(real[:, :, None], self._offsets[position], 0).astype(np.int64)
         edges = None if self._edges is None else _pad_edges([self._edges[row] for row in rows])
         return Tokens(torch.from_numpy(ids), torch.from_numpy(lengths), torch.from_numpy(offsets), edges)
 

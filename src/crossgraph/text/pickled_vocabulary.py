@@ -1,7 +1,7 @@
-"""Vocabularies that are pickles of a class (VSRN, CGMN): read without running anything that stands in them.
+"""Safe reading of pickled vocabularies (VSRN, CGMN), without running any code in them.
 
-A pickle is a program. This reader lets it build dicts, lists, tuples, strings and whole numbers, and one object of a
-class named `Vocabulary`, for which it puts a stand-in without behaviour; whatever else it asks for is refused.
+A pickle is a program. This reader allows it to build dicts, lists, tuples, strings and whole numbers, and one object of
+a class named `Vocabulary`, which is replaced by a class without behaviour; anything else is refused.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ _LARGEST = 64 << 20  # bytes; the published ones are below 1 MB
 
 
 class _Refused(Exception):
-    """What the pickle asked for."""
+    """The pickle needs something that is not allowed; the message names it."""
 
 
 def is_pickle(path: Path) -> bool:
-    """Tell by name or by its first byte whether a file is a pickle."""
+    """Return whether a file is a pickle, by its name or first byte."""
     if path.suffix in (".pkl", ".pickle"):
         return True
     try:
@@ -62,41 +62,41 @@ def load_pickled(path: Path) -> Vocabulary:
 
 
 def _read(content: bytes) -> Any:
-    """Unpickle with nothing but a stand-in in reach; classes are made anew, so that a file can change none of ours."""
+    """Unpickle with access to two empty classes only, made for this call so that a file cannot change ours."""
 
-    class Standin:
-        """An object of the authors' class: whatever attributes it had."""
+    class AuthorsVocabulary:
+        """An object of the authors' class, with any attributes."""
 
-    class Base:
-        """What stands for `object`."""
+    class Object:
+        """Replacement of `object`."""
 
-    def rebuild(made: Any, base: Any, state: Any = None) -> Any:
-        """Do what Python 2's helper for new-style classes does, for the stand-in alone."""
-        if made is not Standin or base is not Base:
+    def make_object(made: Any, base: Any, state: Any = None) -> Any:
+        """Replace Python 2's helper that makes objects of new-style classes; allows the authors' class alone."""
+        if made is not AuthorsVocabulary or base is not Object:
             raise _Refused("another class than its vocabulary's")
-        return Standin()
+        return AuthorsVocabulary()
 
     class Reader(pickle.Unpickler):
         def find_class(self, module_name: str, global_name: str) -> Any:
             if global_name == "Vocabulary":
-                return Standin
+                return AuthorsVocabulary
             if (module_name, global_name) in (("copyreg", "_reconstructor"), ("copy_reg", "_reconstructor")):
-                return rebuild
+                return make_object
             if (module_name, global_name) in (("builtins", "object"), ("__builtin__", "object")):
-                return Base
+                return Object
             raise _Refused(f"{module_name}.{global_name}")
 
         def persistent_load(self, pid: Any) -> Any:
             raise _Refused("an object outside the file")
 
     loaded = Reader(io.BytesIO(content), encoding="utf-8").load()  # Python 2's strings were bytes
-    if isinstance(loaded, Standin):
+    if isinstance(loaded, AuthorsVocabulary):
         loaded = vars(loaded)
     return loaded
 
 
 def _as_json(loaded: Mapping[Any, Any], path: Path) -> dict[str, Any]:
-    """Take the three entries as they stand in JSON, where keys are text; nothing but str and int passes."""
+    """Return the three entries as in JSON, where keys are text; only str and int are allowed."""
     values: dict[str, Any] = {}
     for name, (key, value) in {"word2idx": (str, int), "idx2word": (int, str)}.items():
         entries = loaded.get(name)

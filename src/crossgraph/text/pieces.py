@@ -1,9 +1,9 @@
-"""A pretrained model's own word pieces in the place of a vocabulary of words.
+"""Vocabulary of a pretrained model's word pieces.
 
 The interface is `Vocabulary`'s: captions become rows with character offsets, "<start>" first and "<end>" last.
-Those two, "<pad>" and "<unk>" are names for whatever the tokenizer has in their place ("[CLS]", "<s>", ...). One
-word may become several tokens, each with the offsets of its own characters: the pieces of a word are neighbours
-between which the caption has no white space.
+Those two, "<pad>" and "<unk>" are names of the tokenizer's own special tokens ("[CLS]", "<s>", ...). One word may
+become several tokens, each with the offsets of its own characters: the pieces of a word are consecutive tokens without
+white space between them in the caption.
 """
 
 from __future__ import annotations
@@ -25,19 +25,19 @@ _POSITIONS_AFTER_PADDING = ("roberta", "xlm-roberta", "camembert", "mpnet", "lon
 
 
 class PieceVocabulary(Vocabulary):
-    """Word pieces by row.
+    """A vocabulary of word pieces.
 
     Args:
         tokenizer: The content of a `tokenizer.json`.
         longest: Tokens that the model reads at most, the first and the last included; later ones are cut off.
-        source: Where it came from, for messages.
+        source: Its file, for messages.
 
     Attributes:
         words: The pieces as the tokenizer writes them, by row.
 
     Raises:
-        InputError: The package `tokenizers` is not installed, the content is no tokenizer, or one that puts
-            nothing before and after a sentence.
+        InputError: The package `tokenizers` is not installed, the content is no tokenizer, or one that adds
+            no tokens before and after a sentence.
     """
 
     def __init__(self, tokenizer: dict[str, Any], longest: int, source: str = "vocabulary") -> None:
@@ -81,23 +81,23 @@ class PieceVocabulary(Vocabulary):
         return cls(value.get("tokenizer", {}), value["longest"], str(path))
 
     def save(self, path: Path | str) -> None:
-        """Write the tokenizer whole, so that the model's folder is no longer needed."""
+        """Write the whole tokenizer, so that the model's folder is no longer needed."""
         write_json(path, {"format": _FORMAT, "longest": self.longest, "tokenizer": self._json})
 
     def extend(self, captions: Iterable[str], minimum: int = 4) -> PieceVocabulary:
-        """Return itself: pieces spell every word."""
+        """Return itself: pieces can spell every word."""
         return self
 
     def row(self, word: str) -> int:
-        """Return a piece's row, or that of a special by the name that all vocabularies give it."""
+        """Return the row of a piece, or of a special by the name it has in all vocabularies."""
         return self._specials.get(word, self._rows.get(word, self._unknown))
 
     def encode(self, caption: str) -> EncodedCaption:
-        """Cut a caption into pieces, between the start and the end token."""
-        found = self._tokenizer.encode(caption.encode("utf-8", "replace").decode("utf-8"))
-        cut = len(found.ids) if len(found.ids) <= self.longest else self.longest - 1
-        marks = list(zip(found.ids[:cut], found.offsets[:cut], found.special_tokens_mask[:cut], strict=True))
-        if cut < len(found.ids):
+        """Return a caption as pieces, between the start and the end token."""
+        encoding = self._tokenizer.encode(caption.encode("utf-8", "replace").decode("utf-8"))
+        cut = len(encoding.ids) if len(encoding.ids) <= self.longest else self.longest - 1
+        marks = list(zip(encoding.ids[:cut], encoding.offsets[:cut], encoding.special_tokens_mask[:cut], strict=True))
+        if cut < len(encoding.ids):
             marks.append((self._end, (0, 0), 1))
         offsets = [(0, 0) if special else (start, end) for _, (start, end), special in marks]
         ids = [row for row, _, _ in marks]
@@ -111,11 +111,11 @@ class PieceVocabulary(Vocabulary):
         return hashlib.sha256(content.encode("utf-8", "surrogatepass")).hexdigest()
 
     def __contains__(self, word: object) -> bool:
-        """Tell whether a piece has a row of its own."""
+        """Return whether a piece has a row of its own."""
         return word in self._rows or word in self._specials
 
     def __reduce__(self) -> tuple[type[PieceVocabulary], tuple[dict[str, Any], int]]:
-        """Travel between processes as the tokenizer's content."""
+        """Pickle the tokenizer's content, to send it to other processes."""
         return type(self), (self._json, self.longest)
 
 
@@ -153,7 +153,7 @@ def _object(path: Path) -> dict[str, Any]:
 
 
 def _longest(config: dict[str, Any]) -> int:
-    """Return how many tokens a model has positions for."""
+    """Return the number of tokens for which a model has positions."""
     config = config.get("text_config", config)
     positions = config.get("max_position_embeddings", 512)
     if not isinstance(positions, int) or positions < 4:

@@ -1,18 +1,16 @@
-"""A GRU over captions, trained and read faster on a CPU than PyTorch's packed one, with the same states.
+"""A GRU over captions that is faster on a CPU than PyTorch's packed one, with the same states.
 
-In training the captions are of unequal length, and the backward pass is a few large products.
-
-PyTorch's packed GRU on a CPU adds up the gradients of its weights step by step; here a step only passes on the
-gradient of its state, and one product over all words gives those of the weights:
+In training, PyTorch's packed GRU on a CPU adds up the gradients of its weights step by step. Here a step of the
+backward pass only computes the gradient of its state, and one product over all words gives those of the weights:
 
 r = σ(W_r x + U_r h), z = σ(W_z x + U_z h), c = U_n h, n = tanh(W_n x + r c), h' = n + z (h − n)   (biases left out)
 ∂n̂ = ∂h' (1 − z)(1 − n²), ∂r̂ = ∂n̂ c r (1 − r), ∂ẑ = ∂h' (h − n) z (1 − z), ∂h = ∂h' z + [∂r̂ ∂ẑ r∂n̂] U
 
-Words lie step by step, longest captions first (PyTorch's packed order), so that padding is never computed. The
-reversed direction is the same recurrence over every caption read from its end.
+Words are ordered step by step, longest captions first (PyTorch's packed order), so that padding is never computed. The
+reverse direction is the same recurrence over every caption read from its end.
 
-Where nothing is learned, what captions have in common is computed once: W x of a word, and the states of a beginning
-that several share ("a man in a"), or of an ending in the reversed direction.
+Without gradients, values that captions share are computed once: W x of a word, and the states of a common prefix
+("a man in a"), or of a common suffix in the reverse direction.
 """
 
 from __future__ import annotations
@@ -30,34 +28,34 @@ from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 def run_gru(
     gru: nn.GRU, embedded: Float[Tensor, "txt word size"], lengths: Int[Tensor, " txt"]
 ) -> Float[Tensor, "txt word dim"]:
-    """Run a one-layer GRU over captions, or what else stands in rows: by `run_gru_directions` while it trains on a CPU.
+    """Run a one-layer GRU over padded sequences, in training on a CPU by `run_gru_directions`.
 
     Args:
         gru: One or two directions; batch first.
         embedded: Words of the captions.
-        lengths: How many of each are real, at least one.
+        lengths: Number of real words of each, at least 1.
 
     Returns:
-        The states, of two directions their mean; those of padding are zero.
+        The states, the mean of two directions; those of padding are zero.
     """
     if gru.training and embedded.device.type == "cpu" and torch.is_grad_enabled():
-        ways = run_gru_directions(gru, embedded, lengths)
+        directions = run_gru_directions(gru, embedded, lengths)
     else:
         packed = pack_padded_sequence(embedded, lengths.cpu(), batch_first=True, enforce_sorted=False)
         states, _ = pad_packed_sequence(gru(packed)[0], batch_first=True, total_length=embedded.shape[1])
-        ways = states.chunk(1 + gru.bidirectional, dim=-1)
-    return ways[0] if len(ways) == 1 else (ways[0] + ways[1]) / 2
+        directions = states.chunk(1 + gru.bidirectional, dim=-1)
+    return directions[0] if len(directions) == 1 else (directions[0] + directions[1]) / 2
 
 
 def run_gru_directions(
     gru: nn.GRU, embedded: Float[Tensor, "txt word size"], lengths: Int[Tensor, " txt"]
 ) -> list[Float[Tensor, "txt word dim"]]:
-    """Run a one-layer GRU over captions.
+    """Run a one-layer GRU over captions and return its directions apart.
 
     Args:
         gru: Its weights; one or two directions.
         embedded: Words of the captions.
-        lengths: How many of each are real.
+        lengths: Number of real words of each.
 
     Returns:
         The states of each direction; those of padding are zero.
@@ -69,63 +67,65 @@ def run_gru_directions(
     real = torch.arange(longest, device=lengths.device)[:, None] < lengths[order]
     steps, rows = real.nonzero(as_tuple=True)
     rows = order[rows]
-    together: list[int] = [n for n in real.sum(dim=1).tolist() if n]
-    found: list[Tensor] = []
+    counts: list[int] = [n for n in real.sum(dim=1).tolist() if n]
+    directions: list[Tensor] = []
     for suffix, words in (("", steps), ("_reverse", lengths[rows] - 1 - steps))[: 1 + gru.bidirectional]:
-        places = rows * longest + words
+        positions = rows * longest + words
         names = ("weight_ih_l0", "weight_hh_l0", "bias_ih_l0", "bias_hh_l0")
         weights = [getattr(gru, name + suffix) for name in names]
         with torch.autocast(device, enabled=False):
             states: Tensor = _Recurrence.apply(  # pyright: ignore[reportAssignmentType]
-                together, dtype, embedded.flatten(0, 1)[places], *weights
+                counts, dtype, embedded.flatten(0, 1)[positions], *weights
             )
         empty = states.new_zeros(captions * longest, states.shape[1])
-        found.append(empty.index_copy(0, places, states).view(captions, longest, -1))
-    return found
+        directions.append(empty.index_copy(0, positions, states).view(captions, longest, -1))
+    return directions
 
 
 def run_gru_shared_prefixes(
-    gru: nn.GRU, embedded: Float[Tensor, "known size"], words: Int[Tensor, "txt word"]
+    gru: nn.GRU, embedded: Float[Tensor, "distinct size"], words: Int[Tensor, "txt word"]
 ) -> Float[Tensor, "txt word dim"]:
-    """Run a one-layer GRU over captions of equal length, without gradients.
+    """Run a one-layer GRU over captions of equal length, without gradients; each common prefix is computed once.
 
     Args:
         gru: One or two directions.
-        embedded: The words that occur.
-        words: Which of these each caption consists of.
+        embedded: Embeddings of the distinct words.
+        words: The captions as indices of these.
 
     Returns:
-        The states, of two directions their mean.
+        The states, the mean of two directions.
     """
     device = embedded.device.type
     dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else embedded.dtype
     steps = range(words.shape[1])
-    found = embedded.new_zeros(*words.shape, gru.hidden_size)
+    total = embedded.new_zeros(*words.shape, gru.hidden_size)
     with torch.autocast(device, enabled=False):
         for suffix, order in (("", steps), ("_reverse", reversed(steps)))[: 1 + gru.bidirectional]:
             of_words, of_state = (getattr(gru, f"weight_{name}_l0{suffix}").to(dtype).T for name in ("ih", "hh"))
             bias_of_words, bias_of_state = (getattr(gru, f"bias_{name}_l0{suffix}") for name in ("ih", "hh"))
-            given = (embedded.to(dtype) @ of_words).to(embedded.dtype) + bias_of_words
-            states, which = embedded.new_zeros(1, gru.hidden_size), torch.zeros_like(words[:, 0])
+            gates = (embedded.to(dtype) @ of_words).to(embedded.dtype) + bias_of_words
+            # states of the distinct prefixes, and each caption's prefix: at first the empty one
+            states, prefix = embedded.new_zeros(1, gru.hidden_size), torch.zeros_like(words[:, 0])
             for step in order:
-                pairs, which = (which * len(embedded) + words[:, step]).unique(return_inverse=True)
+                # a longer prefix is a pair (prefix, next word), numbered prefix · words + word
+                pairs, prefix = (prefix * len(embedded) + words[:, step]).unique(return_inverse=True)
                 before = states[pairs // len(embedded)]
                 own = (before.to(dtype) @ of_state).to(before.dtype).add_(bias_of_state)
-                r, z, n = given[pairs % len(embedded)].chunk(3, dim=1)
+                r, z, n = gates[pairs % len(embedded)].chunk(3, dim=1)
                 of_r, of_z, c = own.chunk(3, dim=1)
                 n = torch.addcmul(n, r.add_(of_r).sigmoid_(), c).tanh_()
                 states = torch.lerp(n, before, z.add_(of_z).sigmoid_())
-                found[:, step] += states[which]
-    return found / 2 if gru.bidirectional else found
+                total[:, step] += states[prefix]
+    return total / 2 if gru.bidirectional else total
 
 
 class _Recurrence(torch.autograd.Function):
-    """See the module; `together` has how many captions take each step, products are computed in `dtype`."""
+    """The recurrence of the module's docstring; `counts` holds the number of captions at each step."""
 
     @staticmethod
     def forward(
         ctx: Any,
-        together: Sequence[int],
+        counts: Sequence[int],
         dtype: torch.dtype,
         words: Float[Tensor, "word size"],
         of_words: Float[Tensor, "gates size"],
@@ -138,8 +138,8 @@ class _Recurrence(torch.autograd.Function):
         given = (halved @ of_words.to(dtype).T).to(words.dtype) + bias_of_words
         gates = words.new_empty(len(words), 4, size)  # r, z, n and c
         before, after = words.new_empty(len(words), size), words.new_empty(len(words), size)
-        state, start = words.new_zeros(together[0], size), 0
-        for count in together:
+        state, start = words.new_zeros(counts[0], size), 0
+        for count in counts:
             at = slice(start, start + count)
             before[at] = state[:count]
             own = (before[at].to(dtype) @ recurrent.T).to(words.dtype).add_(bias_of_state)
@@ -150,7 +150,7 @@ class _Recurrence(torch.autograd.Function):
             torch.lerp(n, before[at], z, out=after[at])
             state, start = after[at], start + count
         ctx.save_for_backward(halved, of_words, of_state, gates, before)
-        ctx.together, ctx.dtype = together, dtype
+        ctx.counts, ctx.dtype = counts, dtype
         return after
 
     @staticmethod
@@ -162,7 +162,7 @@ class _Recurrence(torch.autograd.Function):
         of_given = gates.new_empty(len(gates), 3, size)
         of_own = gates.new_empty(len(gates), 3, size)
         carried, stop = gates.new_zeros(0, size), len(gates)
-        for count in reversed(ctx.together):
+        for count in reversed(ctx.counts):
             at = slice(stop - count, stop)
             of_after = gradient[at].clone()
             of_after[: len(carried)] += carried

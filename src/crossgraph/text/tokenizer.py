@@ -1,7 +1,7 @@
-"""Captions to words as the published vocabularies count them, with character offsets.
+"""Tokenizer of captions to the words of the published vocabularies, with character offsets.
 
 The words are those of NLTK's `word_tokenize` on the lower-cased caption: its Treebank-style word
-tokenizer after a split into sentences, so that a full stop inside ("a man. a dog") leaves its word too.
+tokenizer after a split into sentences, so that a full stop inside ("a man. a dog") is separated from its word too.
 NLTK's own sentence splitter needs a downloaded model; the small one here knows the abbreviations of captions.
 """
 
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 if TYPE_CHECKING:
     from nltk.tokenize.destructive import NLTKWordTokenizer
 
-# What may stand before a full stop that ends no sentence. NLTK's English model knows these (and single
+# Words before a full stop that ends no sentence. NLTK's English model knows these (and single
 # letters and numbers before a word) and splits all others ("blvd.", "t.v."); so did every published vocabulary.
 _KNOWN = """
     a.m p.m d.c l.a n.c n.j n.y ph.d u.k u.n u.s u.s.a adm ariz aug ave bros calif co col colo corp ct dec dr feb fla
@@ -32,8 +32,8 @@ class Word(NamedTuple):
 
     Attributes:
         text: Lower-cased; a double quote reads as two backticks or two apostrophes, as NLTK writes it.
-        start: Where it begins in the caption, in characters.
-        end: Where it ends, exclusive.
+        start: Its first character in the caption.
+        end: The character after its last one.
     """
 
     text: str
@@ -42,11 +42,11 @@ class Word(NamedTuple):
 
 
 def tokenize(caption: str) -> list[Word]:
-    """Split a caption into lower-cased words; never fails, whatever the string holds."""
+    """Split a caption into lower-cased words; never fails, whatever the string contains."""
     return list(_tokenized(caption))
 
 
-@functools.lru_cache(maxsize=8192)  # an evaluation of so many captions asks for each several times
+@functools.lru_cache(maxsize=8192)  # an evaluation tokenizes each caption several times
 def _tokenized(caption: str) -> tuple[Word, ...]:
     lowered = caption.lower()
     origin = _origins(caption) if len(lowered) != len(caption) else range(len(caption))
@@ -87,37 +87,37 @@ def _ends_sentence(text: str, match: re.Match[str]) -> bool:
 
 
 def _sentence_words(sentence: str) -> list[tuple[str, int, int]]:
-    """Find NLTK's tokens in the sentence they came from."""
+    """Return NLTK's tokens with their positions in the sentence."""
     try:
-        found = _align(_nltk().tokenize(sentence), sentence)
+        spans = _align(_nltk().tokenize(sentence), sentence)
     except TimeoutError:  # NLTK's guard against texts that keep its patterns busy for seconds
-        found = None
-    if found is None:
+        spans = None
+    if spans is None:
         return [(match.group(), match.start(), match.end()) for match in re.finditer(r"\S+", sentence)]
-    return found
+    return spans
 
 
 def _align(tokens: list[str], text: str) -> list[tuple[str, int, int]] | None:
-    """Walk both in step: NLTK only adds white space and rewrites each double quote as two characters."""
+    """Return tokens with their positions: NLTK only adds white space and rewrites double quotes as two characters."""
     spans: list[tuple[str, int, int]] = []
-    place = 0
+    position = 0
     for token in tokens:
-        while place < len(text) and text[place].isspace():
-            place += 1
-        if token in _QUOTES and text.startswith('"', place):
+        while position < len(text) and text[position].isspace():
+            position += 1
+        if token in _QUOTES and text.startswith('"', position):
             length = 1
-        elif text.startswith(token, place) or (token in _QUOTES and text.startswith(_QUOTES, place)):
+        elif text.startswith(token, position) or (token in _QUOTES and text.startswith(_QUOTES, position)):
             length = len(token)
         else:
             return None
-        spans.append((token, place, place + length))
-        place += length
-    return spans if not text[place:].strip() else None
+        spans.append((token, position, position + length))
+        position += length
+    return spans if not text[position:].strip() else None
 
 
 def _origins(caption: str) -> list[int]:
-    """Return, for every character of the lower-cased caption, where it comes from ("İ" becomes two)."""
-    return [place for place, character in enumerate(caption) for _ in character.lower()]
+    """Return the caption's index of every character of the lower-cased caption ("İ" becomes two)."""
+    return [position for position, character in enumerate(caption) for _ in character.lower()]
 
 
 @functools.cache

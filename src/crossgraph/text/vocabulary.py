@@ -1,4 +1,4 @@
-"""Words to rows and back: loaded from a published file as it is, or built from captions."""
+"""Vocabulary: rows of words, loaded from a published file or built from captions."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class EncodedCaption:
         ids: Rows, `<start>` first, `<end>` last.
         offsets: [start, end) of each token in the caption, in characters; (0, 0) for the two specials.
         unknown: Words that the vocabulary lacks, in order.
-        parse: Finds the dependency edges, where the vocabulary has a parser; called when they are wanted.
+        parse: Returns the dependency edges, if the vocabulary has a parser; called only when they are needed.
     """
 
     ids: list[int]
@@ -42,13 +42,13 @@ class Vocabulary:
     """Words by row.
 
     Args:
-        words: One a row; `<pad>`, `<start>`, `<end>` and `<unk>` among them.
+        words: The words by row, including `<pad>`, `<start>`, `<end>` and `<unk>`.
 
     Attributes:
-        parser: What gives encoded captions their dependency edges; None where the model needs none.
+        parser: Makes the dependency edges of encoded captions; None where the model needs none.
 
     Raises:
-        InputError: A word stands twice, or a special is missing.
+        InputError: A word occurs twice, or a special is missing.
     """
 
     parser: SentenceParser | None = None
@@ -65,7 +65,7 @@ class Vocabulary:
 
     @classmethod
     def load(cls, path: Path | str) -> Vocabulary:
-        """Read the layout that all published code shares: `word2idx`, `idx2word`, `idx`.
+        """Read a vocabulary file in the layout of all published code: `word2idx`, `idx2word`, `idx`.
 
         Warns when the file's name says Flickr30K or COCO and its size is not the published one.
 
@@ -77,7 +77,7 @@ class Vocabulary:
 
     @classmethod
     def from_values(cls, values: Any, path: Path) -> Vocabulary:
-        """Build from what a file held: `word2idx`, `idx2word` (rows as text) and `idx`; see `load`.
+        """Build a vocabulary from a file's content: `word2idx`, `idx2word` (rows as text) and `idx`; see `load`.
 
         Args:
             values: The file's content.
@@ -105,10 +105,10 @@ class Vocabulary:
 
     @classmethod
     def build(cls, captions: Iterable[str], minimum: int = 4) -> Vocabulary:
-        """Collect the words that occur at least `minimum` times, the most frequent first.
+        """Build a vocabulary of the words that occur at least `minimum` times, the most frequent first.
 
         Raises:
-            InputError: No word is so frequent.
+            InputError: No word is that frequent.
         """
         words = _frequent(captions, minimum)
         if not words:
@@ -123,7 +123,7 @@ class Vocabulary:
         """Write the layout that `load` reads.
 
         Raises:
-            InputError: The place cannot be written.
+            InputError: The file cannot be written.
         """
         by_row = {str(row): word for row, word in enumerate(self.words)}
         write_json(path, {"word2idx": self._rows, "idx2word": by_row, "idx": len(self.words)})
@@ -133,7 +133,7 @@ class Vocabulary:
         return self._rows.get(word, self._unknown)
 
     def encode(self, caption: str) -> EncodedCaption:
-        """Tokenize a caption and look its words up, between `<start>` and `<end>`."""
+        """Return a caption as rows, between `<start>` and `<end>`."""
         words = tokenize(caption)
         ids = [self._start, *(self.row(word.text) for word in words), self._end]
         offsets = [(0, 0), *((word.start, word.end) for word in words), (0, 0)]
@@ -159,7 +159,7 @@ def _parsed(parser: SentenceParser, caption: str) -> Edges:
 
 
 class _Malformed(Exception):
-    """What is wrong with a vocabulary file."""
+    """A vocabulary file is malformed; the message says how."""
 
 
 def _words(value: Any) -> list[str]:

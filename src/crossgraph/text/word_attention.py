@@ -1,8 +1,8 @@
-"""Self-attention among the words of a caption before the GRU, which weakens those that say little (HSC).
+"""HSC's self-attention among the words of a caption before the GRU, which weakens uninformative words.
 
-x ← x + (1/N) tanh(W_l x) tanh(W_g x)ᵀ tanh(W_v x): every word takes from every word, by products instead of shares.
-N is the caption's own length and padding takes no part. The authors' code divides by the padded length and lets
-padding in, so that there a caption's vectors depend on the captions beside it; for captions of one length both agree.
+x ← x + (1/N) tanh(W_l x) tanh(W_g x)ᵀ tanh(W_v x): every word gets messages from every word, weighed by products
+instead of a softmax. N is the caption's own length and padding is excluded. The authors' code divides by the padded
+length and includes padding, so that a caption's vectors depend on its batch; for captions of one length both agree.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from crossgraph.text.encoder import Direction, RecurrentTextEncoder
 
 
 class WordAttention(nn.Module):
-    """One layer.
+    """One layer of self-attention.
 
     Args:
         size: Size of a word's vector.
@@ -31,7 +31,7 @@ class WordAttention(nn.Module):
     def forward(
         self, words: Float[Tensor, "txt word size"], mask: Bool[Tensor, "txt word"]
     ) -> Float[Tensor, "txt word size"]:
-        """Let every word take from all real words; rows of padding are finite and mean nothing."""
+        """Return the words after messages from all real words; rows of padding are finite and meaningless."""
         local, overall, value = (self.dropout(layer(words).tanh()) for layer in (self.local, self.overall, self.value))
         share = mask.to(words.dtype) / mask.sum(dim=1, keepdim=True).clamp(min=1)
         return words + ((local @ overall.transpose(1, 2)) * share[:, None, :].to(local.dtype)) @ value
@@ -46,7 +46,7 @@ class AttentiveTextEncoder(RecurrentTextEncoder):
         size: Size of a word's contextual vector, d.
         direction: "both" (Bi-GRU) or "forward".
         dropout: Probability of dropping an embedding's feature.
-        layers: Of self-attention.
+        layers: Number of self-attention layers.
         attention_dropout: Probability of dropping a feature in them.
     """
 
@@ -66,7 +66,7 @@ class AttentiveTextEncoder(RecurrentTextEncoder):
     def refine(
         self, embedded: Float[Tensor, "txt word size"], mask: Bool[Tensor, "txt word"]
     ) -> Float[Tensor, "txt word size"]:
-        """Run the layers."""
+        """Return the embeddings after the self-attention layers."""
         for layer in self.attention:
             embedded = layer(embedded, mask)
         return embedded

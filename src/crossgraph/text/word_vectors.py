@@ -1,4 +1,4 @@
-"""Published word vectors (GloVe, fastText, word2vec as text) as the beginning of learned embeddings.
+"""Published word vectors (GloVe, fastText, word2vec as text) as initial values of learned embeddings.
 
 text      a word and its values a line, also in .gz or a .zip of one file; a first line "COUNT WIDTH" is skipped
 array     vectors.npy (words, width) with words.txt beside it, a word a line; name the .npy or their folder
@@ -24,7 +24,7 @@ from torch import nn
 
 from crossgraph.core.errors import InputError
 from crossgraph.files import read_text, sha256
-from crossgraph.progress import ProgressCallback
+from crossgraph.progress import ProgressCallback, ignore_progress
 from crossgraph.text.vocabulary import SPECIALS, Vocabulary
 
 _REMEDY = "give GloVe's text format (a word and its values a line), or vectors.npy with words.txt beside it"
@@ -33,14 +33,14 @@ _BLOCK = 1000  # lines read at once
 
 @dataclass(frozen=True)
 class WordVectors:
-    """Vectors of some words of a vocabulary.
+    """Vectors of a vocabulary's words, where the file has them.
 
     Attributes:
-        file: Where they came from.
-        sha256: Of that file.
+        file: Their file.
+        sha256: The file's digest.
         rows: Vocabulary rows.
-        vectors: A vector for each of them, float32 (rows, width).
-        words: Words that the vocabulary has, specials apart.
+        vectors: A vector for each row, float32 (rows, width).
+        words: Number of words in the vocabulary without specials.
     """
 
     file: Path
@@ -55,12 +55,12 @@ class WordVectors:
         return len(self.rows) / max(1, self.words)
 
     def fill(self, embedding: nn.Embedding) -> None:
-        """Write the vectors into a table of learned embeddings; other rows keep their values."""
+        """Write the vectors into learned embeddings; other rows keep their values."""
         with torch.no_grad():
             embedding.weight[torch.tensor(self.rows)] = torch.from_numpy(self.vectors).to(embedding.weight)
 
     def as_json(self) -> dict[str, Any]:
-        """Return what a run records."""
+        """Return the record of a run."""
         return {
             "file": self.file.name,
             "sha256": self.sha256,
@@ -71,15 +71,15 @@ class WordVectors:
 
 
 def read_word_vectors(
-    path: Path, vocabulary: Vocabulary, width: int, report: ProgressCallback | None = None
+    path: Path, vocabulary: Vocabulary, width: int, progress: ProgressCallback | None = None
 ) -> WordVectors:
     """Read the vectors of a vocabulary's words; every line of the file is checked.
 
     Args:
         path: The file, or a folder with vectors.npy and words.txt.
-        vocabulary: Whose words are wanted.
-        width: Size that the model's embeddings have.
-        report: Hears about progress.
+        vocabulary: The words.
+        width: Size of the model's embeddings.
+        progress: Progress callback.
 
     Raises:
         InputError: The file cannot be read, a line of it is malformed (its number is named), its vectors are not
@@ -92,22 +92,22 @@ def read_word_vectors(
     if not path.stat().st_size:
         raise InputError(f"{path}: is empty", _REMEDY)
     rows = {word: row for row, word in enumerate(vocabulary.words) if word not in SPECIALS}
-    found: dict[int, np.ndarray] = {}
+    vectors: dict[int, np.ndarray] = {}
     entries = _from_array if path.suffix == ".npy" else _from_text
-    for word, vector in entries(path, width, report):
+    for word, vector in entries(path, width, progress or ignore_progress):
         row = rows.get(word)
-        if row is not None and row not in found:
-            found[row] = vector
-    if not found:
+        if row is not None and row not in vectors:
+            vectors[row] = vector
+    if not vectors:
         raise InputError(f"{path}: has none of the {len(rows):,} words of the vocabulary", "is it of another language?")
-    kept = sorted(found)
-    vectors = np.stack([found[row] for row in kept]).astype(np.float32)
-    return WordVectors(path, sha256(path), kept, vectors, len(rows))
+    covered = sorted(vectors)
+    matrix = np.stack([vectors[row] for row in covered]).astype(np.float32)
+    return WordVectors(path, sha256(path), covered, matrix, len(rows))
 
 
-def _from_text(path: Path, width: int, report: ProgressCallback | None) -> Iterator[tuple[str, np.ndarray]]:
+def _from_text(path: Path, width: int, progress: ProgressCallback) -> Iterator[tuple[str, np.ndarray]]:
     size = path.stat().st_size
-    with _opened(path) as (lines, place):
+    with _opened(path) as (lines, position):
         numbered = enumerate(lines, start=1)
         while block := list(itertools.islice(numbered, _BLOCK)):
             if block[0][0] == 1 and _is_header(block[0][1]):
@@ -115,14 +115,12 @@ def _from_text(path: Path, width: int, report: ProgressCallback | None) -> Itera
                 block = block[1:]
             block = [(number, line) for number, line in block if line.strip()]
             yield from _plain_block(block, width) or (_entry(line, number, path, width) for number, line in block)
-            if report is not None:
-                report("word vectors", min(place(), size), size)
-    if report is not None:
-        report("word vectors", size, size)
+            progress("word vectors", min(position(), size), size)
+    progress("word vectors", size, size)
 
 
 def _plain_block(block: list[tuple[int, bytes]], width: int) -> list[tuple[str, np.ndarray]]:
-    """Read lines of one plain word each at once, five times as fast; nothing where a line is any other."""
+    """Return a block of plain lines, parsed at once, five times as fast; empty if any line needs `_entry`."""
     parts = [line.partition(b" ") for _, line in block]
     if any(values.count(b" ") != width - 1 for _, _, values in parts):
         return []
@@ -140,7 +138,7 @@ def _plain_block(block: list[tuple[int, bytes]], width: int) -> list[tuple[str, 
 
 
 def _entry(line: bytes, number: int, path: Path, width: int) -> tuple[str, np.ndarray]:
-    """Read one line; a word may itself hold spaces, so the values are the last `width` fields."""
+    """Return the word and vector of a line; the values are its last `width` fields, since a word may have spaces."""
     try:
         fields = line.decode("utf-8").rstrip("\r\n\t ").replace("\t", " ").split(" ")
     except UnicodeDecodeError as error:
@@ -173,7 +171,7 @@ def _is_header(line: bytes) -> bool:
     return len(fields) == 2 and all(field.isdigit() for field in fields)
 
 
-def _from_array(path: Path, width: int, report: ProgressCallback | None) -> Iterator[tuple[str, np.ndarray]]:
+def _from_array(path: Path, width: int, progress: ProgressCallback) -> Iterator[tuple[str, np.ndarray]]:
     try:
         vectors = np.load(path, mmap_mode="r", allow_pickle=False)
     except (OSError, ValueError, EOFError) as error:
@@ -194,21 +192,20 @@ def _from_array(path: Path, width: int, report: ProgressCallback | None) -> Iter
             raise InputError(f"{path}: row {start + int(bad.argmax())} holds NaN or infinity", _REMEDY)
         for offset, vector in enumerate(block):
             yield words[start + offset].rstrip("\r"), vector
-        if report is not None:
-            report("word vectors", min(start + 4096, len(words)), len(words))
+        progress("word vectors", min(start + 4096, len(words)), len(words))
 
 
-def _check_width(path: Path, found: int, wanted: int) -> None:
-    if found != wanted:
+def _check_width(path: Path, actual: int, expected: int) -> None:
+    if actual != expected:
         raise InputError(
-            f"{path}: vectors are {found} wide, model.config.word_size is {wanted}",
-            f"add --model.config.word_size={found}",
+            f"{path}: vectors are {actual} wide, model.config.word_size is {expected}",
+            f"add --model.config.word_size={actual}",
         )
 
 
 @contextlib.contextmanager
 def _opened(path: Path) -> Iterator[tuple[Iterator[bytes], Callable[[], int]]]:
-    """Open a text file, packed or not: its lines, and how many bytes of the file are read."""
+    """Open a text file, compressed or not; yield its lines and a function that returns the bytes read so far."""
     try:
         with path.open("rb") as raw, contextlib.ExitStack() as open_files:
             stream: Any = raw

@@ -1,1 +1,1 @@
-"""Pictures to regions: finding and reading pictures, and the region encoders that turn them into vectors."""
+"""Image side: finding and reading pictures, and region encoders."""

@@ -1,7 +1,7 @@
-"""Where a region lies, as blocks of a grid over its picture: what PFAN reads as positions.
+"""Positions of regions as blocks of a grid over the picture, the input of PFAN.
 
 The picture is cut into grid × grid blocks, numbered row by row from the top left corner. A region is described by a
-fixed number of blocks, those it covers most, and by how the area it shares with them is divided among these.
+fixed number of blocks, those it covers most, and by their shares of the covered area.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ _TIE = 1e-4  # of a block: covered shares that differ by less are equal, and the
 def blocks_of_boxes(
     boxes: Float[Tensor, "n region 4"], grid: int = GRID, blocks: int = BLOCKS
 ) -> tuple[Int[Tensor, "n region block"], Float[Tensor, "n region block"]]:
-    """Describe boxes by the blocks they cover most.
+    """Return the blocks that boxes cover most, and their shares of the covered area.
 
-    A large box covers more blocks whole than are kept; which of them stay is our choice, as the authors publish
-    their positions and not how they were made: those nearest to the box's middle.
+    A large box covers more whole blocks than are kept. Then those nearest to its middle are kept: our choice, since
+    the authors publish positions and not how they were made.
 
     Args:
-        boxes: xyxy in 0..1; what lies outside the picture is not counted.
+        boxes: xyxy in 0..1; parts outside the picture are not counted.
         grid: Blocks a side.
         blocks: How many are kept a region.
 
@@ -48,7 +48,7 @@ def blocks_of_boxes(
 
 
 def _along(low: Tensor, high: Tensor, lines: Tensor) -> tuple[Tensor, Tensor]:
-    """Return for each strip between two lines the share of it that is covered, and its squared distance in strips."""
+    """Return each strip's covered share and its squared distance from the middle, in strips."""
     start, stop = lines[:-1], lines[1:]
     shared = torch.minimum(high[..., None], stop) - torch.maximum(low[..., None], start)
     width = 1 / len(start)

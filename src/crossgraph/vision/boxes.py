@@ -1,4 +1,4 @@
-"""Boxes of regions: xyxy, as shares of the picture's width and height."""
+"""Boxes of regions (xyxy, as shares of the picture's width and height), and grids of them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 _TOLERANCE = 1e-3  # boxes may have been stored as float16
-_SMALLEST_CELL = 1 / 512  # of the picture's side; below it the tolerance would tell no grid from another
+_SMALLEST_CELL = 1 / 512  # of the picture's side; below it the tolerance could not distinguish grids
 
 
 def grid_boxes(rows: int, columns: int) -> Float[Tensor, "region 4"]:
@@ -34,7 +34,7 @@ class Grid:
     """Consecutive regions that tile the picture, row by row from the top left corner.
 
     Attributes:
-        start: The first of them among the picture's regions.
+        start: Index of the first region.
         rows: Cells from top to bottom.
         columns: Cells from left to right.
     """
@@ -45,12 +45,12 @@ class Grid:
 
     @property
     def stop(self) -> int:
-        """The first region behind them."""
+        """The index after the last region."""
         return self.start + self.rows * self.columns
 
 
 def find_grids(boxes: Float[Tensor, "region 4"] | Float[np.ndarray, "region 4"]) -> list[Grid]:
-    """Find the grids that a picture's regions are made of: one, or several at different scales.
+    """Return the grids that a picture's regions form: one, or several at different scales.
 
     Args:
         boxes: xyxy in 0..1, of all the picture's regions in their order.

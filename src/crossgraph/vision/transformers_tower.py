@@ -1,4 +1,4 @@
-"""Patch tokens of a `transformers` vision tower as regions: CLIP, SigLIP, DINOv2 with and without registers.
+"""Region encoders: patch tokens of `transformers` vision towers: CLIP, SigLIP, DINOv2 with or without registers.
 
 CLIP: Radford et al., "Learning Transferable Visual Models From Natural Language Supervision" (ICML 2021).
 SigLIP: Zhai et al., "Sigmoid Loss for Language Image Pre-Training" (ICCV 2023).
@@ -40,7 +40,7 @@ _OPENAI = ((0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577
 
 @dataclass(frozen=True)
 class _Kind:
-    """A family of towers: its class, and what its processors do where the folder does not say."""
+    """A family of towers: its class, and the mean and deviation of its processors where the folder has none."""
 
     model: str
     mean: tuple[float, ...]
@@ -63,13 +63,13 @@ _PREFIX_TOKENS = {"clip_vision_model": 1, "siglip_vision_model": 0, "dinov2": 1,
 
 @dataclass(frozen=True)
 class PixelSettings:
-    """How a tower wants its pictures.
+    """Preprocessing of a tower's pictures.
 
     Attributes:
         size: Width and height.
         mean: Per channel, of values in 0..1; subtracted.
         std: Per channel; divided by.
-        scale: What makes 0..255 the range that `mean` belongs to.
+        scale: Factor from 0..255 to the range of `mean`.
         resampling: Pillow's filter.
     """
 
@@ -92,7 +92,7 @@ class TransformersTower:
         resampling: Pillow's filter for the pictures it takes.
 
     Raises:
-        InputError: The folder is no vision tower's, is damaged, or holds another model than the digest says.
+        InputError: The folder is no vision tower's, is damaged, or its model has another digest.
     """
 
     def __init__(self, source: str, precision: Precision = "float32") -> None:
@@ -107,13 +107,13 @@ class TransformersTower:
             )
         self._model = load_model(kind.model, folder).requires_grad_(False)
         settings = read_pixel_settings(folder, kind, int(self._model.config.image_size))
-        place = str(Path(source).expanduser().absolute()) if Path(source).expanduser().is_dir() else source
-        self.name = full_name(f"{_FAMILY}:{place}@{self.sha256[:12]}", precision)
+        location = str(Path(source).expanduser().absolute()) if Path(source).expanduser().is_dir() else source
+        self.name = full_name(f"{_FAMILY}:{location}@{self.sha256[:12]}", precision)
         self._dtype = torch.float32 if precision == "float32" else torch.bfloat16
         self._model.to(self._dtype)
-        self._lay_out(settings, folder)
+        self._set_layout(settings, folder)
 
-    def _lay_out(self, settings: PixelSettings, folder: Path) -> None:
+    def _set_layout(self, settings: PixelSettings, folder: Path) -> None:
         config = self._model.config
         patch, side = int(config.patch_size), settings.size // int(config.patch_size)
         if side < 1:
@@ -131,7 +131,7 @@ class TransformersTower:
         self._options = {"interpolate_pos_encoding": True} if resized else {}
 
     def pixel_values(self, pictures: UInt8[Tensor, "img size size 3"]) -> Float[Tensor, "img 3 size size"]:
-        """Return RGB pictures as the model takes them."""
+        """Return RGB pictures as the model's input."""
         x = pictures.permute(0, 3, 1, 2).to(torch.float32) * self._scale
         return (x - self._mean) / self._std
 
@@ -151,7 +151,7 @@ def transformers_tower(source: str, precision: Precision) -> TransformersTower:
 
 
 def read_pixel_settings(folder: Path, kind: _Kind, image_size: int) -> PixelSettings:
-    """Read how a model's image processor treats pictures; what its files do not say is as its family does.
+    """Read the preprocessing of a model's image processor; missing settings are the family's.
 
     Args:
         folder: The model's.
@@ -199,8 +199,8 @@ def _find(source: str, wanted: str) -> Path:
 
 
 def _split_digest(source: str) -> tuple[str, str]:
-    found = re.fullmatch(r"(.+)@([0-9a-f]{12})", source)
-    return (found[1], found[2]) if found else (source, "")
+    match = re.fullmatch(r"(.+)@([0-9a-f]{12})", source)
+    return (match[1], match[2]) if match else (source, "")
 
 
 def _square(values: dict[str, Any], image_size: int, path: Path) -> int:
