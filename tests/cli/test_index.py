@@ -386,22 +386,3 @@ def test_an_empty_library_takes_any_model(photos, model, tmp_path, capfd):
     other = write_tiny_run(tmp_path / "other", "sgr")
     assert index(photos, "--model", other) == 0
     assert "5 new" in capfd.readouterr().out
-
-
-def test_a_library_that_cannot_be_written_is_searched_and_writers_say_so(photos, model, tmp_path, capfd, monkeypatch):
-    """Asking whether a folder can be written stands for a read-only medium, where the tests may write anywhere."""
-    assert index(photos, "--model", model) == 0
-    before = contents(tmp_path / "library")
-    monkeypatch.setattr(os, "access", lambda path, mode: not mode & os.W_OK)
-    capfd.readouterr()
-    assert main(["search", "a red dog"]) == 0
-    assert len(capfd.readouterr().out.splitlines()) == 5
-    assert contents(tmp_path / "library") == before, "nothing was written"
-    for command in (["index"], ["library", "verify"], ["library", "remove", str(photos)]):
-        said = refused(capfd, *command[1:], command=command[0])
-        assert "cannot be written here, only searched" in said
-    assert contents(tmp_path / "library") == before
-
-
-def contents(folder: Path) -> dict[str, bytes]:
-    return {str(path): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}

@@ -25,7 +25,7 @@ from crossgraph.search import Query, Searcher
 from crossgraph.serve.client import RefusedError, ask, find_server, follow, send, send_json
 from crossgraph.serve.remote import RemoteSearcher
 from crossgraph.store import parse_filter
-from crossgraph.store.place import read_owner
+from crossgraph.store.folder import read_owner
 
 Start = Callable[..., Served]
 pytestmark = pytest.mark.slow

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from references.tiny_features import write_shards
+from references.tiny_features import table_line, write_shards
 
 from crossgraph.core.errors import InputError
 from crossgraph.data import open_data
@@ -55,6 +55,12 @@ def test_a_file_that_is_no_captions_file_is_refused(tmp_path: Path, name: str) -
     (tmp_path / name).write_bytes(b"\x89PNG\r\n\xff")
     with pytest.raises(InputError, match=name):
         open_data(tmp_path / name)
+
+
+def test_features_named_for_captions_are_refused_by_what_they_are(tmp_path: Path) -> None:
+    (tmp_path / "x.tsv").write_bytes(table_line("7", 2, 0.5))
+    with pytest.raises(InputError, match="holds region features, not captions: name it by --features"):
+        open_data(tmp_path / "x.tsv")
 
 
 def captioned(folder: Path) -> Path:

@@ -178,6 +178,8 @@ def test_pictures_in_another_folder_keep_their_splits(tmp_path: Path) -> None:
         f"images/{name}": split for name, split in made.items()
     }
     assert "30 known pictures under another path (train 18, dev 6, test 6)" in notes[0]
+    find_or_make_splits(tmp_path, moved, lambda: pytest.fail("asked"), notes.append)
+    assert len(notes) == 1, "their earlier paths are not missed"
 
 
 def test_nothing_is_written_of_new_pictures_that_cannot_be_compared(tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ from crossgraph.core.errors import InputError
 from crossgraph.store import Point, open_store, parse_filter
 from crossgraph.store.edge import EdgeSettings, EdgeStore
 from crossgraph.store.edge_process import EdgeEndedError, EdgeProcess
-from crossgraph.store.place import OwnedError, read_owner
+from crossgraph.store.folder import OwnedError, read_owner
 
 SIZE = 16
 EARLY = EdgeSettings(plain_kilobytes=20, full_scan=1)  # an index from some 300 points on

@@ -10,7 +10,7 @@ import pytest
 
 from crossgraph.core.errors import InputError
 from crossgraph.store import Point, open_store, parse_filter
-from crossgraph.store.place import OwnedError
+from crossgraph.store.folder import OwnedError
 
 ROW = np.eye(4, dtype=np.float32)[0]
 
@@ -27,7 +27,7 @@ def test_what_was_flushed_is_there_also_when_the_process_is_killed(tmp_path: Pat
     store.upsert([Point(1, ROW, {"date": "2020", "caption": ("a", "b"), "width": float("nan"), "path": "\ud800"})])
     store.flush()
     store.upsert([Point(2, ROW, {})])
-    store._place.close()  # as the system does when a process ends
+    store._folder.close()  # as the system does when a process ends
     again = open_store("memory", tmp_path, 4)
     assert list(again.ids()) == [1]
     assert again.count(parse_filter("date = 2020 and caption = b and path = '?' and not width > 0")) == 1

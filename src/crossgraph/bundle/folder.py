@@ -24,7 +24,7 @@ from crossgraph.bundle.short_list import ShortList
 from crossgraph.bundle.sieve import Sieve, SieveConfig
 from crossgraph.core import config as configs
 from crossgraph.core.errors import InputError
-from crossgraph.files import atomic_write, read_json, sha256, write_json
+from crossgraph.files import atomic_write, read_json, sha256, unwritable, write_json
 from crossgraph.runs import Run, load_run
 
 Part = TypeVar("Part", IndexHead, Sieve)
@@ -98,6 +98,27 @@ def save_bundle(folder: Path, bundle: Bundle, made: dict[str, Any]) -> Bundle:
         about["retriever"] = {"model": bundle.retriever.info.model, "sha256": sha256(weights)}
     write_json(folder / MANIFEST, about)
     return load_bundle(folder)
+
+
+def copy_bundle(bundle: Bundle, folder: Path) -> None:
+    """Copy a bundle or a bare run into a folder; what was there is deleted only when the copy is complete."""
+    fresh = folder.with_name(folder.name + ".new")
+    shutil.rmtree(fresh, ignore_errors=True)
+    try:
+        if (bundle.path / MANIFEST).exists():
+            save_bundle(fresh, bundle, {"copied_from": bundle.name})
+        else:
+            fresh.mkdir(parents=True)
+            for name in RUN_FILES:
+                shutil.copyfile(bundle.path / name, fresh / name)
+        old = folder.with_name(folder.name + ".old")
+        shutil.rmtree(old, ignore_errors=True)
+        if folder.exists():
+            folder.rename(old)
+        fresh.rename(folder)
+        shutil.rmtree(old, ignore_errors=True)
+    except OSError as error:
+        raise unwritable(folder, error) from error
 
 
 def _read(path: Path, about: dict[str, Any]) -> Bundle:

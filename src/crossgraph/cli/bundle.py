@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from crossgraph.cli.output import log
+from crossgraph.core.errors import InputError
+
 
 def bundle(
     run: Path,
@@ -39,13 +42,10 @@ def bundle(
             re-ranker does but coarsely, and leaves it fewer than an index does. Takes a quarter of an hour or more.
         seed: Of the head and the sieve.
     """
-    import sys
-
     from crossgraph.bundle.folder import MANIFEST
     from crossgraph.bundle_training.head_training import HeadRecipe
     from crossgraph.bundle_training.late_interaction_training import LateInteractionRecipe
     from crossgraph.bundle_training.make import NEW, BundleRequest, make_bundle
-    from crossgraph.core.errors import InputError
     from crossgraph.files import is_leftover
     from crossgraph.progress import ProgressDisplay
     from crossgraph.scoring.places import check_folder
@@ -59,7 +59,7 @@ def bundle(
         run, data, out, retriever, features, recipe, LateInteractionRecipe(seed=seed) if sieve else None
     )
     with ProgressDisplay() as progress:
-        made = make_bundle(request, log=lambda line: print(line, file=sys.stderr), progress=progress.for_task)
+        made = make_bundle(request, log=log, progress=progress.for_task)
     print(f"{out}: {made.reranker.info.model}, retrieved by {made.index_by}")
     if made.short_list is not None:
         sizes = ", ".join(f"{size} for {recall:g}" for recall, size in made.short_list.sizes.items())

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from json import dumps
 from pathlib import Path
 from typing import Literal
+
+from crossgraph.cli.output import log
+from crossgraph.core.errors import InputError
 
 
 def compare(
@@ -40,9 +44,6 @@ def compare(
         device: Where runs compute; auto takes the accelerator where there is one.
         precision: Of runs; bfloat16 is faster on processors that have it.
     """
-    from json import dumps
-
-    from crossgraph.core.errors import InputError
     from crossgraph.data import open_data
     from crossgraph.evaluate.answers import answers_of, kind_of
     from crossgraph.evaluate.comparison import comparison_markdown
@@ -62,7 +63,7 @@ def compare(
     where = choose_device(device)
     whole = part = None
     if [kind_of(path) for path in (a, b)] != ["details", "details"] and data is not None:
-        whole = open_data(data, features, log=_say).split(split)
+        whole = open_data(data, features, log=log).split(split)
         part = whole if dev_limit is None else first_images(whole, dev_limit)
     with ProgressDisplay() as progress:
         try:
@@ -78,10 +79,4 @@ def compare(
     print(dumps(found.as_json(), indent=2, ensure_ascii=False) if json else table.rstrip("\n"))
     if out is not None:
         write_text(out, table)
-        _say(f"table: {out}")
-
-
-def _say(line: str) -> None:
-    import sys
-
-    print(line, file=sys.stderr)
+        log(f"table: {out}")

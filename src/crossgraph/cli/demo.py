@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from crossgraph.cli.output import log
+
 # As in `crossgraph train`: idle threads that spin take the time of the busy ones.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
@@ -22,8 +24,6 @@ def demo(*, out: Path = Path("demo"), count: int = 2000, seed: int = 0, small: b
         seed: Another number gives other pictures.
         small: Train for a few steps only, to see that everything works.
     """
-    import sys
-
     from crossgraph.data.scenes import Settings
     from crossgraph.demo.steps import run_demo
     from crossgraph.progress import ProgressDisplay
@@ -36,7 +36,7 @@ def demo(*, out: Path = Path("demo"), count: int = 2000, seed: int = 0, small: b
                 settings,
                 ["--small"] if small else [],
                 display,
-                lambda line: print(line, file=sys.stderr, flush=True),
+                log,
             )
         except KeyboardInterrupt:
             raise KeyboardInterrupt(

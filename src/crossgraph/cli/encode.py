@@ -5,6 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from crossgraph.cli.output import log
+from crossgraph.core.errors import InputError
+
 if TYPE_CHECKING:
     import numpy as np
 
@@ -39,7 +42,6 @@ def encode(
         dtype: Of the numbers.
         device: Where to compute; auto takes the accelerator where there is one.
     """
-    from crossgraph.core.errors import InputError
     from crossgraph.pipeline import TextCodes, load
     from crossgraph.pipeline.export import SUFFIXES, choose_part, write_npy, write_safetensors
     from crossgraph.progress import ProgressDisplay
@@ -87,8 +89,6 @@ def _encode_own(pipe: Pipeline, path: Path, report: ProgressCallback) -> Picture
     """Encode a file of features; what is wrong with a picture of it is told with the file's name."""
     import numpy as np
 
-    from crossgraph.core.errors import InputError
-
     try:
         codes = pipe.encode_pictures(_features(path), report)
     except InputError as error:
@@ -102,7 +102,6 @@ def _encode_own(pipe: Pipeline, path: Path, report: ProgressCallback) -> Picture
 
 
 def _sentences(path: Path) -> list[str]:
-    from crossgraph.core.errors import InputError
     from crossgraph.files import read_text
 
     lines = [line.strip() for line in read_text(path).splitlines()]
@@ -119,8 +118,6 @@ def _sentences(path: Path) -> list[str]:
 def _features(path: Path) -> np.ndarray:
     import numpy as np
 
-    from crossgraph.core.errors import InputError
-
     remedy = "give a .npy of numbers of shape (pictures, regions, D)"
     try:
         array = np.load(path, mmap_mode="r", allow_pickle=False)
@@ -136,7 +133,6 @@ def _features(path: Path) -> np.ndarray:
 def _is_folder(path: Path) -> bool:
     import stat
 
-    from crossgraph.core.errors import InputError
     from crossgraph.vision.scan import is_gone, reason_of
 
     try:
@@ -149,8 +145,6 @@ def _is_folder(path: Path) -> bool:
 
 def _found(paths: list[Path]) -> list[str]:
     """Return the pictures named, and those in the folders named."""
-    import sys
-
     from crossgraph.vision.missing import unread_notes
     from crossgraph.vision.scan import find_pictures, ignored_note
 
@@ -163,18 +157,14 @@ def _found(paths: list[Path]) -> list[str]:
         found += [str(path) for path in scan.pictures.values()]
         assert scan.folder is not None
         for note in [*ignored_note(scan.folder), *unread_notes(scan.folder.unread, ())]:
-            print(f"crossgraph encode: note: {note}", file=sys.stderr)
+            log(f"crossgraph encode: note: {note}")
         for name, reason in scan.broken:
-            print(f"crossgraph encode: left out {root / name}: {reason}", file=sys.stderr)
+            log(f"crossgraph encode: left out {root / name}: {reason}")
     return found
 
 
 def _broken(name: str, reason: str, named: set[str]) -> None:
     """Refuse a broken picture that was named itself; list one that a folder held."""
-    import sys
-
-    from crossgraph.core.errors import InputError
-
     if name in named:
         raise InputError(f"{name}: {reason}", "give a picture that opens")
-    print(f"crossgraph encode: left out {name}: {reason}", file=sys.stderr)
+    log(f"crossgraph encode: left out {name}: {reason}")

@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
+from crossgraph.cli.output import log
+
 
 def evaluate(
     runs: list[Path] | None = None,
@@ -52,8 +54,6 @@ def evaluate(
         block: Pairs scored in one go; without it what a trial found fastest here, once for each model.
         cascade: RUNS is one bundle: score only what its sieve or index brings up, and what may be as good as that.
     """
-    import sys
-
     from crossgraph.evaluate.card import write_card
     from crossgraph.evaluate.job import Job, run_job
     from crossgraph.evaluate.table import markdown
@@ -83,21 +83,15 @@ def evaluate(
     )
     with ProgressDisplay() as progress:
         try:
-            card = run_job(job, log=_say, report=progress.for_task)
+            card = run_job(job, log=log, report=progress.for_task)
         except KeyboardInterrupt:
             remedy = "for a long split, keep each run's scores with 'crossgraph score' and give --scores"
             raise KeyboardInterrupt(f"no card was made; {remedy}") from None
     print(markdown(card), end="")
     for text in card["warnings"]:
-        print(f"crossgraph evaluate: warning: {text}", file=sys.stderr)
+        log(f"crossgraph evaluate: warning: {text}")
     if place is None:
-        _say("the card is not kept; --out FOLDER keeps it")
+        log("the card is not kept; --out FOLDER keeps it")
     else:
         stem = "card" if out or split == "test" else f"card-{split}"
-        _say(f"card: {write_card(card, place, stem)}")
-
-
-def _say(line: str) -> None:
-    import sys
-
-    print(line, file=sys.stderr)
+        log(f"card: {write_card(card, place, stem)}")

@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
+import warnings
+from json import dumps
+from math import isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
+
+from crossgraph.cli.output import log
+from crossgraph.core.errors import InputError
 
 if TYPE_CHECKING:
     from crossgraph.pipeline import Alignment, Pipeline
@@ -37,13 +44,6 @@ def explain(
             pictures × regions × 4).
         device: Where to compute; auto takes the accelerator where there is one.
     """
-    import dataclasses
-    import sys
-    import warnings
-    from json import dumps
-    from math import isfinite
-
-    from crossgraph.core.errors import InputError
     from crossgraph.explain.figure import draw_explanation
     from crossgraph.explain.sheet import check_place, require_matplotlib
     from crossgraph.explain.shown import read_shown
@@ -61,7 +61,7 @@ def explain(
         alignment = _align(load(run, device=device), picture, sentence, features, row, boxes)
     if alignment.unknown:
         named = ", ".join(f"'{word}'" for word in dict.fromkeys(alignment.unknown))
-        print(f"note: unknown to {alignment.run} and read as <unk>: {named}", file=sys.stderr)
+        log(f"note: unknown to {alignment.run} and read as <unk>: {named}")
     if not (isfinite(alignment.score) and bool((alignment.weights >= 0).all())):
         raise InputError(f"{run}: the score is no number", "its weights or these features are broken; make them again")
     alignment = dataclasses.replace(alignment, picture=picture)
@@ -72,13 +72,12 @@ def explain(
     else:
         print("\n".join(table(alignment)))
     if out is not None:
-        print(f"figure: {out}", file=sys.stderr)
+        log(f"figure: {out}")
 
 
 def _align(
     pipe: Pipeline, picture: Path, sentence: str, features: Path | None, row: int, boxes: Path | None
 ) -> Alignment:
-    from crossgraph.core.errors import InputError
     from crossgraph.explain.own_features import read_boxes, read_features
 
     if features is None:

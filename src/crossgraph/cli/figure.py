@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
+from crossgraph.cli.output import log
+
 
 def figure(
     run: Path,
@@ -36,8 +38,6 @@ def figure(
         theme: For a light or a dark page.
         device: Where to compute; auto takes the accelerator where there is one.
     """
-    import sys
-
     from crossgraph.data import open_data
     from crossgraph.explain.pair_figure import draw_pairs
     from crossgraph.explain.pairs import check_captions, choose_captions, find_pairs
@@ -51,7 +51,7 @@ def figure(
     where = choose_device(device)
     loaded = load_run(run)
     loaded.model.to(where)
-    opened = open_data(data, features, log=lambda line: print(line, file=sys.stderr)).split(split)
+    opened = open_data(data, features, log=log).split(split)
     chosen = check_captions(query, opened) if query else choose_captions(loaded, opened, captions, seed)
     with ProgressDisplay() as progress:
         pairs = find_pairs(loaded, opened, chosen, progress.for_task(f"searching {split}"))

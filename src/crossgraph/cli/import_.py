@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
+
+from crossgraph.core.errors import InputError
 
 
 def import_(model: str, checkpoint: Path, *, vocab: Path, out: Path) -> None:
@@ -14,9 +17,6 @@ def import_(model: str, checkpoint: Path, *, vocab: Path, out: Path) -> None:
         vocab: The vocabulary it was trained with: JSON, or the pickle that VSRN and CGMN publish.
         out: Folder of the new run.
     """
-    import sys
-
-    from crossgraph.core.errors import InputError
     from crossgraph.graphs.word_graph import reads_word_edges
     from crossgraph.models.published.checkpoint import IMPORTERS, read_checkpoint
     from crossgraph.runs import RunInfo, describe_model, save_run

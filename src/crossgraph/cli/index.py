@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
+import sys
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
+
+from crossgraph.cli.output import log
+from crossgraph.core.errors import InputError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -84,11 +90,11 @@ def index(
     with Library(folder, create=_is_new(folder, pictures, model, store)) as opened:
         with ProgressDisplay() as progress:
             try:
-                _settle_model(opened, model, store, reencode, progress.update)
+                _set_model(opened, model, store, reencode, progress.update)
                 outcome = index_pictures(opened, pictures or [], settings, progress.update)
             except KeyboardInterrupt:
                 raise KeyboardInterrupt("what was reported is kept; the same command goes on from there") from None
-        _tell(opened, outcome)
+        _print_outcome(opened, outcome)
         if watch:
             roots = pictures or list(opened.manifest.roots().values())
             watch_roots(opened, roots, settings, outcome.notes)
@@ -100,7 +106,6 @@ def _by_server(folder: Path, pictures: list[Path], own: list[str]) -> bool:
     Raises:
         InputError: Options are given that a server is not told.
     """
-    from crossgraph.core.errors import InputError
     from crossgraph.library.indexer import Outcome
     from crossgraph.progress import ProgressDisplay
     from crossgraph.serve.client import find_server
@@ -127,7 +132,6 @@ def _by_server(folder: Path, pictures: list[Path], own: list[str]) -> bool:
 
 def _is_new(folder: Path, pictures: list[Path] | None, model: Path | None, store: str | None) -> bool:
     """Return whether a library is to be made; refuse what could not be made, before anything is."""
-    from crossgraph.core.errors import InputError
     from crossgraph.library.indexer import check_model, choose_model
     from crossgraph.library.roots import check_holds_pictures
     from crossgraph.store import check_engine
@@ -143,11 +147,10 @@ def _is_new(folder: Path, pictures: list[Path] | None, model: Path | None, store
     return True
 
 
-def _settle_model(
+def _set_model(
     library: Library, model: Path | None, store: str | None, reencode: bool, report: ProgressCallback
 ) -> None:
     """Give a new library its model; keep an old one's unless it is to be encoded anew."""
-    from crossgraph.core.errors import InputError
     from crossgraph.library.indexer import check_model, choose_model
     from crossgraph.library.lock import writing
     from crossgraph.library.reencoding import reencode as encode_anew
@@ -186,26 +189,24 @@ def _settle_model(
         print(f"{count:,} pictures encoded anew by {model}")
 
 
-def _tell(library: Library, outcome: Outcome) -> None:
+def _print_outcome(library: Library, outcome: Outcome) -> None:
     _name_left_out(outcome.broken, len(outcome.broken))
     _print_notes(outcome.notes)
     print(f"{library.folder}: {_summary(outcome, len(outcome.broken))}")
 
 
 def _name_left_out(broken: Sequence[tuple[str, str]], count: int) -> None:
-    import sys
 
     for path, reason in broken[:_NAMED]:
-        print(f"crossgraph index: left out {path}: {reason}", file=sys.stderr)
+        log(f"crossgraph index: left out {path}: {reason}")
     if count > _NAMED:
-        print(f"crossgraph index: left out {count - _NAMED:,} more", file=sys.stderr)
+        log(f"crossgraph index: left out {count - _NAMED:,} more")
 
 
 def _print_notes(notes: Sequence[str]) -> None:
-    import sys
 
     for note in notes:
-        print(f"crossgraph index: note: {note}", file=sys.stderr)
+        log(f"crossgraph index: note: {note}")
 
 
 def _summary(outcome: Outcome, left_out: int) -> str:
@@ -234,9 +235,6 @@ def watch_roots(library: Library, roots: list[Path], settings: Settings, notes: 
         settings: How to index.
         notes: Lines that were printed already; each run prints those that the run before did not have.
     """
-    import sys
-
-    from crossgraph.core.errors import InputError
     from crossgraph.vision.region_encoder import load_region_encoder
 
     try:
@@ -245,7 +243,7 @@ def watch_roots(library: Library, roots: list[Path], settings: Settings, notes: 
         raise InputError("--watch needs the package watchfiles", "pip install 'crossgraph[search]'") from error
     encoder = load_region_encoder(library.bundle.region_encoder)
     own = library.folder.resolve()
-    print("watching for changes; Ctrl-C ends it", file=sys.stderr)
+    log("watching for changes; Ctrl-C ends it")
     library.close_store()
     try:
         while True:  # a watch ends where a folder goes away, or comes back as another one of that name
@@ -253,7 +251,7 @@ def watch_roots(library: Library, roots: list[Path], settings: Settings, notes: 
             present = [root for root in roots if marks[root]]
             for root in roots:
                 if root not in present:
-                    print(f"crossgraph index: {root} is not there; waiting for it", file=sys.stderr)
+                    log(f"crossgraph index: {root} is not there; waiting for it")
             changes = watch(
                 *present,
                 watch_filter=lambda _, path: not Path(path).is_relative_to(own),  # or it would wake itself
@@ -275,8 +273,6 @@ def watch_roots(library: Library, roots: list[Path], settings: Settings, notes: 
 
 def _wait() -> Iterator[set[object]]:
     """Yield nothing every second."""
-    import time
-
     while True:
         time.sleep(1.0)
         yield set()
@@ -298,21 +294,17 @@ def _index_again(
     library: Library, roots: list[Path], settings: Settings, encoder: RegionEncoder, shown: Sequence[str]
 ) -> Sequence[str]:
     """Index once more and release everything; print changes, errors and notes not shown before; return the notes."""
-    import dataclasses
-    import sys
-
-    from crossgraph.core.errors import InputError
     from crossgraph.library.indexer import index_pictures
 
     try:
         outcome = index_pictures(library, roots, settings, encoder=encoder)
     except InputError as error:
-        print(f"crossgraph index: {error}", file=sys.stderr)
+        log(f"crossgraph index: {error}")
         return shown
     finally:
         library.close_store()
     _print_notes([note for note in outcome.notes if note not in shown])
     if outcome.added or outcome.removed or outcome.updated or outcome.renamed:
-        _tell(library, dataclasses.replace(outcome, notes=[]))
+        _print_outcome(library, dataclasses.replace(outcome, notes=[]))
         sys.stdout.flush()
     return outcome.notes

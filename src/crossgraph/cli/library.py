@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from json import dumps
 from pathlib import Path
 from typing import Literal
+
+from crossgraph.core.errors import InputError
 
 
 def library(
@@ -28,9 +31,6 @@ def library(
         json: Print JSON (info).
         content: Read every file too, and compare it with what was indexed (verify).
     """
-    from json import dumps
-
-    from crossgraph.core.errors import InputError
     from crossgraph.library import maintenance
     from crossgraph.library.library import Library, default_library
     from crossgraph.progress import ProgressDisplay
@@ -66,7 +66,6 @@ def library(
 
 
 def _check_table(path: Path) -> None:
-    from crossgraph.core.errors import InputError
     from crossgraph.scoring.places import check_file
 
     if path.suffix not in (".csv", ".jsonl"):

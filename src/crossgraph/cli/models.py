@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
+import sys
+from json import dumps
+
 
 def models(*, json: bool = False) -> None:
     """List every model: its kind, its status, its size, its paper.
@@ -13,16 +17,12 @@ def models(*, json: bool = False) -> None:
     Args:
         json: Print JSON in place of a table.
     """
-    import dataclasses
-    from json import dumps
-
     from crossgraph.models.catalogue import catalogue
 
     entries = catalogue()
     if json:
         print(dumps([dataclasses.asdict(entry) for entry in entries], indent=2, ensure_ascii=False))
         return
-    import sys
 
     from rich.box import SIMPLE_HEAD
     from rich.console import Console

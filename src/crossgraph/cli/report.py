@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
+from crossgraph.cli.output import log
+
 
 def report(
     runs: list[Path],
@@ -34,13 +36,11 @@ def report(
         scores: Score files of these runs, in their order, to save the scoring.
         device: Where to compute; auto takes the accelerator where there is one.
     """
-    import sys
-
     from crossgraph.progress import ProgressDisplay
     from crossgraph.report.job import ReportJob, write_report
 
     def say(line: str) -> None:
-        print(line, file=sys.stderr)
+        log(line)
 
     job = ReportJob(
         runs=runs,

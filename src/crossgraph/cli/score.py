@@ -5,6 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
+from crossgraph.cli.output import log
+from crossgraph.core.errors import InputError
+
 
 def score(
     run: Path,
@@ -35,7 +38,6 @@ def score(
         block: Pairs scored in one go; without it what a trial found fastest here, once for each model.
         top_k: Keep only the best so many captions of every picture and pictures of every caption.
     """
-    from crossgraph.core.errors import InputError
     from crossgraph.data import open_data
     from crossgraph.progress import ProgressDisplay
     from crossgraph.runs import load_run
@@ -52,7 +54,7 @@ def score(
     check_file(out, ".npy" if top_k is None else ".npz")
     where = choose_device(device)
     loaded = load_run(run)
-    opened = open_data(data, features, log=_say).split(split)
+    opened = open_data(data, features, log=log).split(split)
     check_run_fits(loaded, opened)
     shape = (len(opened.image_ids), len(opened.captions))
     with ProgressDisplay() as progress:
@@ -73,9 +75,3 @@ def score(
             raise KeyboardInterrupt(f"{out} is as it was before; scoring begins anew") from None
     rate = shape[0] * shape[1] / max(written.seconds, 1e-3)
     print(f"{shape[0]:,} images × {shape[1]:,} captions -> {out} ({written.seconds:.1f} s, {rate:,.0f} pairs/s)")
-
-
-def _say(line: str) -> None:
-    import sys
-
-    print(line, file=sys.stderr)

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
+from json import dumps
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from crossgraph.cli.output import log
+from crossgraph.core.errors import InputError
 
 if TYPE_CHECKING:
     from crossgraph.library.library import Library
@@ -60,7 +65,6 @@ def search(
         timings: Tell where the time went, and how long the short list was.
         explain: Tell for each hit where its words were found.
     """
-    from crossgraph.core.errors import InputError
     from crossgraph.library.library import Library, default_library
     from crossgraph.search import Query, parse_query
     from crossgraph.store import parse_filter
@@ -112,7 +116,6 @@ def search(
 
 
 def _check_picture(path: Path | None) -> None:
-    from crossgraph.core.errors import InputError
 
     if path is not None and not path.is_file():
         what = "is a folder" if path.is_dir() else "not a regular file" if path.exists() else "no such file"
@@ -120,7 +123,6 @@ def _check_picture(path: Path | None) -> None:
 
 
 def _check_page(path: Path) -> None:
-    from crossgraph.core.errors import InputError
     from crossgraph.scoring.places import check_file
 
     check_file(path, ".html")
@@ -145,13 +147,12 @@ def _alignments(searcher: Searcher | RemoteSearcher, results: Results, query: Qu
 
 
 def _warn(results: Results) -> None:
-    import sys
 
     if results.unknown:
         named = ", ".join(f"'{word}'" for word in results.unknown)
-        print(f"crossgraph search: warning: not known to the model, so passed over: {named}", file=sys.stderr)
+        log(f"crossgraph search: warning: not known to the model, so passed over: {named}")
     for note in results.notes:
-        print(f"crossgraph search: note: {note}", file=sys.stderr)
+        log(f"crossgraph search: note: {note}")
 
 
 def _print(results: Results, found: list[Alignment], timings: bool) -> None:
@@ -190,8 +191,6 @@ def _where(found: Alignment) -> str:
 
 
 def _print_json(results: Results, found: list[Alignment]) -> None:
-    import dataclasses
-    from json import dumps
 
     value = dataclasses.asdict(results)
     for hit, alignment in zip(value["hits"], found, strict=False):
@@ -200,9 +199,7 @@ def _print_json(results: Results, found: list[Alignment]) -> None:
 
 
 def _captions(searcher: Searcher | RemoteSearcher, image: Path, captions: Path, k: int, as_json: bool) -> None:
-    from json import dumps
 
-    from crossgraph.core.errors import InputError
     from crossgraph.files import read_text
 
     texts = None

@@ -9,6 +9,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from crossgraph.core.errors import InputError
+
 if TYPE_CHECKING:
     from crossgraph.serve.service import Service
 
@@ -45,7 +47,6 @@ def serve(
         workers: Searches at a time.
         queue: Requests that may wait; more are told to come back.
     """
-    from crossgraph.core.errors import InputError
     from crossgraph.library.library import default_library
 
     try:
@@ -74,12 +75,12 @@ def serve(
         print(
             "crossgraph serve: warning: a token this short can be guessed; give 16 characters or more", file=sys.stderr
         )
-    stopped = run(library or default_library(), settings, _tell)
+    stopped = run(library or default_library(), settings, _print_address)
     if stopped == signal.SIGINT:
         raise KeyboardInterrupt("requests were finished and the library is closed")
 
 
-def _tell(address: str, service: Service) -> None:
+def _print_address(address: str, service: Service) -> None:
     """Say where the page is; the token is shown this once."""
     token = service.settings.token
     pictures = service.library.count()

@@ -45,7 +45,7 @@ class Line:
 
 
 class BottomUpFeatures:
-    """The pictures of some TSV files; a `crossgraph.data.feature_folder.FeatureFolder`.
+    """The pictures of some TSV files, of which splits choose some, as of a `crossgraph.data.shards.ShardFolder`.
 
     Args:
         path: The folder or file, for messages.

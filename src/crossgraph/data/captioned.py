@@ -9,9 +9,11 @@ from pathlib import Path
 import numpy as np
 
 from crossgraph.core.errors import InputError
+from crossgraph.data.bottom_up_tsv import BottomUpFeatures, find_tables
 from crossgraph.data.dataset import DataSet, Log, in_order
-from crossgraph.data.feature_folder import open_features
+from crossgraph.data.manifest import MANIFEST
 from crossgraph.data.pairing import Name, pair
+from crossgraph.data.shards import ShardFolder
 from crossgraph.data.split import CocoIds, Split
 from crossgraph.data.splitting import find_or_make_splits
 
@@ -72,7 +74,7 @@ class CaptionedData(DataSet):
         super().__init__(layout, path, log)
         self._source = source
         self._features = features
-        self._folder = open_features(features, log)
+        self._folder = _open_features(features, log)
         self._pictures = _captioned(pictures, source, log)
         _note_unusual(self._pictures, source, log)
         pairing = pair(_names(self._pictures), self._folder.ids)
@@ -168,6 +170,23 @@ class CaptionedData(DataSet):
         files = find_picture_files(self.path, self._pictures)
         rows = [row if file is None else None for row, file in zip(self._feature_rows, files, strict=True)]
         return files, self._folder.contents(rows)
+
+
+def _open_features(path: Path, log: Log) -> ShardFolder | BottomUpFeatures:
+    """Open features of any kind: a folder of shards, a TSV file, or a folder of TSV files."""
+    make = "make them: crossgraph extract PICTURES --out FEATURES"
+    if not path.exists():
+        raise InputError(f"{path}: no such features", make)
+    if (path / MANIFEST).is_file():
+        return ShardFolder(path)
+    if tables := find_tables(path):
+        return BottomUpFeatures(path, tables, log)
+    if path.is_dir() and (any(path.glob("shard-*.json")) or any(path.glob("features-*.npy"))):
+        raise InputError(
+            f"{path}: features without a {MANIFEST}, an extraction that was not finished",
+            "run the same crossgraph extract command again, it goes on where it stopped",
+        )
+    raise InputError(f"{path}: holds no features, neither {MANIFEST} nor a bottom-up-attention .tsv", make)
 
 
 def _coco_ids(pictures: Sequence[CaptionedPicture]) -> CocoIds | None:

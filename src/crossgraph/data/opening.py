@@ -98,6 +98,8 @@ def _default_features(folder: Path) -> Path:
 
 def _read_pictures(path: Path, captions: Captions, log: Log) -> CaptionsFile:
     if path.is_file():
+        if find_tables(path):
+            raise InputError(f"{path}: holds region features, not captions", "name it by --features")
         if path.suffix.lower() in (".csv", ".tsv", ".jsonl"):
             return "folder", path, read_captions(path, log)
         if path.suffix != ".json":

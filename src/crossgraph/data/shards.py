@@ -29,7 +29,7 @@ from crossgraph.data.npy_file import MappedArray, read_header
 from crossgraph.files import atomic_write, write_json
 from crossgraph.locks import FileLock
 
-__all__ = ["EncoderInfo", "Picture", "ShardFeatures", "ShardWriter"]
+__all__ = ["EncoderInfo", "Picture", "ShardFeatures", "ShardFolder", "ShardWriter"]
 
 
 class ShardWriter:
@@ -269,3 +269,33 @@ class ShardFeatures:
                 problem = f"{array.path}: shape {array.shape}, the manifest says {shape}"
                 raise InputError(problem, "extract these pictures again")
         return arrays
+
+
+class ShardFolder:
+    """A feature folder that `crossgraph extract` made, of which splits choose pictures.
+
+    Args:
+        path: The folder.
+
+    Attributes:
+        ids: The pictures that have features.
+        broken: The pictures that could not be read when features were made.
+
+    Raises:
+        InputError: Its manifest is missing or broken, or it holds no picture.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path, self._manifest = path, read_manifest(path / MANIFEST)
+        self.ids = [picture.id for picture in self._manifest.pictures]
+        self.broken = [name for name, _ in self._manifest.broken]
+        if not self.ids:
+            raise InputError(f"{path}: holds the features of no picture", "extract the pictures again")
+
+    def choose(self, rows: Sequence[int]) -> ShardFeatures:
+        """Return the features of some pictures, in this order."""
+        return ShardFeatures(self._path, self._manifest, [self.ids[row] for row in rows])
+
+    def contents(self, rows: Sequence[int | None]) -> list[str]:
+        """Return the digests of the picture files."""
+        return ["" if row is None else self._manifest.pictures[row].sha256 for row in rows]

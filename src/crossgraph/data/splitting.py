@@ -106,7 +106,9 @@ def _extend(path: Path, ids: Sequence[str], evidence: Evidence, log: Log) -> Map
             f"{path}: knows none of these {len(ids):,} pictures ('{new[0]}'), it is of other data",
             "keep it with its data, and give this data a folder of its own",
         )
-    if lost := [name for name in gone if name not in renamed.values()]:
+    gone = sorted(set(gone) - set(renamed.values()))
+    earlier_paths = set(_renamed([name for name in ids if name in known], gone).values())
+    if lost := [name for name in gone if name not in earlier_paths]:
         log(f"note: {path}: {len(lost):,} of its pictures are not in the data now ('{lost[0]}'); it keeps their splits")
     splits = {name: known[name] for name in ids if name in known}
     splits |= {name: known[former] for name, former in renamed.items()}

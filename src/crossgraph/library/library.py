@@ -23,7 +23,7 @@ import numpy as np
 from jaxtyping import Float32
 
 from crossgraph.bundle.bundle import Bundle
-from crossgraph.bundle.folder import MANIFEST, RUN_FILES, load_bundle, save_bundle
+from crossgraph.bundle.folder import copy_bundle, load_bundle
 from crossgraph.core.errors import InputError
 from crossgraph.core.types import ImageCode
 from crossgraph.files import is_leftover, unwritable
@@ -33,7 +33,7 @@ from crossgraph.library.roots import root_problems
 from crossgraph.progress import ProgressDisplay
 from crossgraph.scoring.engine import choose_device
 from crossgraph.store import ENGINES, Point, Store, open_store
-from crossgraph.store.place import OwnedError
+from crossgraph.store.folder import OwnedError
 
 ENGINE = "edge"
 STALE = "stale_store"
@@ -145,7 +145,7 @@ class Library:
 
     def put_model_back(self, bundle: Bundle) -> None:
         """Copy its model into the library again; it must be the one that the codes were made by."""
-        copy_model(bundle, self.model_folder)
+        copy_bundle(bundle, self.model_folder)
         self.forget_model()
 
     @property
@@ -248,7 +248,7 @@ class Library:
         bundle = load_bundle(model)
         if self.manifest.meta("layout"):
             self._drop_codes()
-        copy_model(bundle, self.folder / "model")
+        copy_bundle(bundle, self.folder / "model")
         values = {"model_folder": "model"}
         values |= {
             "fingerprint": bundle.fingerprint,
@@ -334,8 +334,7 @@ class Library:
             some = list(ids[start : start + _POINTS])
             pictures, vectors = self.manifest.get(some), self.index_vectors(some)
             yield [
-                Point(number, vectors[row], payload(pictures[number], roots.values()))
-                for row, number in enumerate(some)
+                Point(number, vectors[row], pictures[number].fields(roots.values())) for row, number in enumerate(some)
             ]
 
     def info(self) -> dict[str, Any]:
@@ -363,46 +362,6 @@ class Library:
             | {"model": _size(self.model_folder)},
             "indexed": self.manifest.meta("indexed") or None,
         }
-
-
-def payload(picture: Picture, roots: Any) -> dict[str, Any]:
-    """Return the fields that a picture can be filtered by."""
-    paths = [str(path) for path in picture.paths]
-    return {
-        "path": paths,
-        "name": [path.name for path in picture.paths],
-        "folder": [str(path.parent) for path in picture.paths],
-        "root": [str(root) for root in roots if any(path.is_relative_to(root) for path in picture.paths)],
-        "caption": list(picture.captions),
-        "date": picture.date,
-        "camera": picture.camera,
-        "width": picture.width,
-        "height": picture.height,
-        "megapixels": round(picture.width * picture.height / 1e6, 3),
-        "latitude": picture.latitude,
-        "longitude": picture.longitude,
-    }
-
-
-def copy_model(bundle: Bundle, folder: Path) -> None:
-    """Copy a bundle or a bare run; an earlier model there goes away only when the copy is whole."""
-    fresh = folder.with_name(folder.name + ".new")
-    shutil.rmtree(fresh, ignore_errors=True)
-    try:
-        if (bundle.path / MANIFEST).exists():
-            save_bundle(fresh, bundle, {"copied_from": bundle.name})
-        else:
-            fresh.mkdir(parents=True)
-            for name in RUN_FILES:
-                shutil.copyfile(bundle.path / name, fresh / name)
-        old = folder.with_name(folder.name + ".old")
-        shutil.rmtree(old, ignore_errors=True)
-        if folder.exists():
-            folder.rename(old)
-        fresh.rename(folder)
-        shutil.rmtree(old, ignore_errors=True)
-    except OSError as error:
-        raise unwritable(folder, error) from error
 
 
 def _claim(folder: Path) -> None:

@@ -58,6 +58,24 @@ class Picture:
     state: Literal["ready", "broken"]
     reason: str
 
+    def fields(self, roots: Iterable[Path]) -> dict[str, Any]:
+        """Return the values that the picture can be filtered by."""
+        paths = [str(path) for path in self.paths]
+        return {
+            "path": paths,
+            "name": [path.name for path in self.paths],
+            "folder": [str(path.parent) for path in self.paths],
+            "root": [str(root) for root in roots if any(path.is_relative_to(root) for path in self.paths)],
+            "caption": list(self.captions),
+            "date": self.date,
+            "camera": self.camera,
+            "width": self.width,
+            "height": self.height,
+            "megapixels": round(self.width * self.height / 1e6, 3),
+            "latitude": self.latitude,
+            "longitude": self.longitude,
+        }
+
 
 @dataclass(frozen=True)
 class Place:

@@ -10,11 +10,11 @@ import numpy as np
 import torch
 
 from crossgraph.bundle.bundle import Bundle, EncodedPictures
-from crossgraph.bundle.folder import load_bundle
+from crossgraph.bundle.folder import copy_bundle, load_bundle
 from crossgraph.core.errors import InputError
 from crossgraph.core.types import Regions
 from crossgraph.library.features import KEY, FeatureFiles, layout_of, pack_features
-from crossgraph.library.library import STALE, Library, copy_model
+from crossgraph.library.library import STALE, Library
 from crossgraph.library.lock import writing
 from crossgraph.library.maintenance import point_to
 from crossgraph.library.manifest import Picture, Place
@@ -84,7 +84,7 @@ class _Run:
         """Make the new model and files those that count."""
         library, folder = self.library, f"model-{self.generation:03d}"
         old_model, old_features = library.model_folder, FeatureFiles(library)
-        copy_model(self.bundle, library.folder / folder)
+        copy_bundle(self.bundle, library.folder / folder)
         self.values |= {"generation": str(self.generation), "model_folder": folder}
         if self.places:
             self.values[STALE] = "1"

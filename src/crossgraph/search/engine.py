@@ -17,7 +17,7 @@ from jaxtyping import Float
 from crossgraph.bundle.bundle import Bundle, EncodedText
 from crossgraph.core.errors import InputError
 from crossgraph.core.types import ImageCode
-from crossgraph.library.library import Library, payload
+from crossgraph.library.library import Library
 from crossgraph.library.manifest import Picture
 from crossgraph.library.roots import existing_first, root_problems
 from crossgraph.pipeline.alignment import Alignment, shortened
@@ -320,7 +320,7 @@ class Searcher:
                 other = pictures.get(number)
                 if other is None or not other.paths or _pixels(other) <= _pixels(shown[picture.id]):
                     continue
-                if query.where is None or matches(query.where, payload(other, roots)):
+                if query.where is None or matches(query.where, other.fields(roots)):
                     shown[picture.id] = other
         return shown
 

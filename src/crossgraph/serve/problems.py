@@ -16,7 +16,7 @@ from starlette.routing import Match
 
 from crossgraph.core.errors import InputError
 from crossgraph.store.filter_parser import FilterError
-from crossgraph.store.place import OwnedError
+from crossgraph.store.folder import OwnedError
 
 MEDIA_TYPE = "application/problem+json"
 CLIENT_GONE = 499

@@ -60,7 +60,7 @@ def open_store(kind: str, folder: Path | None, size: int) -> Store:
 
 
 def check_engine(kind: str) -> None:
-    """See that an engine can be opened, before anything is made for it.
+    """Check that an engine can be opened, before anything is made for it.
 
     Args:
         kind: As `open_store` takes it.

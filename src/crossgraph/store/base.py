@@ -1,4 +1,4 @@
-"""Nearest neighbours: what a store keeps, and what every engine can be asked.
+"""The protocol of a store of index vectors, which every engine implements.
 
 A store holds one index vector a picture, with the fields that searches filter by. It is a copy: a library's
 manifest is the truth, and a store can be dropped and filled again.
@@ -102,7 +102,7 @@ class Store(Protocol):
         ...
 
     def close(self) -> None:
-        """Flush, and give the store back; twice is once."""
+        """Flush and release the store; a second call does nothing."""
         ...
 
 

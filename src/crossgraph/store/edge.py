@@ -1,4 +1,4 @@
-"""Nearest neighbours by Qdrant Edge, embedded: an approximate index on disk, for a million pictures.
+"""Store by Qdrant Edge, embedded: an approximate index on disk, for a million pictures.
 
 The shard lives in a process of its own, because Edge stops all Python threads through every call. Its graphs are
 built in a copy by a third process at low priority, while searches and changes go on; then the copy takes the
@@ -19,17 +19,17 @@ from jaxtyping import Float32
 
 from crossgraph.core.errors import InputError
 from crossgraph.files import unwritable
-from crossgraph.progress import ProgressCallback
+from crossgraph.progress import ProgressCallback, ignore_progress
 from crossgraph.store.base import Neighbour, Point, unit, unit_rows
 from crossgraph.store.conditions import INDICES, LINKED, Condition, native, stored
 from crossgraph.store.edge_process import EdgeEndedError, EdgeProcess
 from crossgraph.store.filter_tree import Filter
-from crossgraph.store.place import REBUILD, StoreFolder
+from crossgraph.store.folder import REBUILD, StoreFolder
 
 ENGINE = "edge"
 _BATCH = 256  # points a request: a search waits for one request at most
 _SHARD = "shard-"
-_ROOM = 1 << 20  # bytes free below which a disk counts as full
+_LEAST_FREE = 1 << 20  # bytes; with less a disk counts as full
 
 
 @dataclass(frozen=True)
@@ -80,19 +80,19 @@ class EdgeStore:
         self._journal: list[tuple[str, tuple[object, ...]]] | None = None
         self._builder: EdgeProcess | None = None
         self._closed = False
-        self._place = StoreFolder(folder, ENGINE, size)
+        self._folder = StoreFolder(folder, ENGINE, size)
         try:
-            if not self._place.data:
+            if not self._folder.data:
                 self._drop_all_but("")
                 self._process = self._start(folder / f"{_SHARD}1")
-                self._place.point_to(f"{_SHARD}1")
-            elif not (folder / self._place.data).is_dir():
-                raise InputError(f"{folder / self._place.data}: no such folder", REBUILD)
+                self._folder.point_to(f"{_SHARD}1")
+            elif not (folder / self._folder.data).is_dir():
+                raise InputError(f"{folder / self._folder.data}: no such folder", REBUILD)
             else:
-                self._process = self._start(folder / self._place.data)
-            self._drop_all_but(self._place.data)
+                self._process = self._start(folder / self._folder.data)
+            self._drop_all_but(self._folder.data)
         except BaseException:
-            self._place.close()
+            self._folder.close()
             raise
 
     @property
@@ -103,7 +103,7 @@ class EdgeStore:
     @property
     def folder(self) -> Path:
         """Where the store is."""
-        return self._place.path
+        return self._folder.path
 
     @property
     def pid(self) -> int:
@@ -112,7 +112,7 @@ class EdgeStore:
 
     def announce(self, address: str) -> None:
         """Tell whoever else opens this store where its owner answers over HTTP."""
-        self._place.announce(address)
+        self._folder.announce(address)
 
     def upsert(self, points: Sequence[Point]) -> None:
         """Add pictures, or replace those with the same id; see `crossgraph.store.base.Store`."""
@@ -153,30 +153,35 @@ class EdgeStore:
         self._ask("flush")
 
     def optimise(self, report: ProgressCallback | None = None) -> None:
-        """Build graphs in a copy, where enough is without one; returns when the copy has taken the shard's place.
+        """Build graphs in a copy of the shard where many points have none; return when the copy has replaced it.
+
+        Searches and changes go on meanwhile. Changes go to the shard and to a journal, which is replayed on the copy.
 
         Raises:
-            InputError: There is no room for the copy, or the store was closed meanwhile; it stays as it was.
+            InputError: The disk has no space for the copy, or the store was closed meanwhile; it stays as it was.
         """
         with self._building:
             points, indexed, loose = cast(tuple[int, int, int], self._ask("info"))
             if loose * self._size * 4 // 1024 < self._settings["plain_kilobytes"] and indexed <= 1.25 * points:
                 return
-            tell = report or _silent
-            tell("building the index", 0, points)
-            copy = self._place.path / f"{_SHARD}{int(self._place.data.removeprefix(_SHARD)) + 1}"
+            progress = report or ignore_progress
+            progress("building the index", 0, points)
+            copy = self._folder.path / f"{_SHARD}{int(self._folder.data.removeprefix(_SHARD)) + 1}"
             try:
                 self._copy(copy)
-                self._build(copy, lambda: tell("building the index", 0, points))
+                self._build(copy, lambda: progress("building the index", 0, points))
                 self._switch(copy)
             except BaseException:
                 self._journal = None
                 shutil.rmtree(copy, ignore_errors=True)
                 raise
-            tell("building the index", points, points)
+            progress("building the index", points, points)
 
     def _copy(self, copy: Path) -> None:
-        """Copy the files as they are, as a kill would leave them: a flush would make searches wait for the disk."""
+        """Copy the shard's files and begin the journal."""
+        # No flush before: searches would wait for the disk. The files are as a kill would leave them, and are repaired
+        # from their log when the builder opens them. The lock keeps changes out between the copy and the journal's
+        # beginning: one in between would be lost with the old shard.
         with self._writing:
             try:
                 shutil.copytree(self._process.path, copy)
@@ -184,14 +189,14 @@ class EdgeStore:
                 raise unwritable(copy, error) from error
             self._journal = []
 
-    def _build(self, copy: Path, waiting: Callable[[], None]) -> None:
+    def _build(self, copy: Path, while_waiting: Callable[[], None]) -> None:
         builder = EdgeProcess(copy)
         self._builder = builder
         try:
-            if self._closed:
+            if self._closed:  # `close` kills only a builder that it sees, so look again after it is visible
                 raise EdgeEndedError("closed")
             builder.ask("open", self._settings, dict(INDICES), LINKED)
-            builder.ask("optimise", asked=waiting)
+            builder.ask("optimise", while_waiting=while_waiting)
             builder.ask("close")
             builder.end()
         except EdgeEndedError as error:
@@ -201,13 +206,16 @@ class EdgeStore:
             builder.kill()
 
     def _switch(self, copy: Path) -> None:
-        following = self._start(copy)
+        """Replay the journal on the copy, and make it the shard."""
+        following = self._start(copy)  # before the lock: loading takes seconds, and changes need not wait for it
         try:
             with self._writing:
+                # The marker changes only when the copy holds every change and has flushed them: a kill at any moment
+                # leaves a marker that names one whole shard. The other folder is deleted at the next start.
                 for name, arguments in self._journal or []:
                     following.ask(name, *arguments)
                 following.ask("flush")
-                self._place.point_to(copy.name)
+                self._folder.point_to(copy.name)
                 self._journal = None
                 former, self._process = self._process, following
         except BaseException:
@@ -217,7 +225,7 @@ class EdgeStore:
         shutil.rmtree(former.path, ignore_errors=True)
 
     def close(self) -> None:
-        """Flush, and give the folder back; twice is once. An index being built is given up."""
+        """Flush and release the folder; a second call does nothing. An index being built is abandoned."""
         if self._closed:
             return
         self._closed = True
@@ -225,7 +233,7 @@ class EdgeStore:
             self._builder.kill()
         with self._building, self._writing:
             self._process.end()
-            self._place.close()
+            self._folder.close()
 
     def _write(self, name: str, *arguments: object) -> None:
         with self._writing:
@@ -234,9 +242,9 @@ class EdgeStore:
                 self._journal.append((name, arguments))
 
     def _ask(self, name: str, *arguments: object) -> object:
-        """Ask the shard; where its process has ended, a second one is asked once more."""
+        """Send a request to the shard's process; where that has ended, start another and send it once more."""
         if self._closed:
-            raise InputError(f"{self._place.path}: this store is closed", "open it again")
+            raise InputError(f"{self._folder.path}: this store is closed", "open it again")
         process = self._process
         try:
             return process.ask(name, *arguments)
@@ -245,11 +253,11 @@ class EdgeStore:
         try:
             return self._process.ask(name, *arguments)
         except EdgeEndedError as error:
-            raise _ended(self._place.path, f"the engine ended twice at '{name}' ({error})") from error
+            raise _ended(self._folder.path, f"the engine ended twice at '{name}' ({error})") from error
 
     def _revive(self, ended: EdgeProcess) -> None:
         with self._writing:
-            if self._process is ended:
+            if self._process is ended:  # else another thread has started one already
                 ended.end(patience=10.0)
                 self._process = self._start(ended.path)
 
@@ -266,15 +274,15 @@ class EdgeStore:
         return process
 
     def _drop_all_but(self, kept: str) -> None:
-        for folder in self._place.path.glob(f"{_SHARD}*"):
+        for folder in self._folder.path.glob(f"{_SHARD}*"):
             if folder.name != kept:
                 shutil.rmtree(folder, ignore_errors=True)
 
 
 def _ended(path: Path, how: str) -> InputError:
-    """Say why the engine may have ended: files that it maps into memory need room at once, or a signal ends it."""
+    """Return the error of an engine that ended; on a full disk, writing to a mapped file ends it by a signal."""
     try:
-        is_full = shutil.disk_usage(path.parent).free < _ROOM
+        is_full = shutil.disk_usage(path.parent).free < _LEAST_FREE
     except OSError:
         is_full = False
     if is_full:
@@ -284,7 +292,3 @@ def _ended(path: Path, how: str) -> InputError:
 
 def _condition(where: Filter | None) -> Condition | None:
     return None if where is None else native(where)
-
-
-def _silent(what: str, done: int, total: int) -> None:
-    """Say nothing."""

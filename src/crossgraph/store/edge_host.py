@@ -1,4 +1,4 @@
-"""The process that holds an Edge shard: it answers its parent's requests, one after another.
+"""Serve one Edge shard from a process of its own: answer the parent's requests, one after another.
 
 Edge keeps Python's one lock through every call, so that in the parent a flush would stop all threads; here it
 stops nothing else. This file is started by its path, by `crossgraph.store.edge_process`, and imports only the locks of
@@ -30,8 +30,8 @@ FOLDER_OF_SEGMENTS = "segments"
 BATCH_OF_IDS = 10_000
 LOCK = "host.lock"
 _NICE = 10
-_FILTERED = 4  # so many times the candidates where there is a filter, which hides a part of the graph
-_PATIENCE = 30.0  # seconds that the process of a parent that was killed may take to end
+_FILTERED = 4  # factor on the candidates of a filtered search, since a filter hides a part of the graph
+_PATIENCE = 30.0  # seconds that a former host may take to flush and end
 
 Settings = dict[str, int]
 Condition = dict[str, Any]
@@ -53,13 +53,12 @@ class Host:
         return self._shard
 
     def open(self, settings: Settings, indices: dict[str, str], linked: list[str]) -> None:
-        """Open the shard, or create it with indices on fields; waits for a former process to let it go.
-
-        Edge's own lock is taken only after files were read and mended, which spoils a shard still being written.
-        """
+        """Open the shard, or create it with indices on fields; wait for a former process to release it."""
         import qdrant_edge as qe
 
-        self._take()
+        # Our lock comes before the first read. Edge takes its own only after it has read and repaired the files; a
+        # former host that is still flushing (its parent was killed) would write into what was just repaired.
+        self._acquire()
         self._settings = settings
         config = qe.EdgeConfig(
             vectors=qe.EdgeVectorParams(settings["size"], qe.Distance.Cosine),
@@ -83,7 +82,7 @@ class Host:
             self._shard.update(qe.UpdateOperation.create_field_index(field, _index(kind, field in linked)))
         self._shard.flush()
 
-    def _take(self) -> None:
+    def _acquire(self) -> None:
         until = time.monotonic() + _PATIENCE
         try:
             self._lock = FileLock(Path(self._path) / LOCK, lambda: time.monotonic() < until)
@@ -91,11 +90,13 @@ class Host:
             raise TimeoutError("another process still has it open") from None
         self._loose = int(self._lock.read().strip() or 0)
 
-    def _note(self, loose: int) -> None:
-        """Keep how many points were written since the graph was built; Edge does not report it."""
+    def _write_loose(self, loose: int) -> None:
+        """Write how many points were added since the graph was built; Edge does not report it."""
+        # Kept in the lock file: only its holder writes, and it survives this process. The text has always the same
+        # length, so that a kill between writing and cutting leaves a number that can be read.
         assert self._lock is not None, "no shard is open"
         self._loose = loose
-        self._lock.write(f"{loose:<20}")  # always of the same length, see `FileLock.write`
+        self._lock.write(f"{loose:<20}")
 
     def upsert(self, ids: list[int], vectors: bytes, payloads: list[dict[str, Any]]) -> None:
         """Add or replace points; vectors are float32 rows."""
@@ -104,7 +105,9 @@ class Host:
         values, size = array.array("f", vectors), self._settings["size"]
         rows = [values[start : start + size].tolist() for start in range(0, len(values), size)]
         points = [qe.Point(id, row, payload) for id, row, payload in zip(ids, rows, payloads, strict=True)]
-        self._note(self._loose + len(ids))
+        # Counted first: a kill in between leaves a count that is too high, and the graph is built a little early. One
+        # that is too low would leave points outside the graph, which every search compares one by one.
+        self._write_loose(self._loose + len(ids))
         self._open.update(qe.UpdateOperation.upsert_points(points))
 
     def delete(self, ids: list[int]) -> None:
@@ -152,11 +155,13 @@ class Host:
 
     def optimise(self) -> None:
         """Build graphs, at low priority; ends with the process that asked for it."""
+        # This process works in a copy of the shard (see `EdgeStore.optimise`) and is of no use without its parent: an
+        # orphan would keep all cores busy for minutes.
         _end_with_parent()
         os.nice(_NICE)
-        while self._open.optimize():
+        while self._open.optimize():  # each call does one step, and returns whether there was one to do
             pass
-        self._note(0)
+        self._write_loose(0)
         self._open.flush()
 
     def close(self) -> None:
@@ -208,11 +213,11 @@ def _condition(given: Condition) -> Any:
 
 
 def _end_with_parent() -> None:
-    """Ask the system to end this process with its parent, where it can (Linux)."""
+    """Make the system end this process with its parent, where it can (Linux)."""
     if sys.platform == "linux":
         parent = os.getppid()
-        ctypes.CDLL(None).prctl(1, signal.SIGKILL, 0, 0, 0)
-        if os.getppid() != parent:
+        ctypes.CDLL(None).prctl(1, signal.SIGKILL, 0, 0, 0)  # 1 is PR_SET_PDEATHSIG
+        if os.getppid() != parent:  # it ended before prctl, so no signal will come
             os._exit(1)
 
 
@@ -222,7 +227,7 @@ def serve(connection: Connection, path: str) -> None:
     while True:
         try:
             number, name, arguments = connection.recv()
-        except (EOFError, OSError):
+        except (EOFError, OSError):  # the parent closed its end, or was killed: what it wrote must reach the disk
             host.close()
             return
         try:
@@ -240,6 +245,7 @@ def serve(connection: Connection, path: str) -> None:
 
 def main(arguments: Sequence[str]) -> None:
     """Serve the shard at a path over a socket that was handed over."""
+    # The parent decides what Ctrl-C means, and closes the connection: unflushed points must not be lost.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     serve(Connection(int(arguments[0])), arguments[1])
 

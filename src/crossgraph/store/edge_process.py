@@ -1,4 +1,4 @@
-"""A process that holds an Edge shard, seen from its parent; see `crossgraph.store.edge_host`."""
+"""Start the process of an Edge shard and send it requests; see `crossgraph.store.edge_host`."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import IO
 
 from crossgraph.core.errors import InputError
-from crossgraph.store.place import REBUILD
+from crossgraph.store.folder import REBUILD
 
 LOG = "edge.log"
 _HOST = Path(__file__).with_name("edge_host.py")
@@ -23,7 +23,7 @@ _OPEN: weakref.WeakSet[EdgeProcess] = weakref.WeakSet()
 
 
 class EdgeEndedError(Exception):
-    """The process ended in the midst of a request, or was given up."""
+    """The process ended during a request, or was abandoned."""
 
 
 class EdgeProcess:
@@ -40,10 +40,13 @@ class EdgeProcess:
         if find_spec("qdrant_edge") is None:
             raise InputError("the engine 'edge' is not installed", "pip install 'crossgraph[search]'")
         self.path = path
+        # A socket and not a pipe of `multiprocessing`: its fork would copy all threads' locks, its spawn would run the
+        # caller's main module again. The child's end is closed here at once, so that the child reads the end of the
+        # stream when this process ends, however it ends.
         ours, theirs = socket.socketpair()
         with theirs, _log(path.parent / LOG) as log:
             line = [sys.executable, "-P", str(_HOST), str(theirs.fileno()), str(path)]
-            environment = {**os.environ, "PYTHONPATH": os.pathsep.join(place for place in sys.path if place)}
+            environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
             self._process = subprocess.Popen(
                 line,
                 pass_fds=[theirs.fileno()],
@@ -51,35 +54,36 @@ class EdgeProcess:
                 stdout=log,
                 stderr=log,
                 env=environment,
-                process_group=0,
+                process_group=0,  # so that Ctrl-C does not end it before it has flushed
             )
         self._connection = Connection(ours.detach())
         self._guard = threading.Lock()
         self._number = 0
         _OPEN.add(self)
 
-    def ask(self, name: str, *arguments: object, asked: Callable[[], None] | None = None) -> object:
+    def ask(self, name: str, *arguments: object, while_waiting: Callable[[], None] | None = None) -> object:
         """Send a request and wait for its answer.
 
         Args:
             name: A method of `crossgraph.store.edge_host.Host`.
             arguments: What it takes.
-            asked: Called about twice a second while waiting; what it raises ends the waiting.
+            while_waiting: Called about twice a second until the answer comes; what it raises ends the wait.
 
         Raises:
             InputError: Edge refused; the message says why.
-            EdgeEndedError: The process ended; or the waiting was ended, which gives the process up.
+            EdgeEndedError: The process ended, or was abandoned by an interrupted wait.
         """
         with self._guard:
             try:
                 self._number += 1
                 self._connection.send((self._number, name, arguments))
-                while asked is not None and not self._connection.poll(0.5):
-                    asked()
+                while while_waiting is not None and not self._connection.poll(0.5):
+                    while_waiting()
                 _, well, answer = self._connection.recv()
             except (OSError, EOFError) as error:
                 raise EdgeEndedError(self._ending()) from error
-            except BaseException:  # an answer may still come, which no later request must take for its own
+            except BaseException:
+                # The answer may still come, and the next request would take it for its own: no further ones.
                 self._connection.close()
                 raise
         if not well:
@@ -91,11 +95,11 @@ class EdgeProcess:
         try:
             code = self._process.wait(1.0)
         except subprocess.TimeoutExpired:
-            return "given up"
+            return "abandoned"
         return f"signal {-code}" if code < 0 else f"exit code {code}"
 
     def end(self, patience: float = 60.0) -> None:
-        """Let the process flush and end; after some seconds it is killed."""
+        """Close the connection, at which the process flushes and ends; kill it when its time is up."""
         with self._guard:
             self._connection.close()
         try:
@@ -104,7 +108,7 @@ class EdgeProcess:
             self.kill()
 
     def kill(self) -> None:
-        """End the process now; what it had not flushed is in its log on disk."""
+        """Kill the process; what it had not flushed is in its write-ahead log."""
         self._process.kill()
         self._process.wait()
         with self._guard:
@@ -116,7 +120,7 @@ class EdgeProcess:
         return self._process.pid
 
     def forget(self) -> None:
-        """Let go of the connection alone: in a forked process nothing else is ours."""
+        """Close the connection alone: in a forked process the rest belongs to the parent."""
         self._connection.close()
 
 
@@ -139,4 +143,6 @@ def _forget_all() -> None:
         process.forget()
 
 
+# A forked worker inherits the parent's end of the socket. With that copy open, the host would not see the end of the
+# stream when the parent dies, and would keep the shard locked.
 os.register_at_fork(after_in_child=_forget_all)

@@ -19,7 +19,7 @@ from crossgraph.store.fields import FIELDS, number
 from crossgraph.store.filter_tree import And, Compare, FieldError, Filter, Not, Operator, Or
 
 _DEEPEST = 60  # parentheses and nots within each other
-_SHOWN = 24  # characters around the place of an error
+_SHOWN = 24  # characters shown around an error
 _EXAMPLE = "date >= 2020 and path ~ 'alps'"
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
 _TOKENS = re.compile(
@@ -209,7 +209,7 @@ def _value(field: str, token: _Token) -> str | float:
 
 
 def _pointed(text: str, position: int, length: int) -> str:
-    """Show the neighbourhood of a place, on one line, the place between »«."""
+    """Return the text around an error on one line, the characters at fault between »«."""
     end = position + min(length, _SHOWN)
     before, at, after = text[:position], text[position:end], text[end:]
     before = f"…{before[-_SHOWN:]}" if len(before) > _SHOWN else before

@@ -110,8 +110,8 @@ class Compare:
 
 
 @dataclass(frozen=True)
-class And:
-    """Holds when every part holds.
+class _Junction:
+    """Filters joined by one word.
 
     Attributes:
         parts: Two or more.
@@ -120,21 +120,16 @@ class And:
     parts: tuple[Filter, ...]
 
     def __post_init__(self) -> None:
-        _at_least_two(self.parts)
+        if len(self.parts) < 2:
+            raise ValueError("takes two parts or more")
 
 
-@dataclass(frozen=True)
-class Or:
-    """Holds when some part holds.
+class And(_Junction):
+    """Holds when every part holds."""
 
-    Attributes:
-        parts: Two or more.
-    """
 
-    parts: tuple[Filter, ...]
-
-    def __post_init__(self) -> None:
-        _at_least_two(self.parts)
+class Or(_Junction):
+    """Holds when some part holds."""
 
 
 @dataclass(frozen=True)
@@ -159,12 +154,12 @@ def all_of(parts: Sequence[Filter | None]) -> Filter | None:
 
 
 def matches(filter: Filter, payload: Mapping[str, PayloadValue]) -> bool:
-    """Tell whether a picture fulfils a filter. This is what a filter means; engines answer the same."""
+    """Return whether a picture fulfils a filter: the definition that every engine follows."""
     return holds(filter, comparable(payload))
 
 
 def holds(filter: Filter, values: Mapping[str, Value]) -> bool:
-    """Tell whether values in comparable form fulfil a filter."""
+    """Return whether values in comparable form fulfil a filter."""
     if isinstance(filter, And):
         return all(holds(part, values) for part in filter.parts)
     if isinstance(filter, Or):
@@ -225,11 +220,6 @@ def _written(filter: Compare) -> str:
         return f"'{escaped}'" if filter.kind == "text" else f"'{filter.value}'" if " " in filter.value else filter.value
     value = float(filter.value)
     return f"{value:.0f}" if value.is_integer() and abs(value) < 1e15 else repr(value)
-
-
-def _at_least_two(parts: tuple[Filter, ...]) -> None:
-    if len(parts) < 2:
-        raise ValueError("takes two parts or more")
 
 
 def _fits(kind: Kind, value: object) -> bool:

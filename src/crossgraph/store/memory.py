@@ -1,4 +1,4 @@
-"""Nearest neighbours by comparing with everything: exact, in memory, for libraries of some ten thousand pictures.
+"""Store in memory that compares with every vector: exact, for libraries of some ten thousand pictures.
 
 With a folder, one file keeps what was last flushed; what a killed process had not flushed is lost.
 """
@@ -21,7 +21,7 @@ from crossgraph.progress import ProgressCallback
 from crossgraph.store.base import Neighbour, Point, unit, unit_rows
 from crossgraph.store.fields import PayloadValue, Value, comparable, known
 from crossgraph.store.filter_tree import Filter, holds
-from crossgraph.store.place import REBUILD, StoreFolder
+from crossgraph.store.folder import REBUILD, StoreFolder
 
 ENGINE = "memory"
 _FILE = "points.npz"
@@ -47,12 +47,12 @@ class MemoryStore:
         self._payloads: list[Mapping[str, PayloadValue]] = []
         self._values: list[dict[str, Value]] = []
         self._changed = False
-        self._place = None if folder is None else StoreFolder(folder, ENGINE, size)
-        if self._place is not None:
+        self._folder = None if folder is None else StoreFolder(folder, ENGINE, size)
+        if self._folder is not None:
             try:
-                self._load(self._place)
+                self._load(self._folder)
             except BaseException:
-                self._place.close()
+                self._folder.close()
                 raise
 
     @property
@@ -62,8 +62,8 @@ class MemoryStore:
 
     def announce(self, address: str) -> None:
         """Tell whoever else opens this store where its owner answers over HTTP."""
-        if self._place is not None:
-            self._place.announce(address)
+        if self._folder is not None:
+            self._folder.announce(address)
 
     def upsert(self, points: Sequence[Point]) -> None:
         """Add pictures, or replace those with the same id; see `crossgraph.store.base.Store`."""
@@ -133,19 +133,19 @@ class MemoryStore:
     def flush(self) -> None:
         """Write everything to the folder, whole or not at all."""
         with self._guard:
-            if self._place is None or not self._changed:
+            if self._folder is None or not self._changed:
                 return
             rows = len(self._rows)
             payloads = np.frombuffer(json.dumps(self._payloads).encode(), np.uint8)
-            with atomic_write(self._place.path / _FILE) as file:
+            with atomic_write(self._folder.path / _FILE) as file:
                 np.savez(file, ids=self._ids[:rows], vectors=self._vectors[:rows], payloads=payloads)
-            self._place.point_to(_FILE)
+            self._folder.point_to(_FILE)
             self._changed = False
 
-    def _load(self, place: StoreFolder) -> None:
-        path = place.path / (place.data or _FILE)
-        if not place.data:
-            place.point_to(_FILE)
+    def _load(self, folder: StoreFolder) -> None:
+        path = folder.path / (folder.data or _FILE)
+        if not folder.data:
+            folder.point_to(_FILE)
         if not path.exists():
             return
         try:
@@ -157,9 +157,9 @@ class MemoryStore:
         self._changed = False
 
     def close(self) -> None:
-        """Flush, and give the folder back; twice is once."""
+        """Flush and release the folder; a second call does nothing."""
         with self._guard:
-            if self._place is not None:
+            if self._folder is not None:
                 self.flush()
-                self._place.close()
-                self._place = None
+                self._folder.close()
+                self._folder = None

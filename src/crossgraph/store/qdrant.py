@@ -1,4 +1,4 @@
-"""Nearest neighbours by a Qdrant server or cluster, over HTTP: for libraries that several machines search.
+"""Store on a Qdrant server or cluster, over HTTP: for libraries that several machines search.
 
 The server builds its own index while it serves. `$QDRANT_API_KEY` is sent as the key where it is set.
 """
@@ -9,6 +9,7 @@ import os
 import time
 import uuid
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 from urllib.parse import urlsplit
@@ -50,19 +51,19 @@ class QdrantStore:
         client: The connection; see `connect`.
         size: Values in an index vector.
         collection: The collection's name; it is made when missing.
-        place: How messages name the server.
+        server: Address of the server, for messages.
 
     Raises:
         InputError: The server is down or refuses, or the collection is not one of ours.
     """
 
-    def __init__(self, client: QdrantClient, size: int, collection: str = "crossgraph", place: str = "qdrant") -> None:
+    def __init__(self, client: QdrantClient, size: int, collection: str = "crossgraph", server: str = "qdrant") -> None:
         self._client = client
         self._size = size
         self._collection = collection
-        self._place = place
-        self._version = _version(self._tried(client.info).version)
-        if not self._tried(lambda: client.collection_exists(collection)):
+        self._server = server
+        self._version = _version(self._request(client.info).version)
+        if not self._request(lambda: client.collection_exists(collection)):
             self._create()
         self._check()
 
@@ -70,26 +71,23 @@ class QdrantStore:
         from qdrant_client.http import models
 
         vectors = models.VectorParams(size=self._size, distance=models.Distance.COSINE)
-        self._tried(lambda: self._client.create_collection(self._collection, vectors), unless=409)
+        self._request(lambda: self._client.create_collection(self._collection, vectors), unless=409)
         for field, kind in INDICES.items():
             schema: models.PayloadSchemaType | models.KeywordIndexParams = models.PayloadSchemaType(kind)
             if kind == "keyword" and self._version >= _PREFIXES:
                 schema = models.KeywordIndexParams(type=models.KeywordIndexType.KEYWORD, prefix=True)
-            self._index(field, schema)
-
-    def _index(self, field: str, schema: object) -> None:
-        self._tried(lambda: self._client.create_payload_index(self._collection, field, schema, wait=True))  # pyright: ignore[reportArgumentType]
+            self._request(partial(self._client.create_payload_index, self._collection, field, schema, wait=True))
 
     def _check(self) -> None:
         from qdrant_client.http import models
 
-        vectors = self._tried(lambda: self._client.get_collection(self._collection)).config.params.vectors
-        named = f"{self._place}: the collection '{self._collection}'"
+        vectors = self._request(lambda: self._client.get_collection(self._collection)).config.params.vectors
+        named = f"{self._server}: the collection '{self._collection}'"
         if not isinstance(vectors, models.VectorParams) or vectors.distance != models.Distance.COSINE:
-            raise InputError(f"{named} is not one of crossgraph's", f"name another: {self._place}#NAME")
+            raise InputError(f"{named} is not one of crossgraph's", f"name another: {self._server}#NAME")
         if vectors.size != self._size:
             held = f"holds index vectors of {vectors.size} values, {self._size} are asked for"
-            raise InputError(f"{named} {held}", f"use the model that filled it, or another: {self._place}#NAME")
+            raise InputError(f"{named} {held}", f"use the model that filled it, or another: {self._server}#NAME")
 
     @property
     def size(self) -> int:
@@ -108,22 +106,16 @@ class QdrantStore:
         vectors = unit_rows(points, self._size)
         for start in range(0, len(points), _BATCH):
             rows = zip(points[start : start + _BATCH], vectors[start : start + _BATCH], strict=True)
-            some = [models.PointStruct(id=int(p.id), vector=row.tolist(), payload=stored(p.payload)) for p, row in rows]
-            self._send(some)
-
-    def _send(self, some: list[models.PointStruct]) -> None:
-        self._tried(lambda: self._client.upsert(self._collection, some, wait=True))
+            sent = [models.PointStruct(id=int(p.id), vector=row.tolist(), payload=stored(p.payload)) for p, row in rows]
+            self._request(partial(self._client.upsert, self._collection, sent, wait=True))
 
     def delete(self, ids: Sequence[int]) -> None:
         """Remove pictures; see `crossgraph.store.base.Store`."""
         from qdrant_client.http import models
 
         for start in range(0, len(ids), _PAGE):
-            some = models.PointIdsList(points=[int(id) for id in ids[start : start + _PAGE]])
-            self._remove(some)
-
-    def _remove(self, some: models.PointIdsList) -> None:
-        self._tried(lambda: self._client.delete(self._collection, some, wait=True))
+            sent = models.PointIdsList(points=[int(id) for id in ids[start : start + _PAGE]])
+            self._request(partial(self._client.delete, self._collection, sent, wait=True))
 
     def search(
         self, vector: Float32[np.ndarray, " dim"], limit: int, where: Filter | None = None, exact: bool = False
@@ -152,7 +144,7 @@ class QdrantStore:
         from qdrant_client.http import models
 
         parameters = models.SearchParams(exact=exact, hnsw_ef=max(256, 2 * (page + offset)))
-        return self._tried(
+        return self._request(
             lambda: self._client.query_points(
                 self._collection,
                 query=query,
@@ -168,7 +160,7 @@ class QdrantStore:
         """Return how many pictures fulfil a filter."""
         sent, left = self._split(where)
         if left is None:
-            return self._tried(lambda: self._client.count(self._collection, count_filter=sent, exact=True)).count
+            return self._request(lambda: self._client.count(self._collection, count_filter=sent, exact=True)).count
         return sum(holds(left, restored(record.payload or {})) for record in self._records(sent, True))
 
     def ids(self) -> Iterator[int]:
@@ -178,29 +170,25 @@ class QdrantStore:
     def _records(self, sent: ServerFilter | None, payload: bool) -> Iterator[Record]:
         following: PointId | None = 0
         while following is not None:
-            some, following = self._scroll(sent, payload, following)
-            yield from some
-
-    def _scroll(self, sent: ServerFilter | None, payload: bool, start: PointId) -> tuple[list[Record], PointId | None]:
-        return self._tried(
-            lambda: self._client.scroll(self._collection, sent, _PAGE, offset=start, with_payload=payload)
-        )
+            scroll = partial(self._client.scroll, self._collection, sent, _PAGE, with_payload=payload)
+            records, following = self._request(partial(scroll, offset=following))
+            yield from records
 
     def _split(self, where: Filter | None) -> tuple[ServerFilter | None, Filter | None]:
-        """Return what the server is asked, and the filter to check here where that is not all of it."""
+        """Return the filter for the server, and the one to check here where the server's is weaker."""
         from qdrant_client.http import models
 
         left: Filter | None = None
-        if where is not None and self._version < _SUBSTRINGS and _finds_parts(where):
+        if where is not None and self._version < _SUBSTRINGS and _has_substring_search(where):
             parts = where.parts if isinstance(where, And) else ()
-            where, left = all_of([part for part in parts if not _finds_parts(part)]), where
+            where, left = all_of([part for part in parts if not _has_substring_search(part)]), where
         return None if where is None else models.Filter.model_validate(native(where)), left
 
     def flush(self) -> None:
-        """Do nothing: the server answers when it has kept what it was sent."""
+        """Do nothing: the server answers a write once it is stored."""
 
     def optimise(self, report: ProgressCallback | None = None) -> None:
-        """Do nothing: the server does so by itself, while it serves."""
+        """Do nothing: the server builds its index itself."""
 
     def close(self) -> None:
         """Close the connection; twice is once."""
@@ -208,11 +196,11 @@ class QdrantStore:
 
     def drop(self) -> None:
         """Delete the collection from the server, and close."""
-        self._tried(lambda: self._client.delete_collection(self._collection))
+        self._request(lambda: self._client.delete_collection(self._collection))
         self.close()
 
-    def _tried(self, request: Callable[[], Answer], unless: int | None = None) -> Answer:
-        return _tried(self._place, request, unless)
+    def _request(self, request: Callable[[], Answer], unless: int | None = None) -> Answer:
+        return _with_retries(self._server, request, unless)
 
 
 def connect(url: str, size: int, folder: Path | None = None, timeout: int = _TIMEOUT) -> QdrantStore:
@@ -231,16 +219,16 @@ def connect(url: str, size: int, folder: Path | None = None, timeout: int = _TIM
     Raises:
         InputError: The URL is none, the client is not installed, or the server is down or refuses.
     """
-    client, place, named = _client(url, timeout)
+    client, server, named = _client(url, timeout)
     try:
-        return QdrantStore(client, size, named or _collection(folder), place)
+        return QdrantStore(client, size, named or _collection(folder), server)
     except BaseException:
         client.close()
         raise
 
 
 def check_server(url: str, timeout: int = _TIMEOUT) -> None:
-    """See that a server answers, and leave nothing there.
+    """Check that a server answers; nothing is written there.
 
     Args:
         url: As `connect` takes it.
@@ -249,15 +237,15 @@ def check_server(url: str, timeout: int = _TIMEOUT) -> None:
     Raises:
         InputError: As by `connect`.
     """
-    client, place, _ = _client(url, timeout)
+    client, server, _ = _client(url, timeout)
     try:
-        _tried(place, client.info)
+        _with_retries(server, client.info)
     finally:
         client.close()
 
 
 def _client(url: str, timeout: int) -> tuple[QdrantClient, str, str]:
-    """Return a connection that nothing was asked yet, how messages name the server, and the collection named."""
+    """Return an unused connection, the server's address for messages, and the collection in the URL."""
     try:
         parts = urlsplit(url)
         host, port, named = parts.hostname, parts.port, parts.fragment
@@ -271,19 +259,19 @@ def _client(url: str, timeout: int) -> tuple[QdrantClient, str, str]:
         from qdrant_client import QdrantClient
     except ImportError as error:
         raise InputError("the engine 'qdrant' is not installed", "pip install 'crossgraph[qdrant]'") from error
-    place = f"{parts.scheme}://{f'[{host}]' if ':' in host else host}:{port or 6333}{parts.path.rstrip('/')}"
+    server = f"{parts.scheme}://{f'[{host}]' if ':' in host else host}:{port or 6333}{parts.path.rstrip('/')}"
     key = os.environ.get(KEY, "").strip() or None
-    client = QdrantClient(url=place, api_key=key, timeout=timeout, check_compatibility=False)
-    return client, place, named
+    client = QdrantClient(url=server, api_key=key, timeout=timeout, check_compatibility=False)
+    return client, server, named
 
 
-def _tried(place: str, request: Callable[[], Answer], unless: int | None = None) -> Answer:
-    """Make a request, up to three times where the fault may pass.
+def _with_retries(server: str, request: Callable[[], Answer], unless: int | None = None) -> Answer:
+    """Return the result of a request, tried up to three times where the failure may be temporary.
 
     Args:
-        place: How messages name the server.
-        request: What to do.
-        unless: A refusal that is none, because another process did the same first.
+        server: Address of the server, for messages.
+        request: The call.
+        unless: HTTP status that counts as success, because another process did the same first.
     """
     from qdrant_client.common.client_exceptions import ResourceExhaustedResponse
     from qdrant_client.http.exceptions import ResponseHandlingException, UnexpectedResponse
@@ -294,12 +282,12 @@ def _tried(place: str, request: Callable[[], Answer], unless: int | None = None)
         except (ResponseHandlingException, UnexpectedResponse, ResourceExhaustedResponse) as error:
             if unless is not None and getattr(error, "status_code", None) == unless:
                 return True  # pyright: ignore[reportReturnType]
-            problem, remedy, passing = _explained(error)
-            if wait is None or not passing:
-                raise InputError(f"{place}: {problem}", remedy) from error
+            problem, remedy, is_temporary = _explained(error)
+            if wait is None or not is_temporary:
+                raise InputError(f"{server}: {problem}", remedy) from error
             time.sleep(wait)
         except (ValueError, AssertionError) as error:  # no JSON, or not the one that was expected
-            raise InputError(f"{place}: {_STRANGE[0]}", _STRANGE[1]) from error
+            raise InputError(f"{server}: {_STRANGE[0]}", _STRANGE[1]) from error
     raise AssertionError("unreachable")
 
 
@@ -317,12 +305,12 @@ def _version(text: str) -> tuple[int, ...]:
     return tuple(int(number) for number in numbers) if all(number.isdigit() for number in numbers) else (0,)
 
 
-def _finds_parts(filter: Filter) -> bool:
+def _has_substring_search(filter: Filter) -> bool:
     return any(comparison.op == "~" for comparison in comparisons(filter))
 
 
 def _explained(error: Exception) -> tuple[str, str, bool]:
-    """Return problem, remedy, and whether it may pass."""
+    """Return problem, remedy, and whether the failure may be temporary."""
     import httpx
     from qdrant_client.http.exceptions import ResponseHandlingException, UnexpectedResponse
 

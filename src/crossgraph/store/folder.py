@@ -1,4 +1,4 @@
-"""The folder of a store on disk: what is in it, and which process owns it.
+"""The folder of a store on disk: its marker file, and the lock of the process that owns it.
 
 `store.json` names engine, vector size and the engine's data; `owner.lock` is held by the one process that
 has the store open. The system takes a lock back when its process ends, however it ends, so a lock left by
@@ -135,7 +135,7 @@ class StoreFolder:
 
 
 def read_owner(folder: Path) -> Owner | None:
-    """Read which process has the store in a folder open; None where none has, or it cannot be told."""
+    """Return the process that has the store in a folder open; None where none has, or it is unknown."""
     try:
         read = json.loads((folder / LOCK).read_text(encoding="utf-8"))
         return Owner(int(read["pid"]), str(read["command"]), str(read["address"]))
