@@ -30,6 +30,8 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # as `crossgraph` does
 import numpy as np
 from drawn_pairs import EMBED, REGIONS, SIM, WIDTH, largest_size, write_run, write_split
 
+from crossgraph.tables import Table
+
 PARTS = ("trained", "drawn", "full", "large")
 GOALS = {"drawn all pairs": 300, "full all pairs": 300, "full cascade": 30, "large cascade": 600}
 """Seconds on two cores."""
@@ -199,7 +201,7 @@ def large(bundle: Path, data: Path) -> dict[str, Any]:
 
 def table(card: dict[str, Any]) -> str:
     """Write a card as Markdown."""
-    lines = ["| pictures × captions | how | pairs scored | time | memory | load |", "|---|---|---:|---:|---:|---:|"]
+    rows: list[list[str]] = []
     for part in (part for part in PARTS if part in card):
         about = card[part]
         sizes = (
@@ -209,23 +211,24 @@ def table(card: dict[str, Any]) -> str:
         for what, one in about["measured"].items():
             goal = GOALS.get(f"{part} {what.split(' ')[0].replace('all', 'all pairs')}")
             aim = f" (goal {goal})" if goal else ""
-            lines.append(
-                f"| {one['images']:,} × {one['captions']:,}; {told} | {what.replace('all ', 'all pairs, ')} "
-                f"| {one['share']:.1%} | {one['seconds']:,.0f} s{aim} | {one['largest_gb']:.2f} GB "
-                f"| {one['load']['before']:.0f}–{one['load']['after']:.0f} |"
-            )
+            cells = [f"{one['images']:,} × {one['captions']:,}; {told}", what.replace("all ", "all pairs, ")]
+            cells += [f"{one['share']:.1%}", f"{one['seconds']:,.0f} s{aim}", f"{one['largest_gb']:.2f} GB"]
+            rows.append([*cells, f"{one['load']['before']:.0f}–{one['load']['after']:.0f}"])
+    costs = Table(["pictures × captions", "how", "pairs scored", "time", "memory", "load"], rows, text_columns=2)
+    parts = [costs.to_markdown(padded=False)]
     for part in (part for part in ("trained", "full") if part in card):
         found = card[part]
         worst, exact = found["largest_recall_difference"], found["rsum_less_bfloat16"].get("all float32")
         names = [name for name in found["cascade_less_all_pairs"] if name != "rsum"]
         title = f"test, embed_size {found['config']['embed_size']}"
-        lines += ["", f"| {title} | " + " | ".join(names) + " | rSum |", "|---|" + "---:|" * (len(names) + 1)]
-        for what, one in found["measured"].items():
-            cells = [f"{one['recalls'][name]:.2f}" for name in [*names, "rsum"]]
-            lines.append(f"| {what.replace('all ', 'all pairs, ')} | " + " | ".join(cells) + " |")
+        recalls = [
+            [what.replace("all ", "all pairs, "), *(f"{one['recalls'][name]:.2f}" for name in [*names, "rsum"])]
+            for what, one in found["measured"].items()
+        ]
+        parts.append(Table([title, *names, "rSum"], recalls).to_markdown(padded=False))
         also = "" if exact is None else f"; bfloat16 moves rSum by {-exact:+.2f}"
-        lines += ["", f"The cascade moves no recall by more than {worst:.2f}{also}."]
-    return "\n".join(lines)
+        parts.append(f"The cascade moves no recall by more than {worst:.2f}{also}.")
+    return "\n\n".join(parts)
 
 
 def machine() -> dict[str, Any]:

@@ -25,6 +25,7 @@ from crossgraph.runs import Run
 from crossgraph.scoring.encode import encode_captions, inference
 from crossgraph.scoring.engine import score_bucket
 from crossgraph.scoring.limit import first_images
+from crossgraph.tables import Table
 
 BEGIN, END = "<!-- code_size: begin -->", "<!-- code_size: end -->"
 
@@ -60,21 +61,16 @@ def main() -> None:
     before = recall(exact, split)
     about = f"{bundle.reranker.info.model}, {len(exact)} pictures and {len(split.captions)} captions of {split.name}; "
     about += "change of scores against codes as the model gives them, and recall:"
-    lines = [
-        about,
-        "",
-        "| codes | bytes a picture | largest change | mean change | R@1 i2t | R@1 t2i |",
-        "|---|---|---|---|---|---|",
-        f"| as computed | – | – | – | {before[0]:.1f} | {before[1]:.1f} |",
-    ]
+    rows = [["as computed", "–", "–", "–", f"{before[0]:.1f}", f"{before[1]:.1f}"]]
     for kind in ("float16", "int8"):
         layout = Layout.of(encoded.index, encoded.code, kind)
         found = scores_of(bundle.reranker, unpack(layout, pack(layout, encoded.index, encoded.code)), split)
         change = np.abs(found - exact)
         one, other = recall(found, split)
         size, most, mean = f"{layout.dtype.itemsize:,}", f"{change.max():.1e}", f"{change.mean():.1e}"
-        lines.append(f"| {kind} | {size} | {most} | {mean} | {one:.1f} | {other:.1f} |")
-    table = "\n".join(lines)
+        rows.append([kind, size, most, mean, f"{one:.1f}", f"{other:.1f}"])
+    columns = ["codes", "bytes a picture", "largest change", "mean change", "R@1 i2t", "R@1 t2i"]
+    table = f"{about}\n\n{Table(columns, rows).to_markdown(padded=False)}"
     print(table)
     if given.docs:
         text = given.docs.read_text(encoding="utf-8")

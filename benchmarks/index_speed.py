@@ -30,6 +30,7 @@ from crossgraph.files import write_json
 from crossgraph.library.indexer import Settings, index_pictures
 from crossgraph.library.library import Library
 from crossgraph.memory import keep_freed_memory
+from crossgraph.tables import Table
 from crossgraph.vision.region_encoder import RegionEncoder, load_region_encoder
 
 GOALS = {"photos": 60, "12 megapixels": 25}
@@ -125,18 +126,15 @@ def main() -> None:
 
 def table(card: dict[str, Any]) -> str:
     """Write a card as Markdown."""
-    lines = [
-        f"{card['cores']} cores, load {card['load_before']:.0f} before and {card['load_after']:.0f} after:",
-        "",
-        "| pictures | a second | goal | CPU, ms a picture | as many a second on two idle cores at most |",
-        "|---|---|---|---|---|",
-    ]
+    rows: list[list[str]] = []
     for name, found in card["sets"].items():
         cpu = found["user_ms_per_picture"] + found["system_ms_per_picture"]
         shown = f"{found['user_ms_per_picture']:.1f} user + {found['system_ms_per_picture']:.1f} system"
         rate, goal = found["pictures_per_second"], GOALS[name]
-        lines.append(f"| {found['pictures']:,} {name} | {rate:.0f} | {goal} | {shown} | {2000 / cpu:.0f} |")
-    return "\n".join(lines)
+        rows.append([f"{found['pictures']:,} {name}", f"{rate:.0f}", str(goal), shown, f"{2000 / cpu:.0f}"])
+    load = f"{card['cores']} cores, load {card['load_before']:.0f} before and {card['load_after']:.0f} after:"
+    columns = ["pictures", "a second", "goal", "CPU, ms a picture", "as many a second on two idle cores at most"]
+    return f"{load}\n\n{Table(columns, rows).to_markdown(padded=False)}"
 
 
 if __name__ == "__main__":

@@ -33,6 +33,7 @@ from crossgraph.scoring.blocks import BlockSize
 from crossgraph.scoring.encode import TextBucket
 from crossgraph.scoring.measure import Setting, build, measure
 from crossgraph.scoring.tuning import score_codes
+from crossgraph.tables import Table
 
 GOAL = 2.0  # times the plain form
 GALLERY = (1000, 5000)  # vectors of an independent model
@@ -76,22 +77,27 @@ def table(card: dict[str, Any]) -> str:
     """Write a card as Markdown."""
     models = sorted(card["models"].values(), key=lambda one: (one["kind"] != "interaction", one["model"]))
     loads = [load for one in models for load in one["load"].values()]
-    lines = [
-        f"Medians of {card['setting']['rounds']}, load {min(loads):.0f} to {max(loads):.0f}:",
-        "",
-        "| model | plain, pairs/s | float32, times | bfloat16, times | by processor time | drift |",
-        "|---|---:|---:|---:|---:|---:|",
+    ratios = [
+        [
+            model["model"],
+            f"{1 / model['seconds']['plain']:,.0f}",
+            *(f"{model['ratio'][precision]:.1f}" for precision in ("float32", "bfloat16")),
+            f"{model['work_ratio']['float32']:.1f}, {model['work_ratio']['bfloat16']:.1f}",
+            f"{model['drift']:.0e}",
+        ]
+        for model in models
+        if model["kind"] == "interaction"
     ]
-    for one in (one for one in models if one["kind"] == "interaction"):
-        ratio, work = one["ratio"], one["work_ratio"]
-        lines.append(
-            f"| {one['model']} | {1 / one['seconds']['plain']:,.0f} | {ratio['float32']:.1f} | {ratio['bfloat16']:.1f} "
-            f"| {work['float32']:.1f}, {work['bfloat16']:.1f} | {one['drift']:.0e} |"
-        )
-    lines += ["", "| independent model | time, in products of its vectors |", "|---|---:|"]
-    for one in (one for one in models if "product" in one):
-        lines.append(f"| {one['model']} | {one['product']['times_a_product']:.2f} |")
-    return "\n".join(lines)
+    columns = ["model", "plain, pairs/s", "float32, times", "bfloat16, times", "by processor time", "drift"]
+    products = [
+        [model["model"], f"{model['product']['times_a_product']:.2f}"] for model in models if "product" in model
+    ]
+    parts = [
+        f"Medians of {card['setting']['rounds']}, load {min(loads):.0f} to {max(loads):.0f}:",
+        Table(columns, ratios).to_markdown(padded=False),
+        Table(["independent model", "time, in products of its vectors"], products).to_markdown(padded=False),
+    ]
+    return "\n\n".join(parts)
 
 
 def main() -> int:

@@ -25,6 +25,7 @@ from urllib.parse import quote
 import numpy as np
 
 from crossgraph.files import write_json
+from crossgraph.tables import Table
 
 LATE = 25.0  # ms
 STEP = 40  # px a frame
@@ -93,16 +94,15 @@ def measure(page: Any, address: str) -> dict[str, Any]:
 def table(card: dict[str, Any]) -> str:
     """Write a card as Markdown."""
     waits, parts = card["between_frames_ms"], card["main_thread_ms_a_frame"]
-    lines = [
-        f"| {card['hits']:,} hits, {card['window']}, {card['cores']} cores, load {card['load']:.1f} before | |",
-        "|---|---|",
-        f"| first hits drawn after the server's answer | {card['first_hits_after_answer_ms']:.0f} ms |",
-        f"| frames | {card['frames']:,}, {card['frames_a_second']:.1f} a second |",
-        "| between frames | " + ", ".join(f"{name} {value:.1f}" for name, value in waits.items()) + " ms |",
-        f"| late frames (over {LATE:.0f} ms) | {card['late']:.1%} |",
-        "| main thread a frame | " + ", ".join(f"{name} {value:.1f}" for name, value in parts.items()) + " ms |",
+    about = f"{card['hits']:,} hits, {card['window']}, {card['cores']} cores, load {card['load']:.1f} before"
+    rows = [
+        ["first hits drawn after the server's answer", f"{card['first_hits_after_answer_ms']:.0f} ms"],
+        ["frames", f"{card['frames']:,}, {card['frames_a_second']:.1f} a second"],
+        ["between frames", ", ".join(f"{name} {value:.1f}" for name, value in waits.items()) + " ms"],
+        [f"late frames (over {LATE:.0f} ms)", f"{card['late']:.1%}"],
+        ["main thread a frame", ", ".join(f"{name} {value:.1f}" for name, value in parts.items()) + " ms"],
     ]
-    return "\n".join(lines)
+    return Table([about, ""], rows).to_markdown(padded=False)
 
 
 def main() -> int:

@@ -22,6 +22,8 @@ from typing import Any
 from drawn_pairs import write_run, write_split
 from loader_memory import read_status
 
+from crossgraph.tables import Table
+
 LIMIT_MB = 100
 REGIONS, WIDTH, EMBED, SIM = 12, 64, 64, 32
 WAYS: dict[str, list[str]] = {"matrix": [], "top 10": ["--top-k", "10"]}
@@ -51,13 +53,17 @@ def score(run: Path, data: Path, way: str, precision: str) -> dict[str, Any]:
 
 def table(card: dict[str, Any]) -> str:
     """Write a card as Markdown."""
-    lines = ["| pictures × captions | kept | anonymous memory | written |", "|---|---|---:|---:|"]
-    lines += [
-        f"| {one['images']:,} × {one['captions']:,} | {one['way']} | {one['anonymous_mb']:,.0f} MB "
-        f"| {one['written_mb']:,.1f} MB |"
-        for one in sorted(card["points"], key=lambda one: (one["way"], one["images"]))
+    rows = [
+        [
+            f"{point['images']:,} × {point['captions']:,}",
+            point["way"],
+            f"{point['anonymous_mb']:,.0f} MB",
+            f"{point['written_mb']:,.1f} MB",
+        ]
+        for point in sorted(card["points"], key=lambda point: (point["way"], point["images"]))
     ]
-    return "\n".join(lines)
+    columns = ["pictures × captions", "kept", "anonymous memory", "written"]
+    return Table(columns, rows, text_columns=2).to_markdown(padded=False)
 
 
 def main() -> int:

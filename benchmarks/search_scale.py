@@ -49,6 +49,7 @@ from crossgraph.runs import RunInfo, describe_model, load_run, save_run
 from crossgraph.search import Query, Searcher
 from crossgraph.store import Point, Store, parse_filter
 from crossgraph.store.fields import PayloadValue
+from crossgraph.tables import Table
 from crossgraph.text.vocabulary import Vocabulary
 
 SHORT, HITS, WORDS, WORDS_A_QUERY = 100, 20, 8_000, 10
@@ -306,17 +307,14 @@ def table(card: dict[str, Any]) -> str:
         f"{model['sim']}, {card['kilobytes_of_codes']:.0f} kB of codes a picture; {machine['cores']} cores, load "
         f"{machine['load_before']:.0f} before and {machine['load_after']:.0f} after:"
     )
-    lines = [
-        head,
-        "",
-        "| searches | p50 | p95 | p99 | worst, ms | CPU, ms a search | a second |",
-        "|---|---|---|---|---|---|---|",
-    ]
+    rows: list[list[str]] = []
     for name, waited in card["latency_ms"].items():
         rate = card["throughput"].get(name)
         cpu = card["cpu_ms"].get(name)
         cells = [*(f"{waited[key]:.1f}" for key in COLUMNS), f"{cpu:.0f}" if cpu else ""]
-        lines.append(f"| {name} | " + " | ".join([*cells, f"{rate:.0f}" if rate else ""]) + " |")
+        rows.append([name, *cells, f"{rate:.0f}" if rate else ""])
+    latencies = Table(["searches", "p50", "p95", "p99", "worst, ms", "CPU, ms a search", "a second"], rows)
+    lines = [head, "", latencies.to_markdown(padded=False)]
     goal = GOALS.get(card["pictures"])
     if goal:
         p95 = card["latency_ms"][f"{card['short_list']} re-ranked"]["p95"]

@@ -30,6 +30,7 @@ from urllib.parse import quote, urlencode, urlsplit
 import numpy as np
 
 from crossgraph.files import write_json
+from crossgraph.tables import Table
 
 MIX = {
     "search": 40,
@@ -208,10 +209,12 @@ def table(card: dict[str, Any]) -> str:
     quarters = ", ".join(map(str, memory["medians_of_quarters"]))
     head = f"{card['clients']} clients, {card['minutes']:g} minutes, {card['pictures']:,} pictures, "
     head += f"{card['cores']} cores, load average {card['load']:.1f}:"
-    lines = [head, "", "| requests | count | a second | p50 | p95 | p99 | worst, ms |", "|---|---|---|---|---|---|---|"]
+    rows: list[list[str]] = []
     for kind, found in card["latency_ms"].items():
-        times = " | ".join(f"{found[name]:.0f}" for name in ("p50", "p95", "p99", "worst"))
-        lines.append(f"| {kind} | {found['requests']:,} | {found['a_second']:.1f} | {times} |")
+        times = [f"{found[name]:.0f}" for name in ("p50", "p95", "p99", "worst")]
+        rows.append([kind, f"{found['requests']:,}", f"{found['a_second']:.1f}", *times])
+    latencies = Table(["requests", "count", "a second", "p50", "p95", "p99", "worst, ms"], rows)
+    lines = [head, "", latencies.to_markdown(padded=False)]
     lines += ["", f"Errors: {sum(card['errors'].values())}; told to come back (429): {card['told_to_come_back']}."]
     lines += [f"- {count} × {what}" for what, count in card["errors"].items()]
     kept = (

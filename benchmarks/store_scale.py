@@ -30,6 +30,7 @@ from crossgraph.files import write_json
 from crossgraph.store import Point, matches, parse_filter
 from crossgraph.store.edge import EdgeSettings, EdgeStore
 from crossgraph.store.filter import Filter
+from crossgraph.tables import Table
 
 WANTED = 100
 FILTERS = {
@@ -169,21 +170,20 @@ def table(card: dict[str, Any]) -> str:
     """Write a card as Markdown."""
     machine, memory = card["machine"], card["memory_mb"]
     load = f"load {machine['load_before']:.0f} before, {machine['load_after']:.0f} after, nice {machine['nice']}"
-    lines = [
-        f"| {card['pictures']:,} pictures of {SIZE} values, {machine['cores']} cores, {load} | |",
-        "|---|---|",
-        *(f"| {name} | {value:,.1f} s |" for name, value in card["seconds"].items()),
-        f"| disk | {card['disk_mb']:,.0f} MB, {1e6 * card['disk_mb'] / card['pictures'] / 1e3:.1f} kB a picture |",
-        f"| memory, pages of files included | engine {memory['engine']:,.0f} MB, caller {memory['caller']:,.0f} MB |",
-        *(f"| {name} | {value:,.0f} |" for name, value in card["throughput"].items()),
-        "",
-        "| searches | recall | p50 | p95 | p99 | worst, ms |",
-        "|---|---|---|---|---|---|",
+    about = f"{card['pictures']:,} pictures of {SIZE} values, {machine['cores']} cores, {load}"
+    disk = f"{card['disk_mb']:,.0f} MB, {1e6 * card['disk_mb'] / card['pictures'] / 1e3:.1f} kB a picture"
+    costs = [
+        *([name, f"{value:,.1f} s"] for name, value in card["seconds"].items()),
+        ["disk", disk],
+        ["memory, pages of files included", f"engine {memory['engine']:,.0f} MB, caller {memory['caller']:,.0f} MB"],
+        *([name, f"{value:,.0f}"] for name, value in card["throughput"].items()),
     ]
-    for name, waited in card["latency_ms"].items():
+    searches: list[list[str]] = []
+    for name, latency in card["latency_ms"].items():
         recall = f"{card['recall'][name]['mean']:.4f}" if name in card["recall"] else ""
-        lines.append(f"| {name} | {recall} | " + " | ".join(f"{waited[key]:.1f}" for key in COLUMNS) + " |")
-    return "\n".join(lines)
+        searches.append([name, recall, *(f"{latency[key]:.1f}" for key in COLUMNS)])
+    tables = [Table([about, ""], costs), Table(["searches", "recall", "p50", "p95", "p99", "worst, ms"], searches)]
+    return "\n\n".join(table.to_markdown(padded=False) for table in tables)
 
 
 def main() -> None:

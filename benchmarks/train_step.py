@@ -35,7 +35,8 @@ from crossgraph.memory import keep_freed_memory
 from crossgraph.models import base
 from crossgraph.models.base import MODELS, Batch, Inputs, Matcher, Progress
 from crossgraph.models.training_blocks import PairComputation, score_in_blocks
-from crossgraph.text import encoder
+from crossgraph.text import recurrence
+from crossgraph.text.recurrence import run_gru_directions
 from crossgraph.train.step import StepInput, TrainingStep
 
 REGIONS, WIDTH, VOCABULARY = 36, 2048, 8000
@@ -91,7 +92,7 @@ def take(step: TrainingStep, given: StepInput, form: str) -> tuple[float, float,
     base.score_in_blocks = WAYS[form]
     SimilarityVector.of_contexts = composed if form == "published" else FUSED
     started, worked = time.perf_counter(), time.process_time()
-    encoder.recur = packed if form == "published" else recur
+    recurrence.run_gru_directions = packed if form == "published" else run_gru_directions
     with torch.autocast("cpu", torch.bfloat16, enabled=form.endswith("bf16")):
         terms = step(given)
     terms.pop("spread")

@@ -22,6 +22,8 @@ from typing import Any
 
 from loader_memory import REGIONS, WIDTH, write_sparse
 
+from crossgraph.tables import Table
+
 LIMIT = 0.03
 
 
@@ -53,16 +55,13 @@ def train(folder: Path, recipe: str, workers: int, steps: int) -> dict[str, Any]
 def table(card: dict[str, Any]) -> str:
     """Write a card as Markdown."""
     about = card["about"]
-    lines = [
-        f"{about['gigabytes']:g} GB of features, load {about['load_at_the_end']:.0f} at the end:",
-        "",
-        "| recipe | pairs/s | loader processes | waited for data |",
-        "|---|---:|---:|---:|",
+    rows = [
+        [run["recipe"], f"{run['pairs_per_second']:,.0f}", run["workers"] or "none: a thread", f"{run['waited']:.1%}"]
+        for run in card["runs"]
     ]
-    for row in card["runs"]:
-        rate, workers = f"{row['pairs_per_second']:,.0f}", row["workers"] or "none: a thread"
-        lines.append(f"| {row['recipe']} | {rate} | {workers} | {row['waited']:.1%} |")
-    return "\n".join(lines)
+    load = f"{about['gigabytes']:g} GB of features, load {about['load_at_the_end']:.0f} at the end:"
+    table = Table(["recipe", "pairs/s", "loader processes", "waited for data"], rows)
+    return f"{load}\n\n{table.to_markdown(padded=False)}"
 
 
 def main() -> int:

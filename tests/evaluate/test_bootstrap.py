@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from crossgraph.evaluate import bootstrap
+from crossgraph import bootstrap
 from crossgraph.evaluate.bootstrap import intervals, mean_samples, resample
 from crossgraph.evaluate.outcomes import outcomes
 from crossgraph.evaluate.protocol import Protocol, evaluate_scores
@@ -69,7 +69,7 @@ def test_both_directions_see_the_same_draw():
 def test_drawing_in_pieces_changes_nothing(monkeypatch):
     both = outcomes(*noisy(30))
     whole = resample(*both)
-    monkeypatch.setattr(bootstrap, "_DRAWN_AT_ONCE", 100)
+    monkeypatch.setattr(bootstrap, "_COUNTS_IN_MEMORY", 100)
     for name, values in resample(*both).items():
         np.testing.assert_allclose(values, whole[name])
 

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from references.tiny_matcher import tiny_split
 
+from crossgraph.bootstrap import RESAMPLES
 from crossgraph.core.errors import InputError
 from crossgraph.evaluate.answers import Answers, named_answers, read_details
-from crossgraph.evaluate.bootstrap import RESAMPLES
 from crossgraph.evaluate.comparison import comparison_markdown
 from crossgraph.evaluate.details import write_details
 from crossgraph.evaluate.outcomes import outcomes

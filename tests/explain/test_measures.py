@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 from references.planted import planted_run, planted_split
 
+from crossgraph.bootstrap import estimate
 from crossgraph.data.split import Split
 from crossgraph.explain.boxes import BoxedThings, read_boxes
-from crossgraph.explain.clustered import estimate
 from crossgraph.explain.measures import NO_BOXES, SAMPLE, THOROUGH, measure
 from crossgraph.models.base import MODELS, Inputs
 from crossgraph.models.sgraf import SGR, SGRConfig

@@ -74,17 +74,19 @@ def bench(
 
 def table(found: list[Measured]) -> str:
     """Return pairs a second, ratios and shares as a Markdown table."""
+    from crossgraph.tables import Table
+
     head = ["model", "plain, pairs/s"]
     for precision in ("float32", "bfloat16"):
         head += [f"{precision}, pairs/s", "times", "times less work", "of limit"]
-    lines = ["| " + " | ".join([*head, "drift"]) + " |", "| --- " + "| ---: " * len(head) + "|"]
+    rows: list[list[str]] = []
     for one in found:
         cells = [one.model, f"{1 / one.seconds['plain']:,.0f}"]
         for precision in ("float32", "bfloat16"):
             cells += [f"{1 / one.seconds[precision]:,.0f}", f"{one.ratio(precision):.1f}"]
             cells += [f"{one.work_ratio(precision):.1f}", f"{one.share[precision]:.0%}"]
-        lines.append("| " + " | ".join([*cells, f"{one.drift:.1e}"]) + " |")
-    return "\n".join(lines) + "\n"
+        rows.append([*cells, f"{one.drift:.1e}"])
+    return Table([*head, "drift"], rows).to_markdown(padded=False) + "\n"
 
 
 def _plot(found: list[Measured], path: Path) -> None:

@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 import torch
 
+from crossgraph.bootstrap import LEVEL
 from crossgraph.data.split import Split
-from crossgraph.evaluate.bootstrap import LEVEL
 from crossgraph.evaluate.coco_measures import NO_IDS
 from crossgraph.evaluate.protocol import Evaluation, Protocol
 from crossgraph.evaluate.remarks import notes_about, warnings_about

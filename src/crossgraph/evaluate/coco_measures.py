@@ -20,11 +20,11 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float, Int64
 
+from crossgraph.bootstrap import estimate
 from crossgraph.core.errors import InputError
 from crossgraph.data.split import CocoIds, Split
 from crossgraph.evaluate.coco_benchmark import Benchmark, load_benchmark
 from crossgraph.evaluate.judged import Judged, judge_captions, judge_images
-from crossgraph.explain.clustered import estimate
 from crossgraph.files import read_text
 from crossgraph.progress import ProgressCallback
 from crossgraph.scoring.recall import CUTOFFS, ScoreRows, Ties, blocks, ranks

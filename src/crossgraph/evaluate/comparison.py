@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from crossgraph.evaluate.grid import grid
 from crossgraph.evaluate.paired import Change, Comparison
+from crossgraph.tables import Table
 
 _READ = (
     "R@K in %. Intervals: 1,000 paired bootstrap resamples of the images, the same for A and B. A figure is "
@@ -20,22 +20,21 @@ def comparison_markdown(found: Comparison, about: str = "") -> str:
         about: What both were asked of, one line; may be empty.
     """
     asked = f"{found.queries['i2t']:,} i2t and {found.queries['t2i']:,} t2i queries of {found.images:,} images."
-    rows = [["figure", "A", "B", "B − A", "95 % interval", ""]]
-    for one in found.differences:
-        rows.append(
-            [
-                one.name,
-                f"{one.a:.1f}",
-                f"{one.b:.1f}",
-                _signed(one.value),
-                f"{_signed(one.low)} to {_signed(one.high)}",
-                one.verdict,
-            ]
-        )
+    rows = [
+        [
+            difference.name,
+            f"{difference.a:.1f}",
+            f"{difference.b:.1f}",
+            _signed(difference.value),
+            f"{_signed(difference.low)} to {_signed(difference.high)}",
+            difference.verdict,
+        ]
+        for difference in found.differences
+    ]
     parts = [
         f"# A: {found.a}, B: {found.b}",
         f"{about} {asked}".strip(),
-        grid(rows),
+        Table(["figure", "A", "B", "B − A", "95 % interval", ""], rows).to_markdown(),
         _READ,
     ]
     for direction, changes in found.changes.items():
@@ -48,13 +47,13 @@ def comparison_markdown(found: Comparison, about: str = "") -> str:
 
 
 def _changed(changes: list[Change]) -> str:
-    rows = [["query", "caption", "rank in A", "rank in B"]]
+    rows: list[list[str]] = []
     for change in changes:
         text = "" if change.text == change.query else " ".join(change.text.split())
         rows.append([change.query, text[:80] + "…" * (len(text) > 80), f"{change.a:g}", f"{change.b:g}"])
-    if not any(row[1] for row in rows[1:]):
-        return grid([[row[0], *row[2:]] for row in rows])
-    return grid(rows, left=2)
+    if not any(row[1] for row in rows):
+        return Table(["query", "rank in A", "rank in B"], [[row[0], *row[2:]] for row in rows]).to_markdown()
+    return Table(["query", "caption", "rank in A", "rank in B"], rows, text_columns=2).to_markdown()
 
 
 def _signed(value: float) -> str:

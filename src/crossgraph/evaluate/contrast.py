@@ -14,8 +14,8 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool, Float, Int64
 
+from crossgraph.bootstrap import RESAMPLES, interval
 from crossgraph.core.errors import InputError
-from crossgraph.evaluate.bootstrap import LEVEL, RESAMPLES
 
 
 @dataclass(frozen=True)
@@ -63,8 +63,7 @@ def contrast(
     outcomes = np.array([_within(scores, caption_image, rows) for rows in groups])
     both = outcomes.mean(axis=1)
     draws = np.random.default_rng(seed).integers(0, len(groups), (RESAMPLES, len(groups)))
-    tail = (100.0 - LEVEL) / 2
-    low, high = np.percentile(100.0 * both[draws].mean(axis=1), [tail, 100.0 - tail])
+    low, high = interval(100.0 * both[draws].mean(axis=1))
     i2t, t2i = 100.0 * outcomes.mean(axis=0)
     chance = 100.0 * float(np.mean([1 / len(rows) for rows in groups]))
     return Contrast(100.0 * float(both.mean()), (float(low), float(high)), float(i2t), float(t2i), chance, len(groups))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from crossgraph.evaluate.grid import grid
+from crossgraph.tables import Table
 
 _PLAYERS = ("model", "centre", "uniform", "model - centre", "model - uniform")
 _ASKED = {"pointing": "pointing game", "energy": "energy in the box"}
@@ -18,8 +18,8 @@ def explained(found: dict[str, Any]) -> list[str]:
         return [f"**Explanations:** not measured: {found['absent']}."]
     models: list[dict[str, Any]] = found["models"]
     sample, parts = found["sample"], ["## Explanations"]
-    pointing = [["in %", "pairs", *(player.replace(" - ", " − ") for player in _PLAYERS)]]
-    hiding = [["score", "pairs", "as said", "at random", "gain", "said beats random, %"]]
+    pointing: list[list[str]] = []
+    hiding: list[list[str]] = []
     absent: list[str] = []
     for entry in models:
         who = f"{entry['run']}: " if len(models) > 1 else ""
@@ -33,11 +33,13 @@ def explained(found: dict[str, Any]) -> list[str]:
             for key, name in (("pointing", "pointing game"), ("regions", "regions"), ("words", "words"))
             if "absent" in entry[key]
         ]
-    if len(pointing) > 1:
+    if pointing:
         unknown = max(entry.get("pointing", {}).get("unknown", 0) for entry in models)
-        parts += [grid(pointing), _POINTING + _UNKNOWN.format(unknown) * (unknown > 0)]
-    if len(hiding) > 1:
-        parts += [grid(hiding), _HIDING.format(**sample)]
+        columns = ["in %", "pairs", *(player.replace(" - ", " − ") for player in _PLAYERS)]
+        parts += [Table(columns, pointing).to_markdown(), _POINTING + _UNKNOWN.format(unknown) * (unknown > 0)]
+    if hiding:
+        columns = ["score", "pairs", "as said", "at random", "gain", "said beats random, %"]
+        parts += [Table(columns, hiding).to_markdown(), _HIDING.format(**sample)]
     parts += [f"**Not measured:** {line}." for line in absent]
     if not sample["thorough"]:
         parts.append(f"A small sample (seed {sample['seed']}); `crossgraph evaluate RUN --explanations` measures more.")

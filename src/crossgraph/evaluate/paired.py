@@ -15,15 +15,14 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float, Int
 
+from crossgraph.bootstrap import LEVEL, RESAMPLES, draw_counts, interval
 from crossgraph.core.errors import InputError
 from crossgraph.evaluate.answers import Answered, Answers
-from crossgraph.evaluate.bootstrap import LEVEL, RESAMPLES, draw
 from crossgraph.scoring.recall import CUTOFFS
 
 DIRECTIONS = ("i2t", "t2i")
 NAMES = (*(f"R@{cutoff}" for cutoff in CUTOFFS), "medR", "meanR")
 LOWER_IS_BETTER = ("medR", "meanR")
-_DRAWN_AT_ONCE = 1 << 22
 
 
 @dataclass(frozen=True)
@@ -157,12 +156,12 @@ def compare_answers(a: Answers, b: Answers, queries: int = 10, seed: int = 0) ->
     for direction, (first, second) in pairs.items():
         images = np.array([row[image] for image in first.images])
         drawn = _resampled(first, second, images, len(names), seed)
-        low, high = np.percentile(drawn, [(100 - LEVEL) / 2, (100 + LEVEL) / 2], axis=0)
+        low, high = interval(drawn)
         for column, (name, one, other) in enumerate(zip(NAMES, _figures(first), _figures(second), strict=True)):
             differences.append(Difference(f"{direction} {name}", one, other, float(low[column]), float(high[column])))
         hits_a, hits_b = hits_a + sum(_figures(first)[:3]), hits_b + sum(_figures(second)[:3])
         hits_drawn += drawn[:, : len(CUTOFFS)].sum(axis=1)
-    low, high = np.percentile(hits_drawn, [(100 - LEVEL) / 2, (100 + LEVEL) / 2])
+    low, high = interval(hits_drawn)
     differences.append(Difference("rSum", hits_a, hits_b, float(low), float(high)))
     return Comparison(
         a=a.name,
@@ -203,12 +202,9 @@ def _resampled(
     a: Answered, b: Answered, image: Int[np.ndarray, " query"], images: int, seed: int
 ) -> Float[np.ndarray, "resample figure"]:
     """Return B − A of every draw; every direction and both systems see the same images."""
-    random = np.random.default_rng([seed])
     counts = np.bincount(image, minlength=images).astype(np.float64)
-    step = max(1, _DRAWN_AT_ONCE // max(images, len(image)))
     found: list[np.ndarray] = []
-    for start in range(0, RESAMPLES, step):
-        times = draw(random, min(step, RESAMPLES - start), images)
+    for times in draw_counts(images, [seed], row_size=len(image)):
         asked = (times @ counts)[:, None]
         parts = [_drawn_figures(one, image, images, times, asked) for one in (a, b)]
         found.append(parts[1] - parts[0])

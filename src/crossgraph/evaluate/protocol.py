@@ -7,8 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float, Int64
 
+from crossgraph.bootstrap import RESAMPLES
 from crossgraph.core.errors import InputError
-from crossgraph.evaluate.bootstrap import RESAMPLES, intervals, mean_samples, resample
+from crossgraph.evaluate.bootstrap import intervals, mean_samples, resample
 from crossgraph.evaluate.matrices import part_of
 from crossgraph.evaluate.metrics import Figures, direction_figures, mean_figures
 from crossgraph.evaluate.outcomes import Outcomes, outcomes

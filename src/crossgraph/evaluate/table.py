@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from crossgraph.evaluate.explained import explained
-from crossgraph.evaluate.grid import grid
+from crossgraph.tables import Table
 
 _MAIN = [f"{direction} R@{cutoff}" for direction in ("i2t", "t2i") for cutoff in (1, 5, 10)] + ["rSum"]
 _MORE = [
@@ -43,7 +43,9 @@ def markdown(card: dict[str, Any]) -> str:
                 f"Intervals: {bounds['resamples']:,} bootstrap resamples of the images.",
             ]
         ),
-        grid([["gallery", *_MORE], *([results["gallery"], *_cells(results, _MORE)] for results in galleries)]),
+        Table(
+            ["gallery", *_MORE], [[results["gallery"], *_cells(results, _MORE)] for results in galleries]
+        ).to_markdown(),
         "recall@K: mean share of a query's right answers among the first K, in %; mAP@R in %.",
         *(benchmarks(card["coco"]) if "coco" in card else []),
         *(explained(card["explanations"]) if "explanations" in card else []),
@@ -65,13 +67,13 @@ def compare(cards: Sequence[dict[str, Any]], gallery: str = "whole") -> str:
         cards: Read from `card.json`.
         gallery: "whole" or "slice_mean"; cards without it are left out.
     """
-    rows = [["model", "models", "split", "gallery", *_MAIN]]
+    rows: list[list[str]] = []
     for card in cards:
         results = card["results"].get(gallery)
         if results:
             cells = [card["title"], str(card["models"]["count"]), card["data"]["split"], results["gallery"]]
             rows.append([*cells, *(f"{results['figures'][name]:.1f} ({_bounds(results, name)})" for name in _MAIN)])
-    return grid(rows, left=4) + "\n"
+    return Table(["model", "models", "split", "gallery", *_MAIN], rows, text_columns=4).to_markdown() + "\n"
 
 
 _RECALLS = ("R@1", "R@5", "R@10")
@@ -92,12 +94,12 @@ def _about(card: dict[str, Any]) -> str:
 
 def _main_table(galleries: Sequence[dict[str, Any]], interval: str) -> str:
     """Lay out R@K and rSum; intervals stand under the whole gallery and under the slices' mean."""
-    rows = [["gallery", *_MAIN]]
+    rows: list[list[str]] = []
     for number, results in enumerate(galleries):
         rows.append([results["gallery"], *_cells(results, _MAIN)])
         if number in (0, len(galleries) - 1):
             rows.append([interval, *(_bounds(results, name) for name in _MAIN)])
-    return grid(rows)
+    return Table(["gallery", *_MAIN], rows).to_markdown()
 
 
 def benchmarks(found: dict[str, Any]) -> list[str]:
@@ -107,12 +109,12 @@ def benchmarks(found: dict[str, Any]) -> list[str]:
     parts = ["## COCO as others judge it"]
     for names, figures in ((("ECCV Caption",), ("mAP@R", "R-P", "R@1")), (("CxC", "COCO 5K", "COCO 1K"), _RECALLS)):
         head = [f"{direction} {figure}" for direction in ("i2t", "t2i") for figure in figures]
-        rows = [["in %", *head]]
+        rows: list[list[str]] = []
         for name in names:
             entries = [found["figures"][f"{name} {column}"] for column in head]
             rows.append([name, *(f"{entry['value']:.1f}" for entry in entries)])
             rows.append(["95 % interval", *("–".join(f"{bound:.1f}" for bound in e["interval"]) for e in entries)])
-        parts.append(grid(rows))
+        parts.append(Table(["in %", *head], rows).to_markdown())
     asked = "; ".join(f"{name}: {q['i2t']:,} images, {q['t2i']:,} captions" for name, q in found["queries"].items())
     return [*parts, f"Queries: {asked}. COCO 1K: mean of five consecutive slices. Judgements: {found['package']}."]
 

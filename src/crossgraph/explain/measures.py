@@ -38,10 +38,10 @@ import numpy as np
 import torch
 from jaxtyping import Float
 
+from crossgraph.bootstrap import LEVEL, RESAMPLES, Estimate, estimate
 from crossgraph.core.types import Attention, ImageCode, Regions
 from crossgraph.data.split import Split
 from crossgraph.explain.boxes import BoxedThings, Boxes
-from crossgraph.explain.clustered import LEVEL, RESAMPLES, Estimate, estimate
 from crossgraph.explain.deletion import Fall, height, hide_regions, hide_words
 from crossgraph.explain.naming import Named
 from crossgraph.explain.pointing import PLAYERS, Pointed, point

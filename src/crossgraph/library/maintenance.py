@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import csv
 import hashlib
-import io
 import json
 import os
 from collections.abc import Mapping, Sequence
@@ -29,6 +27,7 @@ from crossgraph.library.roots import existing_first, forget_entered, may_exist, 
 from crossgraph.library.soundness import mend_manifest
 from crossgraph.library.writing import Writer, drop_orphans, settle, sync_store
 from crossgraph.progress import ProgressCallback
+from crossgraph.tables import Table
 from crossgraph.vision.pictures import BrokenPicture, PictureLoader, heif_is_read
 from crossgraph.vision.scan import is_gone, reason_of, scan_folder
 
@@ -232,11 +231,8 @@ def export(library: Library, out: Path, report: ProgressCallback) -> int:
         rows += [_exported(found[number]) for number in ids[start : start + 500]]
         report("exporting", len(rows), len(ids))
     if out.suffix == ".csv":
-        text = io.StringIO()
-        table = csv.DictWriter(text, list(_exported_names()), lineterminator="\n")
-        table.writeheader()
-        table.writerows({key: "; ".join(v) if isinstance(v, list) else v for key, v in row.items()} for row in rows)
-        write_text(out, text.getvalue())
+        cells = [["; ".join(v) if isinstance(v, list) else v for v in row.values()] for row in rows]
+        write_text(out, Table(_exported_names(), cells).to_csv())
     else:
         write_text(out, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
     return len(rows)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
-from crossgraph.evaluate.grid import grid
 from crossgraph.models.catalogue import NOT_IMPLEMENTED, catalogue
 from crossgraph.scoring.recall import CUTOFFS
 from crossgraph.sweep.cards import (
@@ -17,6 +16,7 @@ from crossgraph.sweep.cards import (
     rsum_with_interval,
 )
 from crossgraph.sweep.definition import Planned
+from crossgraph.tables import Table
 
 _ABSENT = "–"
 _STATUS = {
@@ -67,14 +67,14 @@ def _grid(
     columns: Mapping[str, Callable[[Card], str]],
     both: bool = False,
 ) -> str:
-    rows = [["model", *(["kind"] if both else []), *columns]]
+    rows: list[list[str]] = []
     for entry in planned:
         name, card = entry.variant.name, page.cards.get((entry.variant.name, entry.seed, split))
         label = f"{name} ({' '.join(entry.variant.label.split())})" if entry.variant.label else name
         label += f" — **failed**: {page.problems[name]}" if name in page.problems else ""
         kind = [about_model(entry)["kind"]] if both else []
         rows.append([label, *kind, *(MISSING if card is None else cell(card) for cell in columns.values())])
-    return grid(rows, left=2 if both else 1)
+    return Table(["model", *(["kind"] if both else []), *columns], rows, 2 if both else 1).to_markdown()
 
 
 def _recalls(card: Card, direction: str) -> str:
@@ -165,5 +165,5 @@ def _about_cost(page: PageContent) -> str:
 
 def _absent() -> list[str]:
     """Return the methods that are only named, each with the reason."""
-    rows = [["model", "why"], *([e.name, e.note] for e in catalogue() if e.status == NOT_IMPLEMENTED)]
-    return ["## Not implemented", grid(rows, left=2)] if len(rows) > 1 else []
+    rows = [[entry.name, entry.note] for entry in catalogue() if entry.status == NOT_IMPLEMENTED]
+    return ["## Not implemented", Table(["model", "why"], rows, 2).to_markdown()] if rows else []

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import statistics
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from crossgraph.evaluate.grid import grid
 from crossgraph.files import write_json, write_text
 from crossgraph.sweep.cards import MISSING, format_duration
 from crossgraph.sweep.definition import Variant
 from crossgraph.sweep.run_status import SweepPaths, last_logged, valid_card
 from crossgraph.sweep.work import key
+from crossgraph.tables import Table
 
 FORMAT_VERSION = 1
 FIGURES = {"i2t_r1": "i2t R@1", "t2i_r1": "t2i R@1", "rsum": "rSum"}
@@ -69,13 +67,17 @@ def markdown(table: Mapping[str, Any]) -> str:
         ours += f" of {data['images']:,} pictures and {data['captions']:,} captions"
     paper = bool(table["paper"])
     head = ["variant", "what varies", "R@1 image→text", "R@1 text→image", "rSum", "parameters", "training"]
-    rows = [head + (["table", f"{table['paper']}: R@1 both ways"] if paper else [])]
+    head += ["table", f"{table['paper']}: R@1 both ways"] if paper else []
+    rows: list[list[str]] = []
     for row in table["rows"]:
         label = row["label"] + (f" — **failed**: {row['problem']}" if row["problem"] else "")
         cells = [f"`{row['name']}`", label, *(_figure(row["runs"], name) for name in FIGURES)]
         cells += [_parameters(row["runs"]), _duration(row["runs"])]
         rows.append(cells + ([row["table"] or "–", _reported(row["reported"])] if paper else []))
-    return "\n\n".join([f"# {table['title']}: {ours}", grid(rows, left=2), *_notes(table)]) + "\n"
+    return (
+        "\n\n".join([f"# {table['title']}: {ours}", Table(head, rows, text_columns=2).to_markdown(), *_notes(table)])
+        + "\n"
+    )
 
 
 def _row(paths: SweepPaths, variant: Variant, fingerprint: str, problems: Mapping[str, str]) -> dict[str, Any]:
@@ -168,17 +170,14 @@ def _notes(table: Mapping[str, Any]) -> list[str]:
 
 def _as_csv(table: Mapping[str, Any]) -> str:
     """Return the table as CSV, one line for each run."""
-    text = io.StringIO()
-    out = csv.writer(text, lineterminator="\n")
     bounds = [f"{name}_{side}" for name in FIGURES for side in ("low", "high")]
-    head = ["variant", "seed", "label", *FIGURES, *bounds, "parameters", "seconds"]
-    out.writerow([*head, "table", "reported_i2t_r1", "reported_t2i_r1", "problem"])
+    columns = ["variant", "seed", "label", *FIGURES, *bounds, "parameters", "seconds"]
+    rows: list[list[str | float | None]] = []
     for row in table["rows"]:
         for run in row["runs"]:
             figures, intervals = run["figures"] or {}, run["intervals"] or {}
-            values = [figures.get(name, "") for name in FIGURES]
-            values += [bound for name in FIGURES for bound in intervals.get(name, ["", ""])]
-            values += [run["parameters"] or "", "" if run["seconds"] is None else run["seconds"], row["table"]]
-            reported = ["" if value is None else value for value in row["reported"].values()]
-            out.writerow([row["name"], run["seed"], row["label"], *values, *reported, row["problem"] or ""])
-    return text.getvalue()
+            values = [figures.get(name) for name in FIGURES]
+            values += [bound for name in FIGURES for bound in intervals.get(name, [None, None])]
+            values += [run["parameters"], run["seconds"], row["table"], *row["reported"].values(), row["problem"]]
+            rows.append([row["name"], run["seed"], row["label"], *values])
+    return Table([*columns, "table", "reported_i2t_r1", "reported_t2i_r1", "problem"], rows).to_csv()

@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from crossgraph.core.errors import InputError
-from crossgraph.evaluate.grid import grid
 from crossgraph.files import read_text, write_text
 from crossgraph.sweep.cards import MISSING, Card, PageContent, about_model, parameters, rsum, rsum_with_interval
+from crossgraph.tables import Table
 
 DEV = "dev"
 BEGIN = "<!-- crossgraph versus: begin; what stands from here to the end line is written by the program -->"
@@ -73,13 +73,13 @@ def _introduction(page: PageContent) -> str:
 
 def _on_dev(page: PageContent) -> str:
     head = ["variant", "what it is", "R@1 image→text", "R@1 text→image", "rSum (95 %)", "parameters", "a core's time"]
-    rows = [head]
+    rows: list[list[str]] = []
     for variant in page.sweep.variants:
         card = page.cards.get((variant.name, page.sweep.seeds[0], DEV))
         name = f"**{variant.name}** (chosen)" if variant.name == page.chosen else variant.name
         cells = [MISSING] * 5 if card is None else _dev_cells(card)
         rows.append([name, " ".join(variant.label.split()), *cells])
-    return grid(rows, left=2)
+    return Table(head, rows, text_columns=2).to_markdown()
 
 
 def _dev_cells(card: Card) -> list[str]:
@@ -104,13 +104,13 @@ def _choice(page: PageContent) -> str:
 def _measured(page: PageContent, split: str) -> str:
     baseline, chosen = page.sweep.baseline, page.chosen or "chosen"
     heads = [[f"{title}: {baseline}", chosen, "difference (95 %)"] for title in _FIGURES]
-    rows = [["seed", *(cell for head in heads for cell in head)]]
+    rows: list[list[str]] = []
     comparison = page.comparisons.get(split)
     for seed in page.sweep.seeds:
         cells = _differences(comparison["seeds"][str(seed)]) if comparison else _figures_of_seed(page, seed, split)
         rows.append([str(seed), *cells])
     rows.append(["all", *(_differences(comparison["all"]) if comparison else [MISSING] * 9)])
-    return grid(rows)
+    return Table(["seed", *(cell for head in heads for cell in head)], rows).to_markdown()
 
 
 def _differences(comparison: Mapping[str, Any]) -> list[str]:

@@ -188,5 +188,5 @@ def _words(value: Any) -> list[str]:
 
 def _frequent(captions: Iterable[str], minimum: int) -> list[str]:
     counts = Counter(word.text for caption in captions for word in tokenize(caption))
-    kept = [(word, count) for word, count in counts.items() if count >= minimum and word not in SPECIALS]
-    return [word for word, _ in sorted(kept, key=lambda item: (-item[1], item[0]))]
+    frequent = [(word, count) for word, count in counts.items() if count >= minimum and word not in SPECIALS]
+    return [word for word, _ in sorted(frequent, key=lambda item: (-item[1], item[0]))]

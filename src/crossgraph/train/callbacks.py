@@ -7,8 +7,6 @@ checkpoint does not know of, so that no step is logged twice.
 from __future__ import annotations
 
 import contextlib
-import csv
-import io
 import json
 import sys
 import time
@@ -22,6 +20,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from crossgraph.files import read_text, unwritable, write_text
+from crossgraph.tables import csv_line
 
 Row = Mapping[str, Any]
 """What is logged: "event" ("train" or "dev"), "step", "epoch", "seconds" and numbers by name."""
@@ -177,7 +176,7 @@ class RunLog(Callback):
         last = {"train": step, "dev": evaluated_step}
         self.rows = [row for row in _rows(self._jsonl) if row["step"] <= last.get(row["event"], step)]
         write_text(self._jsonl, "".join(_json_line(row) for row in self.rows))
-        write_text(self._csv, ",".join(COLUMNS) + "\n" + "".join(_csv_line(row) for row in self.rows))
+        write_text(self._csv, csv_line(COLUMNS) + "".join(_csv_line(row) for row in self.rows))
         self._files: dict[Path, TextIO] = {}
 
     def logged(self, row: Row) -> None:
@@ -316,6 +315,4 @@ def _json_line(row: Mapping[str, Any]) -> str:
 
 
 def _csv_line(row: Mapping[str, Any]) -> str:
-    text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerow([row.get(name, "") for name in COLUMNS])
-    return text.getvalue()
+    return csv_line([row.get(name) for name in COLUMNS])
