@@ -46,7 +46,7 @@ def library(
         report = progress.update
         if action == "info":
             found = opened.info()
-            print(dumps(found, indent=2, ensure_ascii=False) if json else _told(found))
+            print(dumps(found, indent=2, ensure_ascii=False) if json else _summary(found))
         elif action == "verify":
             findings = maintenance.verify(opened, report, content)
             print(_findings(findings))
@@ -73,7 +73,7 @@ def _check_table(path: Path) -> None:
     check_file(path, path.suffix)
 
 
-def _told(found: dict[str, object]) -> str:
+def _summary(found: dict[str, object]) -> str:
     sizes = found["bytes"]
     assert isinstance(sizes, dict)
     roots, problems = found["roots"], found["root_problems"]

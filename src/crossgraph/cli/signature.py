@@ -245,13 +245,13 @@ def _refuse_further_values(
         accepting = accepting[len(positionals) :]
     fitting = [word for word in following if accepting and _fits(word, accepting[0], option)]
 
-    def is_value(word: str) -> bool:
-        if option.convert not in (str, _path):
-            return _converts(word, option)
-        return bool(positionals) or word not in fitting
+    is_typed = option.convert not in (str, _path)  # such as numbers: what converts is a value
+    are_values = bool(positionals) or (len(fitting) > len(accepting) and not any(p.many for p in accepting))
 
-    too_many = len(fitting) > len(accepting) and not any(p.many for p in accepting)
-    further = following if too_many else list(itertools.takewhile(is_value, following))
+    def is_value(word: str) -> bool:
+        return _converts(word, option) if is_typed else are_values or word not in fitting
+
+    further = list(itertools.takewhile(is_value, following))
     if further:
         line = " ".join(f"{option.spelled} {shlex.quote(word)}" for word in (value, *further))
         if set(further) <= set(fitting):
