@@ -95,7 +95,7 @@ def choose_captions(run: Run, split: Split, count: int, seed: int) -> list[int]:
     order: list[int] = np.random.default_rng(seed).permutation(len(split.captions)).tolist()
     for row in order:
         encoded = run.vocabulary.encode(split.captions[row])
-        if len(encoded.unknown) < len(encoded.ids) - 2 and int(split.caption_image[row]) not in pictures:
+        if encoded.has_known_word and int(split.caption_image[row]) not in pictures:
             chosen.append(row)
             pictures.add(int(split.caption_image[row]))
         if len(chosen) == count:

@@ -20,7 +20,7 @@ from crossgraph.core.types import ImageCode
 from crossgraph.library.library import Library
 from crossgraph.library.manifest import Picture
 from crossgraph.library.roots import existing_first, root_problems
-from crossgraph.pipeline.alignment import Alignment, shortened
+from crossgraph.pipeline.alignment import Alignment, build_alignment, shortened
 from crossgraph.pipeline.pictures import PictureLike
 from crossgraph.pipeline.pipeline import Pipeline
 from crossgraph.scoring.encode import encode_captions, inference
@@ -103,10 +103,11 @@ class Searcher:
         timings = Timings(
             encode_ms, 1000 * (found - begun) - encode_ms, 1000 * (ranked - found), 1000 * (ended - begun)
         )
+        texts = [*([asked.text] if asked.text else []), *asked.minus]
         return Results(
             hits=self._with_existing_paths(hits[: query.k]),
             tokens=asked.text.tokens if asked.text else (),
-            unknown=tuple(dict.fromkeys(word for text in self._texts(asked) for word in text.unknown) | unknown),
+            unknown=tuple(dict.fromkeys(word for text in texts for word in text.unknown) | unknown),
             timings=timings,
             short_list=min(size, len(near)) if query.has_text else 0,
             wanted=wanted if query.has_text else 0,
@@ -117,7 +118,7 @@ class Searcher:
         )
 
     def explain(self, number: int, text: str) -> Alignment:
-        """Look inside one pair of a picture of the library and a sentence.
+        """Return the alignment of a picture of the library and a sentence.
 
         Raises:
             InputError: There is no such picture, or no word of the sentence is known.
@@ -125,14 +126,21 @@ class Searcher:
         return self.explain_many([number], text)[0]
 
     def explain_many(self, ids: Sequence[int], text: str) -> list[Alignment]:
-        """Look inside several pairs, in the order given; see `explain`."""
+        """Return the alignments of several pictures with a sentence, in the order given; see `explain`."""
         encoded = self.bundle.encode_text(text)
         codes = self.library.codes(list(ids))
         pictures = self.library.manifest.get(list(ids))
-        return [
-            self._alignment(text, encoded, codes.select(slice(row, row + 1)), pictures[number].paths, number)
-            for row, number in enumerate(ids)
-        ]
+        model, run = self.bundle.reranker.info.model, self.library.model_name
+        alignments: list[Alignment] = []
+        for row, number in enumerate(ids):
+            code = codes.select(slice(row, row + 1))
+            attention = self.bundle.align(encoded.code, code)
+            path = next(iter(existing_first(pictures[number].paths)[0]), None)
+            boxes = self.library.boxes
+            alignments.append(
+                build_alignment(attention, text, encoded.tokens, encoded.unknown, code.mask[0], boxes, path, model, run)
+            )
+        return alignments
 
     def captions_for(
         self, picture: PictureLike | int, captions: Sequence[str] | None = None, k: int = 20
@@ -151,7 +159,7 @@ class Searcher:
             InputError: There is no sentence, or none of which the model knows a word.
         """
         texts = list(captions) if captions is not None else self._own_captions()
-        usable = [text for text in texts if self._has_known_word(text)]
+        usable = [text for text in texts if self.bundle.reranker.vocabulary.encode(text).has_known_word]
         if not usable:
             raise InputError("no sentence to choose from", "give some, or index pictures with captions beside them")
         code = self.library.codes([picture]) if isinstance(picture, int) else self._encode_picture(picture)[1]
@@ -349,38 +357,9 @@ class Searcher:
         encoded = self.bundle.encode_pictures(self._pipeline.regions([picture]))
         return encoded.index[0], encoded.code
 
-    def _alignment(
-        self, text: str, encoded: EncodedText, code: ImageCode, paths: Sequence[object], number: int
-    ) -> Alignment:
-        found = self.bundle.align(encoded.code, code)
-        significance = found.significance.numpy()
-        boxes = self.library.boxes
-        is_region = code.mask[0].numpy()
-        path = existing_first(self.library.get(number).paths)[0][0] if paths else None
-        return Alignment(
-            sentence=text,
-            tokens=encoded.tokens,
-            weights=found.weights.numpy()[:, is_region],
-            significance=significance,
-            global_significance=max(0.0, 1.0 - float(significance.sum())),
-            score=float(found.score),
-            boxes=None if boxes is None else boxes[is_region],
-            picture=path,
-            unknown=encoded.unknown,
-            model=self.bundle.reranker.info.model,
-            run=self.library.model_name,
-        )
-
     def _own_captions(self) -> list[str]:
         rows = self.library.manifest.connection.execute("SELECT DISTINCT text FROM captions ORDER BY text")
         return [row[0] for row in rows]
-
-    def _has_known_word(self, text: str) -> bool:
-        encoded = self.bundle.reranker.vocabulary.encode(text)
-        return len(encoded.unknown) < len(encoded.ids) - 2
-
-    def _texts(self, asked: _EncodedQuery) -> list[EncodedText]:
-        return [*([asked.text] if asked.text else []), *asked.minus]
 
 
 def _pixels(picture: Picture) -> int:

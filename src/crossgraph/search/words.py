@@ -12,12 +12,8 @@ from crossgraph.store.filter_tree import And, Compare, Filter, Or
 
 def is_known(bundle: Bundle, text: str) -> bool:
     """Return whether every part of a model knows a word of a text."""
-    for run in (bundle.reranker, bundle.retriever):
-        if run is not None:
-            encoded = run.vocabulary.encode(text)
-            if len(encoded.unknown) >= len(encoded.ids) - 2:
-                return False
-    return True
+    runs = [run for run in (bundle.reranker, bundle.retriever) if run is not None]
+    return all(run.vocabulary.encode(text).has_known_word for run in runs)
 
 
 def word_filter(tokens: Sequence[AlignedToken], where: Filter | None) -> Filter | None:

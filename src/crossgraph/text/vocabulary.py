@@ -37,6 +37,11 @@ class EncodedCaption:
     unknown: list[str]
     parse: Callable[[], Edges] | None = field(default=None, compare=False, repr=False)
 
+    @property
+    def has_known_word(self) -> bool:
+        """Whether the vocabulary has a word of the caption, the two specials apart."""
+        return len(self.unknown) < len(self.ids) - 2
+
 
 class Vocabulary:
     """Words by row.
