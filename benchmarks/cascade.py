@@ -1,6 +1,6 @@
 """All pairs beside the cascade: recalls and times of trained runs, and 5,000 × 25,000 in bounded memory.
 
-python benchmarks/cascade.py --data DATA [--bundle BUNDLE] [--full BUNDLE] [--parts trained drawn full large] [--small]
+python benchmarks/cascade.py --data DATA [--bundle BUNDLE] [--full BUNDLE] [--parts trained --parts large] [--small]
 
 trained  BUNDLE on DATA's test split: rSum of all pairs in float32 and bfloat16, every recall of the cascade in bfloat16
 drawn    drawn pictures and captions at the published sizes (36 × 2048, 1024, 256): all pairs, bfloat16
@@ -245,7 +245,7 @@ def main() -> int:
     parser.add_argument("--data", type=Path)
     parser.add_argument("--bundle", type=Path)
     parser.add_argument("--full", type=Path, help="a bundle trained at full size")
-    parser.add_argument("--parts", nargs="+", choices=PARTS, default=list(PARTS))
+    parser.add_argument("--parts", action="append", choices=PARTS)
     parser.add_argument("--model", default="sgr", help="of the drawn part")
     parser.add_argument("--images", type=int, default=1000, help="of the drawn part")
     parser.add_argument("--regions", type=int, default=REGIONS)
@@ -264,13 +264,14 @@ def main() -> int:
     if given.small:
         given.images, given.regions, given.width, given.embed, given.sim = 30, 6, 32, 32, 16
         given.out = Path(tempfile.gettempdir()) / "cascade-small.json"
+    parts = given.parts or PARTS
     for part, needed in (("trained", "bundle"), ("full", "full"), ("large", "full")):
-        if part in given.parts and not (given.data and getattr(given, needed)):
+        if part in parts and not (given.data and getattr(given, needed)):
             parser.error(f"the part '{part}' needs --data and --{needed}; name other --parts")
     from crossgraph.files import write_json
 
     card = json.loads(given.out.read_text()) if given.out.exists() else {}
-    for part in (part for part in PARTS if part in given.parts):
+    for part in (part for part in PARTS if part in parts):
         if part == "drawn":
             with tempfile.TemporaryDirectory(dir=given.folder) as folder:
                 found = drawn(Path(folder), given)

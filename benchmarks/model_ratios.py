@@ -1,6 +1,6 @@
 """Every registered model's scoring beside its plain form; independent ones beside one matrix product of their vectors.
 
-python benchmarks/model_ratios.py [--models NAME …] [--small] [--out experiments/speed/models.json]
+python benchmarks/model_ratios.py [--models NAME --models NAME …] [--small] [--out experiments/speed/models.json]
 
 Sizes are each model's own at 36 regions of 2,048 numbers and 13 tokens, features and weights random. The plain form is
 what `crossgraph bench` measures from: one caption against all pictures. All forms are timed in turn, medians of rounds.
@@ -102,7 +102,7 @@ def table(card: dict[str, Any]) -> str:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--models", nargs="+", default=sorted(MODELS))
+    parser.add_argument("--models", action="append")
     parser.add_argument("--images", type=int, default=32)
     parser.add_argument("--captions", type=int, default=64)
     parser.add_argument("--plain", type=int, default=8, help="captions that the plain form scores")
@@ -119,7 +119,7 @@ def main() -> int:
     card: dict[str, Any] = json.loads(given.out.read_text()) if given.out.exists() else {"models": {}}
     about = {"hardware": hardware(torch.device("cpu")), "versions": all_versions(), "git_revision": git_revision()}
     card |= {**about, "threads": torch.get_num_threads(), "setting": vars(setting), "command": " ".join(sys.argv[1:])}
-    for name in given.models:
+    for name in given.models or sorted(MODELS):
         sizes = setting if given.small else replace(setting, **LIGHT.get(name, {}))
         card["models"][name] = found = measured(name, sizes, gallery, given.retune)
         write_json(given.out, card)

@@ -1,6 +1,6 @@
 """Anonymous memory of `crossgraph score` as pictures and captions grow: a matrix on the disk, and --top-k.
 
-python benchmarks/score_memory.py [--images 256] [--captions-each 20] [--factors 1 2 4] [--out FILE]
+python benchmarks/score_memory.py [--images 256] [--captions-each 20] [--factors 1 --factors 4] [--out FILE]
 
 Pictures, captions and weights are drawn, and the model is small: what is kept of a pair or a caption would show all the
 more. RssAnon of the process is read from /proc ten times a second. Pairs grow with the square of the factor. Exit code
@@ -70,7 +70,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--images", type=int, default=256)
     parser.add_argument("--captions-each", type=int, default=20)
-    parser.add_argument("--factors", type=int, nargs="+", default=[1, 2, 4])
+    parser.add_argument("--factors", type=int, action="append")
     parser.add_argument("--model", default="saf")
     parser.add_argument("--precision", default="float32")
     parser.add_argument("--folder", type=Path, help="where files are made and removed; the system's own for such")
@@ -79,7 +79,7 @@ def main() -> int:
     before, points = os.getloadavg()[0], []
     with tempfile.TemporaryDirectory(dir=given.folder) as name:
         run = write_run(Path(name) / "run", given.model, WIDTH, EMBED, SIM)
-        for factor in given.factors:
+        for factor in given.factors or [1, 2, 4]:
             images = factor * given.images
             data = write_split(Path(name) / str(factor), images, given.captions_each, REGIONS, WIDTH)
             for way in WAYS:

@@ -4,7 +4,7 @@
 does, on our layers with PyTorch's packed GRU. Ours is the step of `crossgraph train`. Both begin with the same weights
 and batch, and their losses and gradients are compared; a step is forward, backward and nothing else.
 
-python benchmarks/train_step.py [--model sgr saf] [--batch 128] [--repeat 2] [--out FOLDER]
+python benchmarks/train_step.py [--model sgr --model saf] [--batch 128] [--repeat 2] [--out FOLDER]
 """
 
 from __future__ import annotations
@@ -35,7 +35,8 @@ from crossgraph.memory import keep_freed_memory
 from crossgraph.models import base
 from crossgraph.models.base import MODELS, Batch, Inputs, Matcher, Progress
 from crossgraph.models.training_blocks import PairComputation, score_in_blocks
-from crossgraph.text import encoder
+from crossgraph.text import recurrence
+from crossgraph.text.recurrence import run_gru_directions
 from crossgraph.train.step import StepInput, TrainingStep
 
 REGIONS, WIDTH, VOCABULARY = 36, 2048, 8000
@@ -91,7 +92,7 @@ def take(step: TrainingStep, given: StepInput, form: str) -> tuple[float, float,
     base.score_in_blocks = WAYS[form]
     SimilarityVector.of_contexts = composed if form == "published" else FUSED
     started, worked = time.perf_counter(), time.process_time()
-    encoder.recur = packed if form == "published" else recur
+    recurrence.run_gru_directions = packed if form == "published" else run_gru_directions
     with torch.autocast("cpu", torch.bfloat16, enabled=form.endswith("bf16")):
         terms = step(given)
     terms.pop("spread")
@@ -161,17 +162,20 @@ def largest_size() -> float:
 
 def main() -> None:
     parser = argparse.ArgumentParser()
-    parser.add_argument("--model", nargs="+", default=["sgr", "saf"])
-    parser.add_argument("--forms", nargs="+", default=list(FORMS))
+    parser.add_argument("--model", action="append")
+    parser.add_argument("--forms", action="append")
     parser.add_argument("--negatives", default="hardest")
     parser.add_argument("--batch", type=int, default=128)
     parser.add_argument("--repeat", type=int, default=2)
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
-    parser.add_argument("--memory", nargs="*", default=[], help="forms whose largest size in a process alone is wanted")
+    parser.add_argument(
+        "--memory", action="append", default=[], help="forms whose largest size in a process alone is wanted"
+    )
     parser.add_argument("--alone", default="")
     parser.add_argument("--allocator", default="kept", help="kept: freed memory is kept, as in training; or system")
     parser.add_argument("--out", type=Path)
     args = parser.parse_args()
+    args.model, args.forms = args.model or ["sgr", "saf"], args.forms or list(FORMS)
     torch.set_num_threads(args.threads)
     if args.allocator == "kept":
         keep_freed_memory()

@@ -68,8 +68,8 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--images", type=int, default=113_287)
     parser.add_argument("--steps", type=int, default=20)
-    parser.add_argument("--recipe", nargs="+", default=["vsepp-coco", "sgraf-sgr-coco"])
-    parser.add_argument("--workers", nargs="+", type=int, default=[0, 1, 2])
+    parser.add_argument("--recipe", action="append")
+    parser.add_argument("--workers", action="append", type=int)
     parser.add_argument("--folder", type=Path, help="where to make the sparse file; a temporary folder by default")
     parser.add_argument("--out", type=Path)
     given = parser.parse_args()
@@ -78,8 +78,8 @@ def main() -> int:
         write_sparse(folder, given.images)
         write_dev(folder)
         rows: list[dict[str, Any]] = []
-        for recipe in given.recipe:
-            for workers in given.workers:
+        for recipe in given.recipe or ["vsepp-coco", "sgraf-sgr-coco"]:
+            for workers in given.workers or [0, 1, 2]:
                 rows.append(train(folder, recipe, workers, given.steps))
                 print(json.dumps(rows[-1]), flush=True)
     if given.out:

@@ -248,6 +248,7 @@ def test_positionals_stand_before_or_after_a_list_option():
         (find, "--not tree car snow", "write --not tree --not car --not snow (or put "),
         (find, "text --like 3 5 7", "write --like 3 --like 5 --like 7"),
         (find, "--like 3 5", "write --like 3 --like 5 (or put 5 before --like if TEXT is meant)"),
+        (find, "--track board log text", "write --track board --track log (or put log "),
         (find, "--track board log", "write --track board --track log (or put "),
     ],
 )

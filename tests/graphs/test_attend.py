@@ -7,6 +7,7 @@ import torch
 
 from crossgraph.core.types import ImageCode, TextCode
 from crossgraph.graphs.attend import (
+    AttentionDirection,
     affinities,
     aggregate,
     as_regions,
@@ -17,7 +18,7 @@ from crossgraph.graphs.attend import (
     cosines_with_attended,
     importance,
 )
-from crossgraph.graphs.cross_attention import regions_attend_to_words, words_attend_to_regions
+from crossgraph.graphs.cross_attention import cross_attention
 
 NORMS = ["clipped_l2norm", "clipped", "l2norm", "softmax", "no_norm"]
 
@@ -65,11 +66,10 @@ def test_a_pair_alone_looks_as_it_does_among_others(sides, norm):
 def test_sgraf_s_attention_is_a_special_case(sides):
     images, texts = sides
     given = images.local, images.mask, texts.local, texts.mask, 9.0
-    for (queries, contexts), theirs in zip(
-        both_ways(sides), (words_attend_to_regions, regions_attend_to_words), strict=True
-    ):
+    directions: list[AttentionDirection] = ["t2i", "i2t"]
+    for (queries, contexts), direction in zip(both_ways(sides), directions, strict=True):
         ours, real = attend(affinities(queries, contexts), queries, contexts, 9.0), queries.mask.unsqueeze(-1)
-        torch.testing.assert_close(ours * real, theirs(*given) * real)
+        torch.testing.assert_close(ours * real, cross_attention(*given, direction) * real)
 
 
 def test_cosines_need_not_what_was_seen(sides):

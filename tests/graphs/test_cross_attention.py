@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import torch
 
+from crossgraph.graphs.attend import AttentionDirection
 from crossgraph.graphs.cross_attention import (
-    regions_attend_to_words,
+    cross_attention,
     shares_of_regions,
-    words_attend_to_regions,
 )
 
 
@@ -22,14 +22,15 @@ def sides(regions=5, words=4, pad=0):
 
 def test_each_direction_is_the_other_with_the_sides_exchanged():
     regions, region_mask, words, word_mask = sides()
-    ours = regions_attend_to_words(regions, region_mask, words, word_mask, 9.0)
-    mirrored = words_attend_to_regions(words, word_mask, regions, region_mask, 9.0)
+    ours = cross_attention(regions, region_mask, words, word_mask, 9.0, "i2t")
+    mirrored = cross_attention(words, word_mask, regions, region_mask, 9.0, "t2i")
     torch.testing.assert_close(ours, mirrored.transpose(1, 2))
 
 
 def test_rows_sum_to_one_over_real_contexts_and_padding_changes_nothing():
-    for attend in (words_attend_to_regions, regions_attend_to_words):
-        plain, padded = attend(*sides(), 9.0), attend(*sides(pad=2), 9.0)
+    directions: list[AttentionDirection] = ["t2i", "i2t"]
+    for direction in directions:
+        plain, padded = (cross_attention(*sides(pad=pad), 9.0, direction) for pad in (0, 2))
         torch.testing.assert_close(plain.sum(dim=-1), torch.ones(plain.shape[:-1]))
         queries, contexts = plain.shape[-2:]
         torch.testing.assert_close(padded[..., :queries, :contexts], plain)

@@ -111,11 +111,12 @@ def test_where_regions_look_their_significance_is_handed_on_to_the_words(name, c
 
 
 def test_where_regions_look_a_word_s_row_is_its_share_of_their_looks():
-    from crossgraph.graphs.cross_attention import regions_attend_to_words
+    from crossgraph.graphs.cross_attention import cross_attention
 
     model = build("sgraf-average", attention="i2t")
     images, texts = encode(model)
-    looks = regions_attend_to_words(images.local[None], images.mask[None], texts.local[None], texts.mask[None], 9.0)
+    sides = images.local[None], images.mask[None], texts.local[None], texts.mask[None]
+    looks = cross_attention(*sides, 9.0, "i2t")
     looks = looks[0, 2, 1, :, :2]  # picture 2, caption 1 of two words
     found = aligned(model)
     torch.testing.assert_close(found.weights, (looks / looks.sum(dim=0)).T)

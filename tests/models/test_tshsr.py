@@ -58,13 +58,13 @@ def test_it_says_what_it_is_in_the_list_and_its_paper(capfd):
 def test_the_score_is_the_mean_of_the_streams_or_their_learned_mixture():
     images, texts = codes(model())
     with torch.no_grad():
-        streams = model().stream_scores(*grouped(images, texts))
+        streams = model().score_maps(*grouped(images, texts))
         assert set(streams) == {"t2i", "i2t"}
         mean = (streams["t2i"] + streams["i2t"]) / 2
         torch.testing.assert_close(model().score_block(images, texts), mean[0])
         learned = model(fusion="learned")
         learned.fusion.fill_(1.5)
-        streams = learned.stream_scores(*grouped(images, texts))
+        streams = learned.score_maps(*grouped(images, texts))
         share = torch.sigmoid(torch.tensor(1.5))
         expected = share * streams["t2i"] + (1 - share) * streams["i2t"]
         torch.testing.assert_close(learned.score_block(images, texts), expected[0])
@@ -77,7 +77,7 @@ def test_either_stream_can_stand_alone():
         alone = model(streams=name)
         alone.load_state_dict(both.state_dict(), strict=False)
         with torch.no_grad():
-            expected = both.stream_scores(*grouped(images, texts))[name][0]
+            expected = both.score_maps(*grouped(images, texts))[name][0]
             torch.testing.assert_close(alone.score_block(images, texts), expected)
 
 
@@ -86,7 +86,7 @@ def test_the_fused_score_and_each_stream_have_a_loss_of_the_same_weight():
     made = model()
     with torch.no_grad():
         terms, (images, texts) = one_pass(made, regions, tokens, "sum")
-        streams = made.stream_scores(*grouped(images, texts))
+        streams = made.score_maps(*grouped(images, texts))
         half, _ = one_pass(model(stream_weight=0.5), regions, tokens, "sum")
         none, _ = one_pass(model(stream_weight=0.0), regions, tokens, "sum")
         single, _ = one_pass(model(streams="i2t"), regions, tokens, "sum")

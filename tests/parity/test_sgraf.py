@@ -88,7 +88,7 @@ def test_every_reasoning_step_on_every_node(goldens):
         for number, step in enumerate(model.reasoning, start=1):
             nodes = step(nodes, nodes, pairs.mask)
             close((nodes * pairs.mask[..., None])[0], arrays[f"sgr_step{number}"])
-        close(model.reason(pairs)[0, ..., 0, :], arrays["sim_vec"])
+        close(model.aggregate(pairs)[0], arrays["sim_vec"])
 
 
 def test_the_filtration_s_attention(goldens):

@@ -242,13 +242,13 @@ def test_uploads_are_forgotten_after_a_while(monkeypatch: pytest.MonkeyPatch) ->
 
     regions = Regions(torch.zeros(1, 4, 6), torch.ones(1, 4, dtype=torch.bool))
     kept = uploads.Uploads()
-    name = kept.keep(regions)
+    name = kept.add(regions)
     assert kept.get(name) is regions
     now = time.monotonic()
-    monkeypatch.setattr(uploads.time, "monotonic", lambda: now + uploads.KEPT_SECONDS + 1)
+    monkeypatch.setattr(uploads.time, "monotonic", lambda: now + uploads.CACHE_SECONDS + 1)
     with pytest.raises(Problem):
         kept.get(name)
-    others = [kept.keep(regions) for _ in range(300)]
+    others = [kept.add(regions) for _ in range(300)]
     with pytest.raises(Problem):
         kept.get(others[0])
     assert kept.get(others[-1]) is regions

@@ -44,7 +44,7 @@ def published(pictures: torch.Tensor) -> torch.Tensor:
 
 
 def test_folding_changes_nothing_that_matters(encoder, noise):
-    assert (encoder.feature_map(noise[:2]) - published(noise[:2])).abs().max() < 1e-4
+    assert (encoder.feature_maps(noise[:2])[1] - published(noise[:2])).abs().max() < 1e-4
 
 
 @pytest.mark.shared
@@ -53,7 +53,7 @@ def test_the_feature_map_equals_the_onnx_export_s_on_photos(encoder, photos, sha
     scaled = ((photos.numpy().astype(np.float32) - 127) / 128).transpose(0, 3, 1, 2)
     (wanted,) = session.run(["feat_s32"], {"images": np.ascontiguousarray(scaled)})
     scale = max(1.0, float(np.abs(wanted).max()))
-    assert np.abs(encoder.feature_map(photos).numpy() - wanted).max() < 5e-5 * scale
+    assert np.abs(encoder.feature_maps(photos)[1].numpy() - wanted).max() < 5e-5 * scale
 
 
 @pytest.mark.shared
@@ -66,7 +66,7 @@ def test_bfloat16_drifts_as_little_as_its_page_says(encoder, photos):
 
 
 def test_region_i_is_the_cell_in_row_i_div_7_and_column_i_mod_7(encoder, noise):
-    regions, cells = encoder.encode(noise[:1]), encoder.feature_map(noise[:1])
+    regions, cells = encoder.encode(noise[:1]), encoder.feature_maps(noise[:1])[1]
     assert regions.features.shape == (1, 49, 1280)
     assert torch.equal(regions.features[0, 7 * 2 + 5], cells[0, :, 2, 5])
     assert torch.allclose(regions.boxes[0, 7 * 2 + 5], torch.tensor([5, 2, 6, 3]) / 7)

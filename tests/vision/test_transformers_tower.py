@@ -144,7 +144,7 @@ def test_the_name_in_the_manifest_loads_the_same_tower_and_refuses_another(tmp_p
     assert "holds features by" in capsys.readouterr().err
 
     shutil.rmtree(tower)
-    with pytest.raises(InputError, match=r"needs? the model \w{12} that lay there: put it back, or link"):
+    with pytest.raises(InputError, match=r"needs? the model \w{12} that was there: put it back, or link"):
         load_region_encoder(info.name)
 
 

@@ -98,15 +98,15 @@ def _plot(found: list[Measured], path: Path) -> None:
     ratios, shares = figure.subplots(1, 2, sharey=True)
     colours = {"float32": "#0072B2", "bfloat16": "#E69F00"}  # told apart by all kinds of eyes, and by their hatching
     hatches = {"float32": "", "bfloat16": "//"}
-    for place, one in enumerate(found):
+    for row, one in enumerate(found):
         for step, precision in enumerate(("float32", "bfloat16")):
-            height = place + 0.2 - 0.4 * (1 - step)
+            height = row + 0.2 - 0.4 * (1 - step)
             style: dict[str, Any] = {
                 "height": 0.38,
                 "color": colours[precision],
                 "hatch": hatches[precision],
                 "edgecolor": "white",
-                "label": precision if place == 0 else None,
+                "label": precision if row == 0 else None,
             }
             ratios.barh(height, one.ratio(precision), **style)
             ratios.annotate(f" {one.ratio(precision):.1f}", (one.ratio(precision), height), va="center")

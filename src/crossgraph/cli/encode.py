@@ -81,12 +81,12 @@ def encode(
         shapes = {f"{side}.{chosen}": write_npy(out, side, codes, chosen, made_by, dtype)}
     else:
         shapes = write_safetensors(out, sides, made_by, dtype)
-    told = ", ".join(f"{name} {' × '.join(map(str, shape))}" for name, shape in shapes.items())
-    print(f"{out}: {told}")
+    described = ", ".join(f"{name} {' × '.join(map(str, shape))}" for name, shape in shapes.items())
+    print(f"{out}: {described}")
 
 
 def _encode_own(pipe: Pipeline, path: Path, report: ProgressCallback) -> PictureCodes:
-    """Encode a file of features; what is wrong with a picture of it is told with the file's name."""
+    """Encode a file of features; errors name the file and the picture in it."""
     import numpy as np
 
     try:

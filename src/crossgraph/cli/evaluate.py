@@ -32,7 +32,7 @@ def evaluate(
 
     Several runs or matrices are one ensemble: the mean of their score matrices, marked as such. The card
     of a single run is kept in the run's folder (card.json, or card-SPLIT.json for another split than
-    test); --out names another place.
+    test); --out names another folder.
 
     Args:
         runs: Runs that `crossgraph train` or `crossgraph import` made.
@@ -60,9 +60,9 @@ def evaluate(
     from crossgraph.progress import ProgressDisplay
     from crossgraph.scoring.places import check_folder
 
-    place = out or (runs[0] if runs and len(runs) == 1 else None)
-    if place is not None:
-        check_folder(place)
+    card_folder = out or (runs[0] if runs and len(runs) == 1 else None)
+    if card_folder is not None:
+        check_folder(card_folder)
     job = Job(
         runs=runs or [],
         scores=scores or [],
@@ -90,8 +90,8 @@ def evaluate(
     print(markdown(card), end="")
     for text in card["warnings"]:
         log(f"crossgraph evaluate: warning: {text}")
-    if place is None:
+    if card_folder is None:
         log("the card is not kept; --out FOLDER keeps it")
     else:
         stem = "card" if out or split == "test" else f"card-{split}"
-        log(f"card: {write_card(card, place, stem)}")
+        log(f"card: {write_card(card, card_folder, stem)}")

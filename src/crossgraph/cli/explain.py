@@ -55,7 +55,7 @@ def explain(
         require_matplotlib()
         if out.exists() and picture.exists() and out.samefile(picture):
             raise InputError(f"{out}: is the picture itself", "write the figure to another file")
-    read_picture(picture, longest=64)  # a picture that does not open is told before the model is loaded
+    read_picture(picture, longest=64)  # so that a broken picture is reported before the model is loaded
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UnknownWords)  # said below, and marked in every form of output
         alignment = _align(load(run, device=device), picture, sentence, features, row, boxes)

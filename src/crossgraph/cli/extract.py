@@ -55,7 +55,7 @@ def extract(
 
 
 def summary(outcome: Outcome, out: Path) -> list[str]:
-    """Say in a few lines what came of a run."""
+    """Return the outcome of an extraction in a few lines."""
     from crossgraph.vision.scan import printable
 
     shape = f"{outcome.pictures:,} pictures × {outcome.regions} × {outcome.feature_size}"

@@ -57,6 +57,6 @@ def figure(
         pairs = find_examples(loaded, opened, chosen, progress.for_task(f"searching {split}"))
     draw_examples(pairs, opened, out, theme)
     for pair in pairs:
-        place = f"right picture at rank {pair.right.rank:,} of {len(opened.image_ids):,}"
-        print(f"caption {pair.caption}: {place}: {' '.join(opened.captions[pair.caption].split())}")
+        rank = f"right picture at rank {pair.right.rank:,} of {len(opened.image_ids):,}"
+        print(f"caption {pair.caption}: {rank}: {' '.join(opened.captions[pair.caption].split())}")
     print(f"figure: {out}")

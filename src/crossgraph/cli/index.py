@@ -50,7 +50,7 @@ def index(
         model: A bundle or run for a new library; else $CROSSGRAPH_MODEL, or what 'make demo' left here.
         store: Engine of a new library: edge, memory, or a Qdrant server as http://host:6333.
         exclude: Names or paths to pass over, with * and ?; the library remembers them (--exclude '' forgets).
-        codes: How a new library keeps region codes (float16); int8 takes half the room and loses a little.
+        codes: How a new library keeps region codes (float16); int8 takes half the space and loses a little.
         keep_features: Keep region features too, so that another model can encode without reading pictures.
         reencode: Encode everything anew by --model.
         watch: Stay, and index what changes.
@@ -101,10 +101,10 @@ def index(
 
 
 def _by_server(folder: Path, pictures: list[Path], own: list[str]) -> bool:
-    """Let the server index that has the library open; tell whether there is one.
+    """Index by the server that has the library open; return whether there is one.
 
     Raises:
-        InputError: Options are given that a server is not told.
+        InputError: Options are given that a server does not take.
     """
     from crossgraph.library.indexer import Outcome
     from crossgraph.progress import ProgressDisplay
@@ -279,7 +279,7 @@ def _wait() -> Iterator[set[object]]:
 
 
 def _marks(roots: list[Path]) -> dict[Path, tuple[int, int] | None]:
-    """Return what tells a folder from another one of the same name; None for one that is not there."""
+    """Return device and inode of each folder, which tell it from another of that name; None for a missing one."""
     marks: dict[Path, tuple[int, int] | None] = {}
     for root in roots:
         try:

@@ -20,8 +20,8 @@ def library(
     """Look at a picture library, check it, mend it, take something out of it.
 
     info: what it holds and how large it is. verify: the manifest itself, and every code, thumbnail and neighbour
-    against it, mended where that can be. rebuild: the nearest neighbours anew, from manifest and codes. compact: give
-    back the room of pictures that were removed. remove FOLDER: take a folder out; the pictures stay where they are.
+    against it, mended where that can be. rebuild: the nearest neighbours anew, from manifest and codes. compact: free
+    the disk space of removed pictures. remove FOLDER: take a folder out; the pictures stay where they are.
     export FILE: what is known of every picture, as .csv or .jsonl.
 
     Args:
@@ -46,7 +46,7 @@ def library(
         report = progress.update
         if action == "info":
             found = opened.info()
-            print(dumps(found, indent=2, ensure_ascii=False) if json else _told(found))
+            print(dumps(found, indent=2, ensure_ascii=False) if json else _summary(found))
         elif action == "verify":
             findings = maintenance.verify(opened, report, content)
             print(_findings(findings))
@@ -73,7 +73,7 @@ def _check_table(path: Path) -> None:
     check_file(path, path.suffix)
 
 
-def _told(found: dict[str, object]) -> str:
+def _summary(found: dict[str, object]) -> str:
     sizes = found["bytes"]
     assert isinstance(sizes, dict)
     roots, problems = found["roots"], found["root_problems"]

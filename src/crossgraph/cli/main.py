@@ -147,7 +147,7 @@ def _dispatch(name: str, words: Sequence[str]) -> None:
 
 
 def _is_memory(error: BaseException) -> bool:
-    """Torch says it in its own ways, on a processor and on an accelerator."""
+    """Return whether torch ran out of memory; its messages differ by device."""
     text = str(error).lower()
     return isinstance(error, RuntimeError) and ("out of memory" in text or "can't allocate memory" in text)
 

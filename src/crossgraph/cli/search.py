@@ -62,8 +62,8 @@ def search(
         captions: A text file of sentences, one a line, to rank for --image ("-" for the library's own).
         json: Print JSON.
         html: Write the hits as a page that works from a file.
-        timings: Tell where the time went, and how long the short list was.
-        explain: Tell for each hit where its words were found.
+        timings: Print where the time went, and how long the short list was.
+        explain: Print for each hit where its words were found.
     """
     from crossgraph.library.library import Library, default_library
     from crossgraph.search import Query, parse_query
@@ -127,7 +127,7 @@ def _check_page(path: Path) -> None:
 
     check_file(path, ".html")
     if not path.parent.is_dir():
-        raise InputError(f"{path.parent}: no such folder", "make it, or name another place with --html")
+        raise InputError(f"{path.parent}: no such folder", "make it, or name another file with --html")
 
 
 def _searcher(library: Library) -> Searcher | RemoteSearcher:
@@ -180,7 +180,7 @@ def _print(results: Results, found: list[Alignment], timings: bool) -> None:
 
 
 def _where(found: Alignment) -> str:
-    """Tell in a line where the content words were found: "red upper left 12 %"."""
+    """Return in a line where the content words were found: "red upper left 12 %"."""
     from crossgraph.explain.description import strongest_region
 
     parts: list[str] = []

@@ -45,7 +45,7 @@ def serve(
         max_upload: Largest upload, in megabytes.
         max_megapixels: Largest picture that is decoded for a request.
         workers: Searches at a time.
-        queue: Requests that may wait; more are told to come back.
+        queue: Requests that may wait; more are refused for the moment.
     """
     from crossgraph.library.library import default_library
 
@@ -81,7 +81,7 @@ def serve(
 
 
 def _print_address(address: str, service: Service) -> None:
-    """Say where the page is; the token is shown this once."""
+    """Print the page's address; the token is shown this once."""
     token = service.settings.token
     pictures = service.library.count()
     held = f"{pictures:,} pictures" if pictures else "an empty library (fill it with: crossgraph index PICTURES)"

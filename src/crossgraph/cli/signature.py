@@ -118,7 +118,7 @@ def read(function: Callable[..., None]) -> tuple[list[Parameter], bool]:
 
 
 def _element(hint: Any) -> tuple[Any, bool]:
-    """Take `| None` and `list[...]` off a type; tell whether it was a list."""
+    """Return a type without `| None` and `list[...]`, and whether it was a list."""
     if isinstance(hint, types.UnionType) or typing.get_origin(hint) is typing.Union:
         inner = [item for item in typing.get_args(hint) if item is not types.NoneType]
         if len(inner) != 1:
@@ -245,13 +245,13 @@ def _refuse_further_values(
         accepting = accepting[len(positionals) :]
     fitting = [word for word in following if accepting and _fits(word, accepting[0], option)]
 
-    def is_value(word: str) -> bool:
-        if option.convert not in (str, _path):
-            return _converts(word, option)
-        return bool(positionals) or word not in fitting
+    is_typed = option.convert not in (str, _path)  # such as numbers: what converts is a value
+    are_values = bool(positionals) or (len(fitting) > len(accepting) and not any(p.many for p in accepting))
 
-    too_many = len(fitting) > len(accepting) and not any(p.many for p in accepting)
-    further = following if too_many else list(itertools.takewhile(is_value, following))
+    def is_value(word: str) -> bool:
+        return _converts(word, option) if is_typed else are_values or word not in fitting
+
+    further = list(itertools.takewhile(is_value, following))
     if further:
         line = " ".join(f"{option.spelled} {shlex.quote(word)}" for word in (value, *further))
         if set(further) <= set(fitting):

@@ -61,15 +61,15 @@ def apply_overrides(values: Mapping[str, Any], overrides: Sequence[str]) -> dict
         parts = [part.replace("-", "_") for part in key.split(".")]
         if not equals or not all(parts):
             raise InputError(f"'{override}' sets nothing", "write --key=VALUE or --group.key=VALUE")
-        place = result
+        target = result
         for depth, part in enumerate(parts[:-1], start=1):
-            inner = place.setdefault(part, {})
+            inner = target.setdefault(part, {})
             if inner is None:
-                inner = place[part] = {}
+                inner = target[part] = {}
             if not isinstance(inner, dict):
                 raise InputError(f"--{key}: '{'.'.join(parts[:depth])}' is {_kind(inner)} and holds no keys")
-            place = cast("dict[str, Any]", inner)
-        place[parts[-1]] = _yaml(text, f"--{key}")
+            target = cast("dict[str, Any]", inner)
+        target[parts[-1]] = _yaml(text, f"--{key}")
     return result
 
 
@@ -81,7 +81,7 @@ def build(cls: type[T], values: object, source: str, prefix: str = "") -> T:
             mappings, further dataclasses, and any of these or None.
         values: A mapping of plain values, as YAML and JSON have them.
         source: Where they came from, for messages.
-        prefix: Dotted name of the place of `values` inside the source, for messages.
+        prefix: Dotted key of `values` inside the source, for messages.
 
     Raises:
         InputError: A key is unknown, a value is missing or has another type, or the class's own

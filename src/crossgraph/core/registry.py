@@ -59,7 +59,7 @@ class Registry(Generic[T]):
         return iter(sorted(self._entries))
 
     def __contains__(self, name: object) -> bool:
-        """Tell whether a name is registered."""
+        """Return whether a name is registered."""
         self._load()
         return name in self._entries
 

@@ -94,7 +94,7 @@ def choose_captions(run: Run, split: Split, count: int, seed: int) -> list[int]:
     order: list[int] = np.random.default_rng(seed).permutation(len(split.captions)).tolist()
     for row in order:
         encoded = run.vocabulary.encode(split.captions[row])
-        if len(encoded.unknown) < len(encoded.ids) - 2:
+        if encoded.has_known_word:
             chosen.setdefault(int(split.caption_image[row]), row)
         if len(chosen) == count:
             break

@@ -23,6 +23,7 @@ from crossgraph.core.types import ImageCode, TextCode
 from crossgraph.graphs.normalization import EPSILON, at_least_float32, l2norm, masked_softmax
 
 AffinityNorm = Literal["clipped_l2norm", "clipped", "l2norm", "softmax", "no_norm"]
+AttentionDirection = Literal["t2i", "i2t"]  # words attend to regions, or regions to words
 Aggregation = Literal["lse", "mean", "max", "sum"]
 LEAK = 0.1  # slope of the clipped affinities below zero
 _QUERIES = -2

@@ -22,8 +22,8 @@ BatchStatistics = Literal["real", "published"]
 NormAxis = Literal["feature", "region"]
 
 
-class _ResidualGraph(nn.Module):
-    """Base of the graph layers: g before the edges, W and a batch norm after them.
+class EdgeGraph(nn.Module):
+    """A graph layer with given edges: g before the edges, W and a batch norm after them.
 
     Args:
         dim: Size of a node.
@@ -40,50 +40,34 @@ class _ResidualGraph(nn.Module):
         nn.init.zeros_(self.norm.weight)
         nn.init.zeros_(self.norm.bias)
 
-    def step(
-        self,
-        nodes: Float[Tensor, "n node dim"],
-        edges: Float[Tensor, "n node node"],
-        mask: Bool[Tensor, "n node"],
+    def forward(
+        self, nodes: Float[Tensor, "n node dim"], edges: Float[Tensor, "n node node"], mask: Bool[Tensor, "n node"]
     ) -> Float[Tensor, "n node dim"]:
-        """Return BN(W (A g(V))) + V."""
-        taken = self.update(edges @ self.value(nodes))
-        return self.norm(taken, mask[..., None] if self.statistics == "real" else None) + nodes
+        """Return BN(W (A g(V))) + V: every node i gets messages from the nodes j with an edge A_ij."""
+        messages = self.update(edges @ self.value(nodes))
+        return self.norm(messages, mask[..., None] if self.statistics == "real" else None) + nodes
 
     def dead_parameters(self) -> dict[str, str]:
         """Return the parameters that never learn."""
         return {"update.bias": "batch norm subtracts it"}
 
 
-class SemanticGraph(_ResidualGraph):
+class SemanticGraph(EdgeGraph):
     """A complete graph whose edges are products of two projections, divided by the number of nodes."""
 
-    def __init__(self, dim: int, statistics: BatchStatistics = "real") -> None:
-        super().__init__(dim, statistics)
+    def __init__(self, dim: int) -> None:
+        super().__init__(dim)
         self.query = nn.Linear(dim, dim)
         self.key = nn.Linear(dim, dim)
 
     def forward(self, nodes: Float[Tensor, "n node dim"], mask: Bool[Tensor, "n node"]) -> Float[Tensor, "n node dim"]:
-        """Update every node by messages from all real nodes."""
+        """Return the nodes after messages from all real nodes."""
         share = mask.to(nodes.dtype) / mask.sum(dim=1, keepdim=True).clamp(min=1)
-        return self.step(nodes, self.affinity(nodes) * share[:, None, :].to(nodes.dtype), mask)
+        return super().forward(nodes, self.affinity(nodes) * share[:, None, :].to(nodes.dtype), mask)
 
     def affinity(self, nodes: Float[Tensor, "n node dim"]) -> Float[Tensor, "n node node"]:
         """Return θ(V) φ(V)ᵀ."""
         return self.query(nodes) @ self.key(nodes).transpose(1, 2)
-
-
-class EdgeGraph(_ResidualGraph):
-    """A graph with given edges."""
-
-    def forward(
-        self,
-        nodes: Float[Tensor, "n node dim"],
-        edges: Float[Tensor, "n node node"],
-        mask: Bool[Tensor, "n node"],
-    ) -> Float[Tensor, "n node dim"]:
-        """Update every node i by messages from the nodes j with an edge A_ij."""
-        return self.step(nodes, edges, mask)
 
 
 def edge_weights(nodes: Float[Tensor, "n node dim"], weight: EdgeWeight) -> Float[Tensor, "n node node"]:

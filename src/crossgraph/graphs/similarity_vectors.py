@@ -9,7 +9,7 @@ cache, and avoids four passes over them:
 - Let g be the gradient of c. The norm removes c (c·g) from it, and c·g = α'·(V g), so that
   dα = (V g − (c·g) G α') / |·| and dV = Σ α' gᵀ − (Σ (c·g) α' α'ᵀ) V need no pass over c.
 
-Shapes: g groups, a rows of the attended side ("seen"), b rows of the querying side, n queries and r contexts a row,
+Shapes: g groups, a rows of the attended side, b rows of the querying side, n queries and r contexts a row,
 m numbers in a similarity vector. Tensors of pairs are (g·a, b·n, ·): a batched product a row of the attended side.
 """
 
@@ -60,7 +60,7 @@ class _Rows:
     """Consecutive rows of the attended side, with the queries that attend to them.
 
     Attributes:
-        contexts: Slice of all rows (group · seen).
+        contexts: Slice of all rows (group · attended).
         queries: Slice of the groups whose queries these are; one group where all rows share its queries.
     """
 
@@ -74,18 +74,18 @@ class _SimilarityVectors(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, weights: Tensor, contexts: Tensor, queries: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
         g, a, b, n, _ = weights.shape
-        flat, seen, queries_of_group = _flat(weights, contexts, queries)
-        nodes = seen.new_empty(g * a, b * n, weight.shape[0])  # s
+        flat, attended, queries_of_group = _flat(weights, contexts, queries)
+        nodes = attended.new_empty(g * a, b * n, weight.shape[0])  # s
         node_scale, context_scale = flat.new_empty(
             2, g * a, b * n, 1
         )  # 1 / (|W (c − q)² + b| + ε) and 1 / (|Σ α_i v_i| + ε)
         gram = flat.new_empty(g * a, flat.shape[-1], flat.shape[-1])
-        for rows in _row_pieces(g, a, b * n * seen.shape[-1] * seen.element_size()):
-            gram[rows.contexts] = _gram(seen[rows.contexts], flat.dtype)
+        for rows in _row_pieces(g, a, b * n * attended.shape[-1] * attended.element_size()):
+            gram[rows.contexts] = _gram(attended[rows.contexts], flat.dtype)
             context_scale[rows.contexts] = _inverse_length(flat[rows.contexts], gram[rows.contexts])
             scaled = flat[rows.contexts] * context_scale[rows.contexts]
             squares = F.mse_loss(  # (c − q)² in one pass, without a tensor of the difference
-                *torch.broadcast_tensors(_contexts(scaled, seen[rows.contexts]), queries_of_group[rows.queries]),
+                *torch.broadcast_tensors(_contexts(scaled, attended[rows.contexts]), queries_of_group[rows.queries]),
                 reduction="none",
             )
             raw = torch.addmm(bias, squares.view(-1, squares.shape[-1]), weight.T).view(nodes[rows.contexts].shape)
@@ -101,15 +101,15 @@ class _SimilarityVectors(torch.autograd.Function):
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, ...]:
         weights, contexts, queries, weight, nodes, node_scale, context_scales, grams = ctx.saved_tensors
         g, a, b, n, _ = weights.shape
-        flat, seen, queries_of_group = _flat(weights, contexts, queries)
+        flat, attended, queries_of_group = _flat(weights, contexts, queries)
         nodes, gradient = nodes.view(g * a, b * n, -1), grads[0].reshape(g * a, b * n, -1)
         wide = node_scale.dtype
-        of_weights, of_seen = torch.empty_like(flat), torch.empty_like(seen)
-        of_queries = torch.zeros(queries_of_group.shape, dtype=wide, device=seen.device)
-        of_weight = torch.zeros(weight.shape, dtype=wide, device=seen.device)
-        of_bias = torch.zeros(weight.shape[0], dtype=wide, device=seen.device)
-        for rows in _row_pieces(g, a, 3 * b * n * seen.shape[-1] * seen.element_size()):
-            v = seen[rows.contexts]
+        of_weights, of_contexts = torch.empty_like(flat), torch.empty_like(attended)
+        of_queries = torch.zeros(queries_of_group.shape, dtype=wide, device=attended.device)
+        of_weight = torch.zeros(weight.shape, dtype=wide, device=attended.device)
+        of_bias = torch.zeros(weight.shape[0], dtype=wide, device=attended.device)
+        for rows in _row_pieces(g, a, 3 * b * n * attended.shape[-1] * attended.element_size()):
+            v = attended[rows.contexts]
             of_raw = _through_norm(gradient[rows.contexts], nodes[rows.contexts], node_scale[rows.contexts])
             of_bias += of_raw.sum(dim=(0, 1))
             of_raw = of_raw.to(v.dtype).view(-1, weight.shape[0])
@@ -129,11 +129,11 @@ class _SimilarityVectors(torch.autograd.Function):
                 scaled.to(v.dtype).transpose(1, 2),
                 of_context,
                 beta=-1,
-                out=of_seen[rows.contexts],
+                out=of_contexts[rows.contexts],
             )
         return (
             of_weights.view(weights.shape),
-            of_seen.view(contexts.shape),
+            of_contexts.view(contexts.shape),
             of_queries.view(queries.shape).to(queries.dtype),
             of_weight.to(weight.dtype),
             of_bias.to(weight.dtype),
@@ -146,17 +146,17 @@ def _flat(weights: Tensor, contexts: Tensor, queries: Tensor) -> tuple[Tensor, T
     return weights.reshape(g * a, b * n, r), contexts.reshape(g * a, r, -1), queries.reshape(g, b * n, -1)
 
 
-def _row_pieces(groups: int, seen: int, row: int) -> Iterator[_Rows]:
+def _row_pieces(groups: int, attended: int, row: int) -> Iterator[_Rows]:
     """Yield consecutive rows, so many that tensors of `row` bytes a row stay in the cache."""
     each = max(1, _ROW_BYTES // max(1, row))
-    if seen == 1:  # every row has queries of its own
+    if attended == 1:  # every row has queries of its own
         for start in range(0, groups, each):
             own = slice(start, min(start + each, groups))
             yield _Rows(own, own)
         return
     for group in range(groups):
-        for start in range(0, seen, each):
-            rows = slice(group * seen + start, group * seen + min(start + each, seen))
+        for start in range(0, attended, each):
+            rows = slice(group * attended + start, group * attended + min(start + each, attended))
             yield _Rows(rows, slice(group, group + 1))
 
 

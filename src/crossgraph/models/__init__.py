@@ -1,1 +1,1 @@
-"""Published methods, one file each; `crossgraph.models.base` holds their contract and the registry."""
+"""Matching models, a file each: their contract and registry (`base`), fast forms (`fast`), importers (`published`)."""

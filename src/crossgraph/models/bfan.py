@@ -23,7 +23,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from crossgraph.core.ranges import Positive
-from crossgraph.core.types import Attention, ImageCode, TextCode
+from crossgraph.core.types import ImageCode, TextCode
 from crossgraph.graphs.attend import (
     Comparison,
     Fragments,
@@ -34,7 +34,7 @@ from crossgraph.graphs.attend import (
     cosines_with_attended,
 )
 from crossgraph.models.base import MODELS
-from crossgraph.models.fragments import FragmentConfig, FragmentMatcher, align_directions
+from crossgraph.models.fragments import BidirectionalMatcher, FragmentConfig
 
 Focus = Literal["equal", "prob"]
 _EQUAL = 1e-6  # relative difference up to which shares are equal
@@ -62,7 +62,7 @@ class FocalComparison(Comparison):
 
 
 @MODELS.register("bfan")
-class BFAN(FragmentMatcher):
+class BFAN(BidirectionalMatcher):
     """Focal attention of words on regions and of regions on words."""
 
     Config = BFANConfig
@@ -85,17 +85,6 @@ class BFAN(FragmentMatcher):
         weights = weights / weights.sum(dim=-1, keepdim=True)
         cosines = cosines_with_attended(affinity, weights, queries, contexts)
         return FocalComparison(weights, cosines, queries.mask, shares, kept)
-
-    def pair_scores(self, images: ImageCode, texts: TextCode) -> Float[Tensor, "group img txt"]:
-        """Score every pair of a group: the sum of both directions' mean cosines."""
-        pairs = self.compare(images, texts)
-        return pairs["t2i"].score + pairs["i2t"].score
-
-    def align(self, image: ImageCode, text: TextCode) -> Attention:
-        """Explain one pair by both directions' attention after the cut, see `align_directions`."""
-        pairs = self.compare(image.map(lambda t: t[None]), text.map(lambda t: t[None]))
-        score = pairs["t2i"].score + pairs["i2t"].score
-        return align_directions(image, text, score, pairs["t2i"].first_pair(), pairs["i2t"].first_pair())
 
 
 @torch.no_grad()

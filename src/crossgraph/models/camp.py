@@ -167,9 +167,9 @@ class CAMP(FragmentMatcher):
         regions, words = as_regions(images), as_words(texts)
         pooling = self._average if self.config.form == "cross_attention_new" else self._pool
         keys = self.region_key, self.word_key
-        asks = (self.region_query, self.word_query) if self.config.twice else keys
-        image = pooling(self.to_regions, _attention(asks[0], keys[1], regions, words), regions, words)
-        text = pooling(self.to_words, _attention(asks[1], keys[0], words, regions), words, regions)
+        queries = (self.region_query, self.word_query) if self.config.twice else keys
+        image = pooling(self.to_regions, _attention(queries[0], keys[1], regions, words), regions, words)
+        text = pooling(self.to_words, _attention(queries[1], keys[0], words, regions), words, regions)
         return image, text
 
     def _pool(self, side: Side, first: Tensor, queries: Fragments, contexts: Fragments) -> Pooled:

@@ -28,7 +28,6 @@ from torch import Tensor, nn
 from crossgraph.core.errors import InputError
 from crossgraph.core.ranges import Count, NotNegative, Size
 from crossgraph.core.types import Attention, ImageCode, Regions, TextCode, Tokens
-from crossgraph.graphs.initialisation import xavier
 from crossgraph.graphs.normalization import BatchNorm, at_least_float32, l2norm, masked_mean, masked_softmax
 from crossgraph.graphs.region_graph import (
     BatchStatistics,
@@ -75,10 +74,8 @@ class CGMN(IndependentMatcher):
     config: CGMNConfig
 
     def __init__(self, config: CGMNConfig, inputs: Inputs) -> None:
-        super().__init__()
-        self.config, self.inputs = config, inputs
+        super().__init__(config, inputs)
         d = config.embed_size
-        self.project_regions = xavier(nn.Linear(inputs.feature_size, d))
         self.semantic = nn.ModuleList(SemanticGraph(d) for _ in range(config.semantic_layers))
         self.spatial = nn.ModuleList(EdgeGraph(d) for _ in range(config.spatial_layers))
         if config.read_out == "gru":

@@ -18,6 +18,7 @@ What is unusual:
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -26,7 +27,7 @@ from jaxtyping import Bool, Float, Int64
 from torch import Tensor, nn
 
 from crossgraph.core.ranges import Positive
-from crossgraph.core.types import Attention, ImageCode, TextCode
+from crossgraph.core.types import ImageCode, TextCode
 from crossgraph.graphs.attend import (
     Comparison,
     Fragments,
@@ -41,7 +42,7 @@ from crossgraph.graphs.normalization import at_least_float32, l2norm, masked_sof
 from crossgraph.models.base import MODELS, Inputs
 from crossgraph.models.fast.dp_rnn import FastDPRNN
 from crossgraph.models.fast.form import Precision, Scorer
-from crossgraph.models.fragments import FragmentConfig, FragmentMatcher, align_directions
+from crossgraph.models.fragments import BidirectionalMatcher, FragmentConfig
 from crossgraph.text.recurrence import run_gru
 
 Recurrent = Literal["sentence", "none"]
@@ -77,7 +78,7 @@ class WeightedComparison(Comparison):
 
 
 @MODELS.register("dp-rnn")
-class DPRNN(FragmentMatcher):
+class DPRNN(BidirectionalMatcher):
     """SCAN on regions read by a GRU in the caption's order. Unverified: built after a description."""
 
     status = "unverified"
@@ -129,28 +130,17 @@ class DPRNN(FragmentMatcher):
             "i2t": _compare(affinity.transpose(-1, -2), regions, words, self.config.region_smooth, self.object_weight),
         }
 
-    def pair_scores(self, images: ImageCode, texts: TextCode) -> Float[Tensor, "group img txt"]:
-        """Score every pair of a group: the mean of both directions."""
-        words = as_words(texts)
-        return self.score_fragments(words, self.new_regions(as_regions(images), words))
+    def add_directions(self, pairs: Mapping[str, Comparison]) -> Float[Tensor, "group img txt"]:
+        """Return the mean of both directions."""
+        return super().add_directions(pairs) / 2
 
     def score_fragments(self, words: Fragments, regions: Fragments) -> Float[Tensor, "group img txt"]:
         """Score words with regions after the GRU."""
-        pairs = self.directions(words, regions)
-        return (pairs["t2i"].score + pairs["i2t"].score) / 2
+        return self.add_directions(self.directions(words, regions))
 
     def fold(self, precision: Precision = "float32") -> Scorer:
         """Return the form of `fast/dp_rnn.py`; the model itself without a GRU over regions."""
         return self if self.read_regions is None else FastDPRNN(self, self.read_regions, precision)
-
-    def align(self, image: ImageCode, text: TextCode) -> Attention:
-        """Explain one pair by both directions' attention and query weights, see `align_directions`.
-
-        The GRU mixes other regions into a region's features, which the attention does not show.
-        """
-        pairs = self.compare(image.map(lambda t: t[None]), text.map(lambda t: t[None]))
-        score = (pairs["t2i"].score + pairs["i2t"].score) / 2
-        return align_directions(image, text, score, pairs["t2i"].first_pair(), pairs["i2t"].first_pair())
 
 
 def _compare(

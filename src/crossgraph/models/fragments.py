@@ -7,15 +7,18 @@ word.
 
 from __future__ import annotations
 
+from abc import abstractmethod
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
 import torch
+from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn.utils import parametrizations
 
 from crossgraph.core.types import Attention, ImageCode, Regions, TextCode, Tokens
-from crossgraph.graphs.attend import PairAttention
+from crossgraph.graphs.attend import Comparison, PairAttention
 from crossgraph.graphs.cross_attention import shares_of_regions
 from crossgraph.graphs.initialisation import xavier
 from crossgraph.graphs.normalization import l2norm
@@ -92,3 +95,26 @@ def align_directions(
         views.append((shares_of_regions(weights, real), (i2t.importance * real) @ weights))
     weights, significance = (torch.stack(part).mean(dim=0) for part in zip(*views, strict=True))
     return Attention(weights, significance, score.reshape(()))
+
+
+class BidirectionalMatcher(FragmentMatcher):
+    """Base of the models whose score adds up two directions of attention; a subclass compares the fragments."""
+
+    @abstractmethod
+    def compare(self, images: ImageCode, texts: TextCode) -> Mapping[str, Comparison]:
+        """Return both directions of grouped codes, "t2i" and "i2t"."""
+
+    def add_directions(self, pairs: Mapping[str, Comparison]) -> Float[Tensor, "group img txt"]:
+        """Return the scores from both directions; by default their sum."""
+        return pairs["t2i"].score + pairs["i2t"].score
+
+    def pair_scores(self, images: ImageCode, texts: TextCode) -> Float[Tensor, "group img txt"]:
+        """Score every pair of a group by both directions."""
+        return self.add_directions(self.compare(images, texts))
+
+    def align(self, image: ImageCode, text: TextCode) -> Attention:
+        """Explain one pair by both directions' attention, see `align_directions`."""
+        pairs = self.compare(image.map(lambda t: t[None]), text.map(lambda t: t[None]))
+        return align_directions(
+            image, text, self.add_directions(pairs), pairs["t2i"].first_pair(), pairs["i2t"].first_pair()
+        )

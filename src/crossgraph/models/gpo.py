@@ -26,7 +26,6 @@ from torch import Tensor, nn
 from crossgraph.core.ranges import Range
 from crossgraph.core.types import Attention, ImageCode, Regions, TextCode, Tokens
 from crossgraph.graphs.generalized_pooling import GeneralizedPooling
-from crossgraph.graphs.initialisation import xavier
 from crossgraph.graphs.normalization import EPSILON, BatchNorm, l2norm
 from crossgraph.graphs.region_graph import BatchStatistics
 from crossgraph.graphs.score_parts import shares_of_score
@@ -58,10 +57,8 @@ class GPO(IndependentMatcher):
     config: GPOConfig
 
     def __init__(self, config: GPOConfig, inputs: Inputs) -> None:
-        super().__init__()
-        self.config, self.inputs = config, inputs
+        super().__init__(config, inputs)
         d = config.embed_size
-        self.project_regions = xavier(nn.Linear(inputs.feature_size, d))
         self.narrow = nn.Linear(inputs.feature_size, d // 2)
         self.narrow_norm = BatchNorm(d // 2)
         self.widen = nn.Linear(d // 2, d)

@@ -27,7 +27,7 @@ from torch.nn.utils import parametrizations
 
 from crossgraph.core.errors import InputError
 from crossgraph.core.ranges import Positive, Size
-from crossgraph.core.types import Attention, ImageCode, Regions, TextCode, Tokens
+from crossgraph.core.types import ImageCode, Regions, TextCode, Tokens
 from crossgraph.graphs.attend import (
     Comparison,
     Fragments,
@@ -44,7 +44,7 @@ from crossgraph.graphs.word_graph import neighbours
 from crossgraph.models.base import MODELS, Inputs
 from crossgraph.models.fast.form import Precision, Scorer
 from crossgraph.models.fast.gsmn import FastGSMN
-from crossgraph.models.fragments import FragmentConfig, FragmentMatcher, align_directions
+from crossgraph.models.fragments import BidirectionalMatcher, FragmentConfig
 
 KERNELS = 8
 _SMALLEST = 1e-14  # added to a kernel's variance, as published
@@ -137,7 +137,7 @@ class GraphSide(Comparison):
 
 
 @MODELS.register("gsmn")
-class GSMN(FragmentMatcher):
+class GSMN(BidirectionalMatcher):
     """Node matching by blocks of channels, a graph layer on each side, and a score of every node."""
 
     Config = GSMNConfig
@@ -220,17 +220,6 @@ class GSMN(FragmentMatcher):
             return (kernels * weights[:, :, None, :, :, None]).flatten(-2)
         return torch.einsum("gaijk,gabjkh->gabikh", weights, kernels).flatten(-2)
 
-    def pair_scores(self, images: ImageCode, texts: TextCode) -> Float[Tensor, "group img txt"]:
-        """Score every pair of a group: the sum of both sides' means."""
-        sides = self.compare(images, texts)
-        return sides["t2i"].score + sides["i2t"].score
-
     def fold(self, precision: Precision = "float32") -> Scorer:
         """Return the form of `fast/gsmn.py`."""
         return FastGSMN(self, precision)
-
-    def align(self, image: ImageCode, text: TextCode) -> Attention:
-        """Explain one pair by both directions' attention, see `align_directions`."""
-        sides = self.compare(image.map(lambda t: t[None]), text.map(lambda t: t[None]))
-        score = sides["t2i"].score + sides["i2t"].score
-        return align_directions(image, text, score, sides["t2i"].first_pair(), sides["i2t"].first_pair())

@@ -16,7 +16,6 @@ The batched form never computes the attended contexts: a cosine needs only inner
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
 
 from jaxtyping import Float
 from torch import Tensor
@@ -26,6 +25,7 @@ from crossgraph.core.types import Attention, ImageCode, TextCode
 from crossgraph.graphs.attend import (
     AffinityNorm,
     Aggregation,
+    AttentionDirection,
     Comparison,
     PairAttention,
     affinities,
@@ -38,8 +38,6 @@ from crossgraph.graphs.attend import (
 )
 from crossgraph.models.base import MODELS
 from crossgraph.models.fragments import FragmentConfig, FragmentMatcher, align_directions
-
-AttentionDirection = Literal["t2i", "i2t"]
 
 
 @dataclass(frozen=True)

@@ -29,11 +29,8 @@ from torch import Tensor, nn
 from crossgraph.core.errors import InputError
 from crossgraph.core.ranges import Count, Probability, Size
 from crossgraph.core.types import Attention, ImageCode, Regions, TextCode, Tokens
-from crossgraph.graphs.cross_attention import (
-    regions_attend_to_words,
-    shares_of_regions,
-    words_attend_to_regions,
-)
+from crossgraph.graphs.attend import AttentionDirection
+from crossgraph.graphs.cross_attention import cross_attention, shares_of_regions
 from crossgraph.graphs.initialisation import xavier_layers
 from crossgraph.graphs.normalization import at_least_float32, l2norm
 from crossgraph.graphs.pooling import RegionNorm, TextualSelfAttention, VisualSelfAttention
@@ -52,7 +49,6 @@ from crossgraph.text.choice import TextChoice, TextEncoder, build_text_encoder
 from crossgraph.text.encoder import Direction
 
 Nodes = Literal["both", "global", "local"]
-AttentionDirection = Literal["t2i", "i2t"]
 Similarity = Literal["vector", "scalar"]
 
 
@@ -156,11 +152,9 @@ def local_nodes(
     direction: AttentionDirection,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Return a node for each word (t2i) or region (i2t), the mask of real ones, and the attention weights (Eq. 3-4)."""
-    sides = images.local, images.mask, texts.local, texts.mask, smooth
+    attention = cross_attention(images.local, images.mask, texts.local, texts.mask, smooth, direction)
     if direction == "t2i":
-        attention = words_attend_to_regions(*sides)
         return similarity.of_contexts(attention, images.local, texts.local), texts.mask[:, None], attention
-    attention = regions_attend_to_words(*sides)
     # with captions as the attended side: (group, txt, img, region, ·) before the axes are exchanged back
     nodes = similarity.of_contexts(attention.transpose(1, 2), texts.local, images.local).transpose(1, 2)
     return nodes, images.mask[:, :, None], attention
@@ -317,15 +311,8 @@ class SGR(SGRAF):
             dead |= {f"local_similarity.project.{part}": unread for part in ("weight", "bias")}
         return dead
 
-    def reason(self, pairs: PairNodes) -> Float[Tensor, "group img txt node sim"]:
-        """Return all nodes after all steps; `aggregate` leaves out updates that are not read."""
-        nodes = pairs.nodes
-        for step in self.reasoning.steps:
-            nodes = step(nodes, nodes, pairs.mask)
-        return nodes
-
     def aggregate(self, pairs: PairNodes) -> Float[Tensor, "group img txt sim"]:
-        """Return the one similarity vector of each pair, after all steps."""
+        """Return the similarity vector of each pair after all steps."""
         return self.reasoning(pairs.nodes, pairs.mask)
 
     def read(self, pairs: PairNodes) -> Float[Tensor, "group img txt"]:

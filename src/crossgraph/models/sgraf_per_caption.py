@@ -23,7 +23,7 @@ def per_caption_scores(model: Matcher, images: ImageCode, texts: TextCode) -> Fl
     """Score every picture with every caption, caption by caption.
 
     Args:
-        model: SGR or SAF as published: words look at regions, global and local nodes, vectors.
+        model: SGR or SAF as published: words attend to regions, global and local nodes, vectors.
         images: Codes without a group axis, all regions real.
         texts: Likewise; words may be padded.
 

@@ -30,6 +30,7 @@ from torch import Tensor, nn
 from crossgraph.core.errors import InputError
 from crossgraph.core.ranges import NotNegative, Probability, Size
 from crossgraph.core.types import Attention, ImageCode, Regions, TextCode, Tokens
+from crossgraph.graphs.attend import AttentionDirection
 from crossgraph.graphs.initialisation import xavier_layers
 from crossgraph.graphs.normalization import l2norm
 from crossgraph.graphs.pooling import TextualSelfAttention, VisualSelfAttention
@@ -38,7 +39,7 @@ from crossgraph.graphs.similarity_hierarchy import HierarchicalReasoning, Intera
 from crossgraph.models.base import MODELS, Batch, Inputs, Matcher, Progress, RankingTerm
 from crossgraph.models.fast.form import Precision, Scorer
 from crossgraph.models.fast.tshsr import FastTSHSR
-from crossgraph.models.sgraf import AttentionDirection, PairNodes, local_nodes, logit_probability, weights_of_words
+from crossgraph.models.sgraf import PairNodes, local_nodes, logit_probability, weights_of_words
 from crossgraph.text.choice import TextChoice, build_text_encoder
 from crossgraph.text.encoder import Direction
 
@@ -142,17 +143,13 @@ class TSHSR(Matcher):
         local = l2norm(self.encode_words(tokens))
         return TextCode(local, tokens.mask, parts={"global": self.textual_global(local, tokens.mask)})
 
-    def stream_scores(self, images: ImageCode, texts: TextCode) -> dict[str, Float[Tensor, "group img txt"]]:
-        """Return each stream's scores of grouped codes, by its name."""
-        return {name: stream.read(stream.compare(images, texts)) for name, stream in self.named_streams.items()}
-
     def score_maps(self, images: ImageCode, texts: TextCode) -> dict[str, Float[Tensor, "group img txt"]]:
-        """Return each stream's scores, for a loss each."""
-        return self.stream_scores(images, texts)
+        """Return each stream's scores of grouped codes, for a loss each."""
+        return {name: stream.read(stream.compare(images, texts)) for name, stream in self.named_streams.items()}
 
     def pair_scores(self, images: ImageCode, texts: TextCode) -> Float[Tensor, "group img txt"]:
         """Score every pair of a group: the mean of the streams."""
-        return self._fuse(self.stream_scores(images, texts))
+        return self._fuse(self.score_maps(images, texts))
 
     def fold(self, precision: Precision = "float32") -> Scorer:
         """Return the form of `fast/tshsr.py`."""

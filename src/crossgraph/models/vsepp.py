@@ -20,10 +20,9 @@ from typing import Literal
 
 import torch
 from jaxtyping import Float
-from torch import Tensor, nn
+from torch import Tensor
 
 from crossgraph.core.types import Attention, ImageCode, Regions, TextCode, Tokens
-from crossgraph.graphs.initialisation import xavier
 from crossgraph.graphs.normalization import EPSILON, at_least_float32, l2norm, masked_mean
 from crossgraph.graphs.score_parts import increments, shares_of_score
 from crossgraph.graphs.sequence_readout import last_states
@@ -51,9 +50,7 @@ class VSEPP(IndependentMatcher):
     config: VSEPPConfig
 
     def __init__(self, config: VSEPPConfig, inputs: Inputs) -> None:
-        super().__init__()
-        self.config, self.inputs = config, inputs
-        self.project_regions = xavier(nn.Linear(inputs.feature_size, config.embed_size))
+        super().__init__(config, inputs)
         self.encode_words = build_text_encoder(config, inputs.vocabulary_size, "forward")
 
     def encode_images(self, regions: Regions) -> ImageCode:

@@ -26,7 +26,6 @@ from torch import Tensor, nn
 from crossgraph.core.ranges import Count, Probability, Size
 from crossgraph.core.types import Attention, ImageCode, Regions, TextCode, Tokens
 from crossgraph.graphs.caption_writer import CaptionWriter
-from crossgraph.graphs.initialisation import xavier
 from crossgraph.graphs.normalization import BatchNorm, l2norm, rows_of_processes, sum_over_processes
 from crossgraph.graphs.region_graph import NormAxis, SemanticGraph, masked_l2norm
 from crossgraph.graphs.score_parts import increments, shares_of_score
@@ -59,10 +58,8 @@ class VSRN(IndependentMatcher):
     config: VSRNConfig
 
     def __init__(self, config: VSRNConfig, inputs: Inputs) -> None:
-        super().__init__()
-        self.config, self.inputs = config, inputs
+        super().__init__(config, inputs)
         d = config.embed_size
-        self.project_regions = xavier(nn.Linear(inputs.feature_size, d))
         self.graph = nn.ModuleList(SemanticGraph(d) for _ in range(config.layers))
         self.read_regions = SequenceReadout(d)
         self.read_norm = BatchNorm(d) if config.read_norm == "batch" else nn.Identity()

@@ -1,4 +1,4 @@
-"""Which word of one sentence met which region of one picture, with the words and boxes beside the numbers."""
+"""The alignment of a sentence and a picture: word × region weights with their words and boxes."""
 
 from __future__ import annotations
 
@@ -7,11 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float32
+from jaxtyping import Bool, Float32
 from PIL import Image
+from torch import Tensor
 
 from crossgraph.core.errors import InputError
-from crossgraph.core.types import Regions
+from crossgraph.core.types import Attention, Regions
 from crossgraph.runs import Run
 from crossgraph.scoring.encode import device_of, inference
 from crossgraph.text.content_words import is_content
@@ -42,7 +43,7 @@ class AlignedToken:
 
 @dataclass(frozen=True)
 class Alignment:
-    """One pair, looked inside.
+    """The alignment of one pair.
 
     Attributes:
         sentence: As given.
@@ -96,13 +97,13 @@ class Alignment:
 
 
 def alignment_of(run: Run, regions: Regions, sentence: str, picture: Path | Image.Image | None = None) -> Alignment:
-    """Look inside one pair.
+    """Return the alignment of one pair.
 
     Args:
         run: Whose model reads it.
         regions: Of one picture.
         sentence: Any.
-        picture: To carry along.
+        picture: Stored in the result.
 
     Raises:
         InputError: The sentence is empty or the vocabulary knows none of its words.
@@ -116,25 +117,56 @@ def alignment_of(run: Run, regions: Regions, sentence: str, picture: Path | Imag
         image = run.model.encode_images(regions.to(device))
         text = run.model.encode_texts(collate([encoded]).to(device))
         found = run.model.align(image, text)
-    kept = regions.mask[0].numpy()
-    significance = found.significance.float().cpu().numpy()
+    boxes = None if regions.boxes is None else regions.boxes[0].numpy().astype(np.float32)
+    tokens = tokens_of(run.vocabulary, sentence, encoded)
+    return build_alignment(
+        found, sentence, tokens, tuple(encoded.unknown), regions.mask[0], boxes, picture, run.info.model, run.path.name
+    )
+
+
+def build_alignment(
+    attention: Attention,
+    sentence: str,
+    tokens: tuple[AlignedToken, ...],
+    unknown: tuple[str, ...],
+    mask: Bool[Tensor, " region"],
+    boxes: Float32[np.ndarray, "region 4"] | None,
+    picture: Path | Image.Image | None,
+    model: str,
+    run: str,
+) -> Alignment:
+    """Return the alignment of a model's attention, without padding regions.
+
+    Args:
+        attention: Of one pair.
+        sentence: As given.
+        tokens: Its tokens, one a row of the weights.
+        unknown: Its words that the vocabulary lacks.
+        mask: True where a region is real.
+        boxes: xyxy in 0..1 of each region, or None.
+        picture: Stored in the result.
+        model: Registered name.
+        run: Name of the run.
+    """
+    is_region = mask.numpy()
+    significance = attention.significance.float().cpu().numpy()
     return Alignment(
         sentence=sentence,
-        tokens=tokens_of(run.vocabulary, sentence, encoded),
-        weights=found.weights.float().cpu().numpy()[:, kept],
+        tokens=tokens,
+        weights=attention.weights.float().cpu().numpy()[:, is_region],
         significance=significance,
         global_significance=max(0.0, 1.0 - float(significance.sum())),
-        score=float(found.score),
-        boxes=None if regions.boxes is None else regions.boxes[0].numpy().astype(np.float32)[kept],
+        score=float(attention.score),
+        boxes=None if boxes is None else boxes[is_region],
         picture=picture,
-        unknown=tuple(encoded.unknown),
-        model=run.info.model,
-        run=run.path.name,
+        unknown=unknown,
+        model=model,
+        run=run,
     )
 
 
 def encode_sentence(vocabulary: Vocabulary, sentence: str, name: str) -> EncodedCaption:
-    """Look a sentence's words up.
+    """Return the vocabulary rows of a sentence's words.
 
     Raises:
         InputError: It is no string, it is empty, or none of its words is known.
@@ -142,10 +174,9 @@ def encode_sentence(vocabulary: Vocabulary, sentence: str, name: str) -> Encoded
     if not isinstance(sentence, str):
         raise InputError(f"a sentence is {type(sentence).__name__}", "give a string")
     encoded = vocabulary.encode(sentence)
-    words = len(encoded.ids) - 2
-    if words <= 0:
+    if len(encoded.ids) <= 2:
         raise InputError("the sentence is empty", "give a few words, such as 'a dog in the snow'")
-    if len(encoded.unknown) >= words:
+    if not encoded.has_known_word:
         raise InputError(
             f"{shortened(sentence)}: {name} knows no word of it",
             f"it was trained with {len(vocabulary):,} words, listed in its vocabulary.json",
@@ -160,7 +191,7 @@ def shortened(sentence: str, most: int = 60) -> str:
 
 
 def tokens_of(vocabulary: Vocabulary, sentence: str, encoded: EncodedCaption) -> tuple[AlignedToken, ...]:
-    """Return what a model reads of a sentence, one entry a row of its alignment."""
+    """Return the tokens of a sentence, one a row of its alignment."""
     tokens: list[AlignedToken] = []
     unknown = set(encoded.unknown)
     for row, (start, end) in zip(encoded.ids, encoded.offsets, strict=True):

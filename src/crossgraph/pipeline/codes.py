@@ -1,4 +1,4 @@
-"""What the pipeline hands out: codes and rankings as numpy arrays, with the names of what they stand for."""
+"""Codes and rankings as numpy arrays, with the names of their pictures and sentences."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from crossgraph.core.types import ImageCode, TextCode
 
 @dataclass(frozen=True)
 class PictureCodes:
-    """Some pictures, encoded without having seen any sentence.
+    """Codes of pictures, made without any sentence.
 
     Attributes:
-        ids: What each is called: its path, or its place among those given.
+        ids: What each is called: its path, or its position among those given.
         local: Region embeddings.
         mask: True where a region is real.
         index: The unit vector for nearest neighbours, where the model has one.
@@ -45,7 +45,7 @@ class PictureCodes:
 
 @dataclass(frozen=True)
 class TextCodes:
-    """Some sentences, encoded without having seen any picture.
+    """Codes of sentences, made without any picture.
 
     Attributes:
         texts: As given.
@@ -91,7 +91,7 @@ class Match:
 
 @dataclass(frozen=True)
 class Ranking:
-    """Every picture with every sentence.
+    """Scores of every picture with every sentence.
 
     Attributes:
         scores: One row a picture, one column a sentence.
@@ -120,8 +120,8 @@ def pad_together(blocks: Sequence[np.ndarray]) -> np.ndarray:
     joined = np.zeros((sum(map(len, blocks)), *shape), dtype=blocks[0].dtype)
     start = 0
     for block in blocks:
-        place = (slice(start, start + len(block)), *(slice(0, size) for size in block.shape[1:]))
-        joined[place] = block
+        target = (slice(start, start + len(block)), *(slice(0, size) for size in block.shape[1:]))
+        joined[target] = block
         start += len(block)
     return joined
 

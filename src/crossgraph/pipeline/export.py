@@ -1,4 +1,4 @@
-"""Codes as files for other programs: everything in one safetensors file, or one array as .npy.
+"""Write codes as files for other programs: everything in one safetensors file, or one array as .npy.
 
 `codes.safetensors` holds `pictures.local`, `pictures.mask`, `texts.local`, ... and, in its metadata under
 "crossgraph", a JSON text that says what the rows are. `codes.npy` holds one array, and `codes.npy.json`
@@ -57,7 +57,7 @@ def write_safetensors(
         Shape by name.
 
     Raises:
-        InputError: The place cannot be written, or the disk is full.
+        InputError: The file cannot be written, or the disk is full.
     """
     arrays = {
         f"{side}.{name}": np.ascontiguousarray(array)
@@ -99,7 +99,7 @@ def write_npy(
         Its shape.
 
     Raises:
-        InputError: The place cannot be written, or the disk is full.
+        InputError: The file cannot be written, or the disk is full.
     """
     array = arrays_of(codes, dtype)[part]
     about = {"format_version": FORMAT_VERSION, "made_by": dict(made_by), "part": part, side: describe(codes)}

@@ -1,4 +1,4 @@
-"""Pictures in any form that people have them in, to regions: paths, open images, or features of their own."""
+"""Turn pictures into regions: paths, open images, or features of the user's own."""
 
 from __future__ import annotations
 
@@ -68,9 +68,9 @@ def region_batches(
     Args:
         pictures: At least one.
         inputs: What the model takes.
-        encoder: Gives the region encoder; asked only when a picture has to be encoded.
+        encoder: Returns the region encoder; called only when a picture has to be encoded.
         name: What the model is called in messages.
-        broken: Told of a picture that cannot be read, which is then left out; without it that is an error.
+        broken: Called for a picture that cannot be read, which is then left out; without it that is an error.
 
     Yields:
         Rows of `pictures`, and their regions; rows are missing where pictures are broken.

@@ -1,4 +1,4 @@
-"""A run with all that its use needs: words looked up, pictures turned to regions, scores and alignments."""
+"""Use a run: encode pictures and sentences, score, rank and explain them."""
 
 from __future__ import annotations
 
@@ -129,7 +129,7 @@ class Pipeline:
         Args:
             pictures: At least one.
             report: Hears how many are done.
-            broken: Told (name, reason) of a picture that cannot be read, which is then left out; without
+            broken: Called with (name, reason) of a picture that cannot be read, which is then left out; without
                 it such a picture is an error.
 
         Returns:
@@ -215,7 +215,7 @@ class Pipeline:
         return Ranking(self._scores(codes, buckets, len(sentences), report), codes.ids, sentences, unknown)
 
     def explain(self, picture: PictureLike, sentence: str, boxes: np.ndarray | None = None) -> Alignment:
-        """Look inside one pair: which word met which region, how much each word counted, and the score.
+        """Return the alignment of one pair: which word met which region, how much each word counted, and the score.
 
         Args:
             picture: One picture.

@@ -1,4 +1,4 @@
-"""Search in a picture library: nearest neighbours first, then the model that looks at words and regions."""
+"""Search in a picture library: nearest neighbours first, then the re-ranker that compares words and regions."""
 
 from crossgraph.search.engine import Searcher
 from crossgraph.search.query import Query, parse_query

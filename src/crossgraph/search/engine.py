@@ -20,14 +20,14 @@ from crossgraph.core.types import ImageCode
 from crossgraph.library.library import Library
 from crossgraph.library.manifest import Picture
 from crossgraph.library.roots import existing_first, root_problems
-from crossgraph.pipeline.alignment import Alignment, shortened
+from crossgraph.pipeline.alignment import Alignment, build_alignment, shortened
 from crossgraph.pipeline.pictures import PictureLike
 from crossgraph.pipeline.pipeline import Pipeline
 from crossgraph.scoring.encode import encode_captions, inference
 from crossgraph.scoring.engine import score_bucket
 from crossgraph.search.query import Query, blend
 from crossgraph.search.results import GOOD, Hit, Results, Timings
-from crossgraph.search.words import bonus, is_known, word_filter
+from crossgraph.search.words import is_known, word_filter, word_share
 from crossgraph.store import matches
 from crossgraph.store.base import Neighbour
 from crossgraph.vision.scan import printable
@@ -37,7 +37,7 @@ _SPARE = 1.5  # more neighbours than hits, since near-duplicates become one
 
 
 @dataclass(frozen=True)
-class _Asked:
+class _EncodedQuery:
     """A query, encoded."""
 
     text: EncodedText | None
@@ -48,7 +48,7 @@ class _Asked:
 
 
 class Searcher:
-    """Asks one library.
+    """Searches a library.
 
     Args:
         library: Open; it stays the caller's.
@@ -80,8 +80,8 @@ class Searcher:
                 "make a bundle with 'crossgraph bundle' and index with it, or leave it out",
             )
         self._check_named(query)
-        query, unknown, notes = self._taken_out(query)
-        asked = self._ask(query)
+        query, unknown, notes = self._drop_unknown_minus(query)
+        asked = self._encode(query)
         size, wanted = self._sizes(query, pictures)
         near = self._nearest(query, asked, max(size, round(query.k * _SPARE)))
         if not near and not self.library.store.count():
@@ -103,10 +103,11 @@ class Searcher:
         timings = Timings(
             encode_ms, 1000 * (found - begun) - encode_ms, 1000 * (ranked - found), 1000 * (ended - begun)
         )
+        texts = [*([asked.text] if asked.text else []), *asked.minus]
         return Results(
             hits=self._with_existing_paths(hits[: query.k]),
             tokens=asked.text.tokens if asked.text else (),
-            unknown=tuple(dict.fromkeys(word for text in self._texts(asked) for word in text.unknown) | unknown),
+            unknown=tuple(dict.fromkeys(word for text in texts for word in text.unknown) | unknown),
             timings=timings,
             short_list=min(size, len(near)) if query.has_text else 0,
             wanted=wanted if query.has_text else 0,
@@ -117,7 +118,7 @@ class Searcher:
         )
 
     def explain(self, number: int, text: str) -> Alignment:
-        """Look inside one pair of a picture of the library and a sentence.
+        """Return the alignment of a picture of the library and a sentence.
 
         Raises:
             InputError: There is no such picture, or no word of the sentence is known.
@@ -125,14 +126,21 @@ class Searcher:
         return self.explain_many([number], text)[0]
 
     def explain_many(self, ids: Sequence[int], text: str) -> list[Alignment]:
-        """Look inside several pairs, in the order given; see `explain`."""
+        """Return the alignments of several pictures with a sentence, in the order given; see `explain`."""
         encoded = self.bundle.encode_text(text)
         codes = self.library.codes(list(ids))
         pictures = self.library.manifest.get(list(ids))
-        return [
-            self._alignment(text, encoded, codes.select(slice(row, row + 1)), pictures[number].paths, number)
-            for row, number in enumerate(ids)
-        ]
+        model, run = self.bundle.reranker.info.model, self.library.model_name
+        alignments: list[Alignment] = []
+        for row, number in enumerate(ids):
+            code = codes.select(slice(row, row + 1))
+            attention = self.bundle.align(encoded.code, code)
+            path = next(iter(existing_first(pictures[number].paths)[0]), None)
+            boxes = self.library.boxes
+            alignments.append(
+                build_alignment(attention, text, encoded.tokens, encoded.unknown, code.mask[0], boxes, path, model, run)
+            )
+        return alignments
 
     def captions_for(
         self, picture: PictureLike | int, captions: Sequence[str] | None = None, k: int = 20
@@ -151,7 +159,7 @@ class Searcher:
             InputError: There is no sentence, or none of which the model knows a word.
         """
         texts = list(captions) if captions is not None else self._own_captions()
-        usable = [text for text in texts if self._has_known_word(text)]
+        usable = [text for text in texts if self.bundle.reranker.vocabulary.encode(text).has_known_word]
         if not usable:
             raise InputError("no sentence to choose from", "give some, or index pictures with captions beside them")
         code = self.library.codes([picture]) if isinstance(picture, int) else self._encode_picture(picture)[1]
@@ -174,14 +182,14 @@ class Searcher:
         if absent:
             raise InputError(f"picture {absent[0]} is not in the library", "leave it out, or search again")
 
-    def _taken_out(self, query: Query) -> tuple[Query, dict[str, None], list[str]]:
-        """Pass over minus terms that the model knows no word of; return their words, and what to say."""
+    def _drop_unknown_minus(self, query: Query) -> tuple[Query, dict[str, None], list[str]]:
+        """Drop minus terms of which the model knows no word; return their words, and notes."""
         passed = [term for term in query.minus if not is_known(self.bundle, term)]
         words = dict.fromkeys(word for term in passed for word in self.bundle.reranker.vocabulary.encode(term).unknown)
         notes = [f"The model knows no word of {shortened(term)}, so it was not taken out." for term in passed]
         return replace(query, minus=tuple(term for term in query.minus if term not in passed)), words, notes
 
-    def _ask(self, query: Query) -> _Asked:
+    def _encode(self, query: Query) -> _EncodedQuery:
         begun = time.monotonic()
         text = self.bundle.encode_text(query.text) if query.has_text else None
         minus = [self.bundle.encode_text(term) for term in query.minus]
@@ -197,7 +205,7 @@ class Searcher:
         if query.unlike:
             parts += [(-_MINUS_WEIGHT, row) for row in self.library.index_vectors(query.unlike)]
         parts += [(-_MINUS_WEIGHT / len(minus), term.index) for term in minus]
-        return _Asked(text, minus, picture, blend(parts), time.monotonic() - begun)
+        return _EncodedQuery(text, minus, picture, blend(parts), time.monotonic() - begun)
 
     def _sizes(self, query: Query, pictures: int) -> tuple[int, int]:
         """Return how many pictures are re-ranked, and how many the recall target asks for."""
@@ -207,7 +215,7 @@ class Searcher:
         wanted = sizes.wanted(pictures, query.recall) if sizes is not None else pictures
         return self.bundle.short_list_size(pictures, query.recall), wanted
 
-    def _nearest(self, query: Query, asked: _Asked, limit: int) -> list[Neighbour]:
+    def _nearest(self, query: Query, asked: _EncodedQuery, limit: int) -> list[Neighbour]:
         near = self.library.store.search(asked.vector, limit + len(query.like), query.where)
         if query.join_words and asked.text is not None:
             words = word_filter(asked.text.tokens, query.where)
@@ -219,21 +227,21 @@ class Searcher:
         return [one for one in near if one.id in present and one.id not in query.like]
 
     def _rank(
-        self, query: Query, asked: _Asked, near: Sequence[Neighbour]
+        self, query: Query, asked: _EncodedQuery, near: Sequence[Neighbour]
     ) -> tuple[np.ndarray, Float[np.ndarray, " hit"], Float[np.ndarray, " hit"] | None]:
         """Order the neighbours; return the order, and scores and probabilities by neighbour."""
         cosine = np.array([neighbour.score for neighbour in near], dtype=np.float64)
         if not len(near) or asked.text is None:
-            scores = self._less(cosine, asked, near, None)
+            scores = self._subtract_minus(cosine, asked, near, None)
             return np.argsort(-scores, kind="stable"), scores, None
         codes = None if self.bundle.kind == "independent" else self.library.codes([one.id for one in near])
         raw = self._text_scores(asked.text, codes, near)
         found = self.bundle.probability(raw.astype(np.float32))
         scores = np.clip(raw, 0, 1) if found is None else found.astype(np.float64)
-        scores = self._less(scores, asked, near, codes)
+        scores = self._subtract_minus(scores, asked, near, codes)
         if query.join_words:
             pictures = self.library.manifest.get([one.id for one in near])
-            share = np.array([bonus(asked.text.tokens, pictures[one.id]) for one in near])
+            share = np.array([word_share(asked.text.tokens, pictures[one.id]) for one in near])
             scores = 1 - (1 - scores) * (1 - 0.5 * share)
         probability = None if found is None else scores.copy()
         if asked.picture is not None or query.like:
@@ -244,15 +252,15 @@ class Searcher:
                 else blend([(1.0, row) for row in self.library.index_vectors(query.like)])
             )
             alike = self.library.index_vectors([one.id for one in near]) @ wanted
-            scores = (1 - share) * _spread(scores) + share * _spread(alike)
+            scores = (1 - share) * _standardised(scores) + share * _standardised(alike)
         elif found is not None and not asked.minus and not query.join_words:
             return np.argsort(-raw, kind="stable"), scores, probability  # ties of a saturated curve keep their order
         return np.argsort(-scores, kind="stable"), scores, probability
 
-    def _less(
-        self, scores: np.ndarray, asked: _Asked, near: Sequence[Neighbour], codes: ImageCode | None
+    def _subtract_minus(
+        self, scores: np.ndarray, asked: _EncodedQuery, near: Sequence[Neighbour], codes: ImageCode | None
     ) -> np.ndarray:
-        """Take away what must not be there."""
+        """Return the scores lowered by the probability of each minus term."""
         if not asked.minus or not len(near):
             return scores
         if codes is None and self.bundle.kind != "independent":
@@ -281,11 +289,11 @@ class Searcher:
                 others[group] = others.get(group, 0) + 1
             else:
                 first[group] = row
-        kept = sorted(first.values())
-        pictures = self.library.manifest.get([ids[row] for row in kept])
-        shown = self._largest_of_groups(query, [pictures[ids[row]] for row in kept if ids[row] in pictures])
+        best_rows = sorted(first.values())
+        pictures = self.library.manifest.get([ids[row] for row in best_rows])
+        shown = self._largest_of_groups(query, [pictures[ids[row]] for row in best_rows if ids[row] in pictures])
         hits: list[Hit] = []
-        for row in kept:
+        for row in best_rows:
             picture = shown.get(ids[row])
             if picture is None or not picture.paths:
                 continue
@@ -349,45 +357,16 @@ class Searcher:
         encoded = self.bundle.encode_pictures(self._pipeline.regions([picture]))
         return encoded.index[0], encoded.code
 
-    def _alignment(
-        self, text: str, encoded: EncodedText, code: ImageCode, paths: Sequence[object], number: int
-    ) -> Alignment:
-        found = self.bundle.align(encoded.code, code)
-        significance = found.significance.numpy()
-        boxes = self.library.boxes
-        kept = code.mask[0].numpy()
-        path = existing_first(self.library.get(number).paths)[0][0] if paths else None
-        return Alignment(
-            sentence=text,
-            tokens=encoded.tokens,
-            weights=found.weights.numpy()[:, kept],
-            significance=significance,
-            global_significance=max(0.0, 1.0 - float(significance.sum())),
-            score=float(found.score),
-            boxes=None if boxes is None else boxes[kept],
-            picture=path,
-            unknown=encoded.unknown,
-            model=self.bundle.reranker.info.model,
-            run=self.library.model_name,
-        )
-
     def _own_captions(self) -> list[str]:
         rows = self.library.manifest.connection.execute("SELECT DISTINCT text FROM captions ORDER BY text")
         return [row[0] for row in rows]
-
-    def _has_known_word(self, text: str) -> bool:
-        encoded = self.bundle.reranker.vocabulary.encode(text)
-        return len(encoded.unknown) < len(encoded.ids) - 2
-
-    def _texts(self, asked: _Asked) -> list[EncodedText]:
-        return [*([asked.text] if asked.text else []), *asked.minus]
 
 
 def _pixels(picture: Picture) -> int:
     return picture.width * picture.height
 
 
-def _spread(values: np.ndarray) -> np.ndarray:
-    """Bring numbers to mean 0 and deviation 1, so that two kinds can be added."""
+def _standardised(values: np.ndarray) -> np.ndarray:
+    """Return numbers with mean 0 and deviation 1, so that two kinds can be added."""
     deviation = float(values.std())
     return (values - values.mean()) / deviation if deviation > 1e-9 else np.zeros_like(values)

@@ -1,4 +1,4 @@
-"""The hits as one page that works from a file: point at a word, and its regions glow on every picture."""
+"""Write the hits as one HTML page that works from a file and shows the regions of a word on every picture."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def write_page(path: Path, library: Library, query: Query, results: Results, fou
         found: An alignment a hit, or none where no words were asked.
 
     Raises:
-        InputError: The package jinja2 is missing, or the place cannot be written.
+        InputError: The package jinja2 is missing, or the file cannot be written.
     """
     if importlib.util.find_spec("jinja2") is None:
         raise InputError("a page needs the package jinja2", "pip install 'crossgraph[explain]'")
@@ -61,7 +61,7 @@ def write_page(path: Path, library: Library, query: Query, results: Results, fou
         data=Markup(json_for_script(_data(found))),
         asked=_asked(query),
         tokens=[vars(token) | {"row": row} for row, token in enumerate(results.tokens) if not token.special],
-        told=_told(results),
+        told=_summary(results),
         verdict="" if results.any_good else "No good match; these are the nearest.",
         hits=[_hit(library, hit) for hit in results.hits],
         meaning=_meaning(results),
@@ -76,7 +76,7 @@ def _asked(query: Query) -> str:
     return " ".join([*parts, *(f"−{term}" for term in query.minus)])
 
 
-def _told(results: Results) -> str:
+def _summary(results: Results) -> str:
     timings = results.timings
     reranked = f", re-rank {timings.rerank:.0f}" if results.short_list else ""
     return (

@@ -1,4 +1,4 @@
-"""What a search gives."""
+"""Results of a search: hits and timings."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Timings:
 
 @dataclass(frozen=True)
 class Hit:
-    """One picture found.
+    """A picture that was found.
 
     Attributes:
         id: In the library.
@@ -48,7 +48,7 @@ class Hit:
 
 @dataclass(frozen=True)
 class Results:
-    """What a query found.
+    """Results of a query.
 
     Attributes:
         hits: The best first.

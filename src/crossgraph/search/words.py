@@ -1,4 +1,4 @@
-"""Words of captions and file names joined to the search, by choice: what is written beside a picture counts too."""
+"""Match query words with captions and file names, for searches that ask for it."""
 
 from __future__ import annotations
 
@@ -11,13 +11,9 @@ from crossgraph.store.filter_tree import And, Compare, Filter, Or
 
 
 def is_known(bundle: Bundle, text: str) -> bool:
-    """Tell whether every part of a model knows a word of a text."""
-    for run in (bundle.reranker, bundle.retriever):
-        if run is not None:
-            encoded = run.vocabulary.encode(text)
-            if len(encoded.unknown) >= len(encoded.ids) - 2:
-                return False
-    return True
+    """Return whether every part of a model knows a word of a text."""
+    runs = [run for run in (bundle.reranker, bundle.retriever) if run is not None]
+    return all(run.vocabulary.encode(text).has_known_word for run in runs)
 
 
 def word_filter(tokens: Sequence[AlignedToken], where: Filter | None) -> Filter | None:
@@ -29,7 +25,7 @@ def word_filter(tokens: Sequence[AlignedToken], where: Filter | None) -> Filter 
     return any_word if where is None else And((where, any_word))
 
 
-def bonus(tokens: Sequence[AlignedToken], picture: Picture) -> float:
+def word_share(tokens: Sequence[AlignedToken], picture: Picture) -> float:
     """Return the share of the content words that stand in a picture's captions or names, 0..1."""
     words = content(tokens)
     if not words:

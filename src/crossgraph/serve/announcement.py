@@ -1,4 +1,4 @@
-"""Writes `server.json` into the library's folder, which tells this user's other commands where the server is.
+"""Write `server.json` into the library's folder, by which this user's other commands find the server.
 
 It holds a token of its own, so only its owner may read the file: whoever can, could read the library itself. It also
 names the folder that it was written for, so that a copy of the library does not lead to the original's server.

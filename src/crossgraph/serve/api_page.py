@@ -60,7 +60,7 @@ def _resolved(schema: dict[str, Any], document: dict[str, Any]) -> dict[str, Any
 
 
 def _kind(schema: dict[str, Any]) -> str:
-    """Say in words what a parameter may be."""
+    """Describe the type and range of a parameter in words."""
     known = next((one for one in schema.get("anyOf", [schema]) if one.get("type") != "null"), schema)
     name = {"array": "several", "string": "text", "integer": "whole number", "boolean": "true or false"}
     kind = str(known.get("type", ""))

@@ -1,4 +1,4 @@
-"""The application: routes, and what stands around them from the outside in."""
+"""Build the application: routes and the middleware around them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from crossgraph.serve import routes_library, routes_page, routes_pictures, route
 from crossgraph.serve.compression import Compression
 from crossgraph.serve.guard import Guard, Shield
 from crossgraph.serve.limits import Limits
-from crossgraph.serve.metrics import Watch
+from crossgraph.serve.metrics import MetricsMiddleware
 from crossgraph.serve.problems import ProblemDocument, handle_problems
 from crossgraph.serve.service import Service
 
@@ -22,7 +22,7 @@ _ABOUT = "Search a library of your own pictures by words, by pictures or both, a
 
 
 def create_app(service: Service) -> FastAPI:
-    """Build the application of one service.
+    """Return the application of a service.
 
     Args:
         service: Open. It is announced when the application starts and closed when it ends.
@@ -54,13 +54,13 @@ def create_app(service: Service) -> FastAPI:
     app.add_middleware(Limits, most=settings.body_bytes, timeout=settings.timeout)
     app.add_middleware(Compression)
     app.add_middleware(Guard, settings=settings, owner=service.owner_token)
-    app.add_middleware(Watch, metrics=service.metrics)
+    app.add_middleware(MetricsMiddleware, metrics=service.metrics)
     app.add_middleware(Shield)  # the last one added is the outermost
-    app.openapi = lambda: _described(app, bool(settings.token))
+    app.openapi = lambda: _openapi(app, bool(settings.token))
     return app
 
 
-def _described(app: FastAPI, needs_token: bool) -> dict[str, Any]:
+def _openapi(app: FastAPI, needs_token: bool) -> dict[str, Any]:
     """Return the OpenAPI description, with problem documents and, where one is needed, the token."""
     if app.openapi_schema is None:
         document = get_openapi(

@@ -24,7 +24,7 @@ def rank_captions(service: Service, form: CaptionForm, data: bytes | None) -> di
         find_picture(service.library, form.id)
     vocabulary = service.searcher.bundle.reranker.vocabulary
     if given is not None:
-        given = [text for text in given if _knows(vocabulary.encode(text))]
+        given = [text for text in given if vocabulary.encode(text).has_known_word]
     elif not service.library.manifest.connection.execute("SELECT 1 FROM captions LIMIT 1").fetchone():
         return {"captions": [], "message": "The library has no captions: give some to choose from."}
     if given == []:
@@ -34,7 +34,3 @@ def rank_captions(service: Service, form: CaptionForm, data: bytes | None) -> di
     with input_errors_as_problems():
         ranked = service.searcher.captions_for(wanted, given, form.k)
     return {"captions": [{"text": text, "score": score, "probability": share} for text, score, share in ranked]}
-
-
-def _knows(encoded: Any) -> bool:
-    return len(encoded.unknown) < len(encoded.ids) - 2

@@ -1,4 +1,4 @@
-"""Asking a server that runs: what other commands do while it has the library open. Standard library alone."""
+"""Client of a running server, for commands while it has the library open; uses the standard library alone."""
 
 from __future__ import annotations
 
@@ -138,7 +138,7 @@ def follow(address: str, job: str, token: str = "", timeout: float = 60.0) -> It
                 if line.startswith(b"data: "):
                     yield json.loads(line[6:])
         except (OSError, http.client.HTTPException, ValueError) as error:
-            raise RefusedError(f"{address}: went away", "look whether it still runs") from error
+            raise RefusedError(f"{address}: went away", "check whether it still runs") from error
 
 
 def _pairs(values: Values) -> list[tuple[str, str]]:
@@ -154,7 +154,7 @@ def _answer(request: urllib.request.Request, token: str, timeout: float) -> Any:
         try:
             return json.load(response)
         except (OSError, http.client.HTTPException, ValueError) as error:
-            raise RefusedError(f"{_place(request)}: its answer is no JSON", "look what listens there") from error
+            raise RefusedError(f"{_address(request)}: its answer is no JSON", "check what listens there") from error
 
 
 def _opened(request: urllib.request.Request, token: str, timeout: float) -> Any:
@@ -168,13 +168,15 @@ def _opened(request: urllib.request.Request, token: str, timeout: float) -> Any:
                 document = json.loads(error.read(1_000_000))
                 raise RefusedError(str(document["detail"]), str(document.get("remedy", "")), error.code) from error
             except (OSError, ValueError, KeyError, TypeError):
-                raise RefusedError(f"{_place(request)}: answers {error.code} {error.reason}", "", error.code) from error
+                raise RefusedError(
+                    f"{_address(request)}: answers {error.code} {error.reason}", "", error.code
+                ) from error
     except (OSError, http.client.HTTPException, ValueError) as error:
         reason = getattr(error, "reason", error)
         raise RefusedError(
-            f"{_place(request)}: nobody answers ({str(reason)[:100]})", "start it with: crossgraph serve"
+            f"{_address(request)}: nobody answers ({str(reason)[:100]})", "start it with: crossgraph serve"
         ) from error
 
 
-def _place(request: urllib.request.Request) -> str:
+def _address(request: urllib.request.Request) -> str:
     return f"{request.type}://{request.host}"

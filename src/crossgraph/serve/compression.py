@@ -1,4 +1,4 @@
-"""Compressed answers, for those who ask for them: JSON and the page's files shrink to a fraction of their size."""
+"""Compress responses where the client accepts it: JSON and the page's files shrink to a fraction of their size."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ from starlette.middleware.gzip import GZipMiddleware
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 _FROM, _LEVEL = 1000, 5  # bytes of an answer; beyond this level time grows more than size shrinks
-_AS_THEY_ARE = ("/image", "/thumbnail", "/events", "/favicon.ico")
+_UNCOMPRESSED = ("/image", "/thumbnail", "/events", "/favicon.ico")
 
 
 class Compression:
-    """Compresses what is large; leaves pictures alone, which are compressed, and events, which must not be kept back.
+    """Compresses large responses, except pictures, which are compressed, and event streams, which must not be delayed.
 
     Args:
-        app: Whatever answers.
+        app: The inner application.
     """
 
     def __init__(self, app: ASGIApp) -> None:
@@ -22,5 +22,5 @@ class Compression:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass on, through the compressor or beside it."""
-        beside = scope["type"] != "http" or scope["path"].endswith(_AS_THEY_ARE)
+        beside = scope["type"] != "http" or scope["path"].endswith(_UNCOMPRESSED)
         await (self._plain if beside else self._compressed)(scope, receive, send)

@@ -1,4 +1,4 @@
-"""Who may ask: the right name for this machine, the page itself, and whoever has the token.
+"""Check who may send requests: by the name of this machine, the origin of the page, and the token.
 
 Three doors, all of them also on loopback. **Host**: a request must call this machine by an address or a name of its
 own, so a name that an attacker points here by DNS (rebinding) is refused. **Origin**: another site's page in the
@@ -25,10 +25,10 @@ _OPEN = ("/", "/health", "/index.html", "/favicon.ico")
 
 
 class Guard:
-    """Refuses requests that it does not trust; puts whether the token was shown into the scope.
+    """Refuses untrusted requests; notes in the scope whether the owner's token was shown.
 
     Args:
-        app: What is guarded.
+        app: The inner application.
         settings: Host, names and token.
         owner: A second token that is always known: the one that only this user's own commands can read.
     """
@@ -39,7 +39,7 @@ class Guard:
         self._owner = owner
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Let a request through, or answer that it may not."""
+        """Pass a trusted request on; answer any other with a problem document."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
@@ -47,7 +47,7 @@ class Guard:
         try:
             self._check_host(headers)
             self._check_origin(scope, headers)
-            shown, in_address = self._shown(scope, headers)
+            shown, in_address = self._read_tokens(scope, headers)
             self._check_token(scope, shown)
         except Problem as problem:
             await problem.response()(scope, receive, send)
@@ -88,8 +88,8 @@ class Guard:
             return
         raise Problem(403, "the request comes from another site's page", "open the server's own page", "origin")
 
-    def _shown(self, scope: Scope, headers: Headers) -> tuple[list[str], str]:
-        """Return the tokens that a request brings; take one in the address out of it."""
+    def _read_tokens(self, scope: Scope, headers: Headers) -> tuple[list[str], str]:
+        """Return the tokens of a request, and the one in its address, which is removed from there."""
         shown: list[str] = []
         scheme, _, value = headers.get("authorization", "").partition(" ")
         if scheme.lower() == "bearer" and value.strip():
@@ -97,8 +97,8 @@ class Guard:
         pairs = parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True)
         in_address = next((value for name, value in pairs if name == "token"), "")
         if any(name == "token" for name, _ in pairs):
-            kept = [(name, value) for name, value in pairs if name != "token"]
-            scope["query_string"] = urlencode(kept).encode("ascii")
+            others = [(name, value) for name, value in pairs if name != "token"]
+            scope["query_string"] = urlencode(others).encode("ascii")
             shown.append(in_address)
         try:
             cookie = SimpleCookie(headers.get("cookie", "")).get(COOKIE)
@@ -125,10 +125,10 @@ class Guard:
 
 
 class Shield:
-    """Puts the headers on every answer that keep a browser from doing anything else with it.
+    """Adds security headers to every response.
 
     Args:
-        app: Whatever answers.
+        app: The inner application.
     """
 
     def __init__(self, app: ASGIApp) -> None:
@@ -162,7 +162,7 @@ SECURITY_HEADERS = {
 
 
 def _is_any(shown: Iterable[str], tokens: Iterable[str]) -> bool:
-    """Compare every pair in a time that does not tell where they differ."""
+    """Return whether a shown token is known; the time does not reveal where two differ."""
     known = [token.encode() for token in tokens]
     found = [hmac.compare_digest(given.encode("utf-8", "replace"), token) for given in shown for token in known]
     return any(found)

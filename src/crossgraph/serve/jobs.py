@@ -24,21 +24,24 @@ from crossgraph.serve.problems import Problem
 from crossgraph.vision.region_encoder import RegionEncoder
 
 State = Literal["running", "done", "failed", "stopped"]
-_REMEMBERED = 20  # jobs
+_MOST_JOBS = 20  # remembered
 _BROKEN_NAMED = 100
-_TICK, _SIGN_OF_LIFE = 0.25, 15.0  # seconds between looks, and between lines of an event stream that rests
+_POLL_SECONDS, _KEEP_ALIVE_SECONDS = (
+    0.25,
+    15.0,
+)  # seconds between two checks, and between two lines of an idle event stream
 _LOG = logging.getLogger("crossgraph.serve")
 
 
 class StopIndexingError(Exception):
-    """Ends an index run between two steps; what it has done is kept."""
+    """Ends an index run between two steps; finished steps stay."""
 
 
 class Job:
     """One run of the indexer.
 
     Args:
-        number: Its name in addresses.
+        number: Its id in addresses.
     """
 
     def __init__(self, number: str) -> None:
@@ -54,10 +57,10 @@ class Job:
         self._first = 0
 
     def report(self, what: str, done: int, total: int) -> None:
-        """Hear from the indexer.
+        """Take the indexer's progress; a `ProgressCallback`.
 
         Raises:
-            StopIndexingError: It shall end.
+            StopIndexingError: The job was asked to stop.
         """
         if what != self.what:
             self._since, self._first = time.monotonic(), done
@@ -67,13 +70,13 @@ class Job:
             raise StopIndexingError
 
     def end(self, state: State, problem: str | None = None, outcome: Outcome | None = None) -> None:
-        """Close the books."""
+        """Set the final state."""
         self.problem, self.outcome, self._ended = problem, outcome, time.monotonic()
         self.state = state
         self.version += 1
 
     def progress(self) -> dict[str, Any]:
-        """Return how far it is, as plain values."""
+        """Return the progress as plain values."""
         ended = self._ended or time.monotonic()
         spent = ended - self._since
         rate = (self.done - self._first) / spent if spent > 0.05 else 0.0
@@ -101,10 +104,10 @@ class Jobs:
     """The jobs of one server.
 
     Args:
-        library: What is indexed into.
-        encoder: Gives the region encoder, which searches share.
-        changed: Called when the library holds something else than before.
-        metrics: Hear of it.
+        library: The library.
+        encoder: Returns the region encoder, which searches share.
+        changed: Called after the library has changed.
+        metrics: Counters of the server.
     """
 
     def __init__(
@@ -155,7 +158,7 @@ class Jobs:
                 raise Problem(409, "an index job runs already", f"follow it at {where}", "indexing")
             job = Job(secrets.token_hex(6))
             self._jobs[job.id] = job
-            while len(self._jobs) > _REMEMBERED:
+            while len(self._jobs) > _MOST_JOBS:
                 self._jobs.popitem(last=False)
             self._thread = threading.Thread(target=self._run, args=(job, list(roots)), name="index", daemon=True)
             self._thread.start()
@@ -198,17 +201,17 @@ async def events(job: Job, is_ending: Callable[[], bool]) -> AsyncIterator[str]:
         job: Any.
         is_ending: Whether the server is.
     """
-    told, quiet = -1, 0.0
+    sent, idle = -1, 0.0
     while True:
         version, progress = job.version, job.progress()
-        if version != told:
-            told, quiet = version, 0.0
+        if version != sent:
+            sent, idle = version, 0.0
             name = "end" if progress["state"] != "running" else str(version)
             yield f"id: {name}\ndata: {json.dumps(progress)}\n\n"
         if progress["state"] != "running" or is_ending():
             return
-        await asyncio.sleep(_TICK)
-        quiet += _TICK
-        if quiet >= _SIGN_OF_LIFE:
-            quiet = 0.0
+        await asyncio.sleep(_POLL_SECONDS)
+        idle += _POLL_SECONDS
+        if idle >= _KEEP_ALIVE_SECONDS:
+            idle = 0.0
             yield ": still there\n\n"

@@ -1,4 +1,4 @@
-"""How much a request may bring, and how long it may take to bring it."""
+"""Limit the size of requests, the time that they may take to arrive, and their number."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from crossgraph.serve.problems import Problem
 MOST_IN_ADDRESS = 64 * 1024
 """Bytes of path and query."""
 MOST_AT_ONCE = 128
-"""Requests that are being answered; beyond it even small ones are told to come back."""
+"""Requests in progress; beyond it even small ones are refused for the moment."""
 _DRAINED, _PATIENCE = 5, 5.0  # times the limit that is still read and thrown away, and for how many seconds
 
 
 class Limits:
-    """Bounds body, address and number of requests.
+    """Limits body, address and number of requests.
 
     Args:
-        app: What is protected.
+        app: The inner application.
         most: Bytes of a body.
         timeout: Seconds that a body may take to arrive.
     """
@@ -33,7 +33,7 @@ class Limits:
         self._active = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Let a request through within its bounds."""
+        """Pass a request on within its limits."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return

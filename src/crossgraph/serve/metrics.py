@@ -1,4 +1,4 @@
-"""What the server counts about itself, for Prometheus; a registry of its own, so that tests and servers do not mix."""
+"""Metrics of the server for Prometheus, in a registry of its own, so that several servers do not mix."""
 
 from __future__ import annotations
 
@@ -51,12 +51,12 @@ class Metrics:
         return generate_latest(self._registry)
 
 
-class Watch:
+class MetricsMiddleware:
     """Counts every request, and turns a defect of ours into a problem document and a trace in the log.
 
     Args:
-        app: Whatever answers.
-        metrics: What counts.
+        app: The inner application.
+        metrics: The counters.
     """
 
     def __init__(self, app: ASGIApp, metrics: Metrics) -> None:

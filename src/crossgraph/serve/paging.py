@@ -1,4 +1,4 @@
-"""Pages of one search that fit together: what was shown stays where it was, deeper hits follow."""
+"""Cache searches, so that pages fit together: shown hits keep their positions, deeper ones follow."""
 
 from __future__ import annotations
 
@@ -11,44 +11,46 @@ from dataclasses import dataclass, replace
 from crossgraph.search.query import MOST_HITS
 from crossgraph.search.results import Hit, Results
 
-_KEPT, _SECONDS = 128, 300.0
+_MOST, _SECONDS = 128, 300.0
 
 
 @dataclass(frozen=True)
-class Depth:
-    """How deep a search went.
+class CachedSearch:
+    """Results of a search to some depth.
 
     Attributes:
         results: With every hit of that depth, in the order in which they are shown.
         whole: Whether a deeper search would find nothing more.
-        at: When it was kept.
+        stored: When it was stored, by the monotonic clock.
     """
 
     results: Results
     whole: bool
-    at: float
+    stored: float
 
 
 class Pages:
-    """Searches that are gone through page by page."""
+    """Recent searches, by key."""
 
     def __init__(self) -> None:
         self._guard = threading.Lock()
-        self._kept: OrderedDict[Hashable, Depth] = OrderedDict()
+        self._searches: OrderedDict[Hashable, CachedSearch] = OrderedDict()
 
     def clear(self) -> None:
-        """Forget everything: the library holds something else now."""
+        """Drop all searches, since the library has changed."""
         with self._guard:
-            self._kept.clear()
+            self._searches.clear()
 
-    def find(self, key: Hashable, offset: int, depth: int, search: Callable[[int], tuple[Results, bool]]) -> Depth:
-        """Return a search at least so deep.
+    def find(
+        self, key: Hashable, offset: int, depth: int, search: Callable[[int], tuple[Results, bool]]
+    ) -> CachedSearch:
+        """Return a search of at least some depth, cached or made.
 
         Args:
-            key: Tells searches apart.
-            offset: Where the page begins; a first page is always asked anew.
+            key: Equal for equal searches.
+            offset: Where the page begins; a first page is always searched again.
             depth: Hits wanted.
-            search: Searches so deep; returns the results and whether these are all.
+            search: Takes the depth; returns the results and whether these are all.
         """
         known = self._get(key) if offset else None
         if known is not None and (known.whole or len(known.results.hits) >= depth):
@@ -56,18 +58,18 @@ class Pages:
         results, whole = search(min(depth, MOST_HITS))
         if known is not None:
             results = replace(results, hits=_follow(known.results.hits, results.hits))
-        found = Depth(results, whole, time.monotonic())
+        found = CachedSearch(results, whole, time.monotonic())
         with self._guard:
-            self._kept[key] = found
-            self._kept.move_to_end(key)
-            while len(self._kept) > _KEPT:
-                self._kept.popitem(last=False)
+            self._searches[key] = found
+            self._searches.move_to_end(key)
+            while len(self._searches) > _MOST:
+                self._searches.popitem(last=False)
         return found
 
-    def _get(self, key: Hashable) -> Depth | None:
+    def _get(self, key: Hashable) -> CachedSearch | None:
         with self._guard:
-            found = self._kept.get(key)
-        return found if found is not None and time.monotonic() - found.at < _SECONDS else None
+            found = self._searches.get(key)
+        return found if found is not None and time.monotonic() - found.stored < _SECONDS else None
 
 
 def _follow(shown: list[Hit], found: list[Hit]) -> list[Hit]:

@@ -1,9 +1,11 @@
-"""Picture files for the page: found by id, checked against what was indexed, upright, in a form that browsers show."""
+"""Read picture files for the page: checked against the indexed content, upright, in a format that browsers show."""
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import io
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -48,18 +50,13 @@ def image(picture: Picture, max_megapixels: float) -> PictureFile:
         Problem: 410 where no file of this content is left, 413 where it is too large to convert.
     """
     data = _content(picture)
-    try:
-        with Image.open(io.BytesIO(data), formats=readable_formats()) as opened:
-            kind = opened.format or ""
-            if kind in _SHOWN and picture.orientation == 1:
-                return PictureFile(data, _SHOWN[kind])
-            if opened.width * opened.height > max_megapixels * 1e6:
-                raise Problem(413, f"picture {picture.id} is too large to be shown", "open its file", "too-large")
-            return PictureFile(_converted(opened, _LONGEST, 92), "image/webp")
-    except Problem:
-        raise
-    except Exception as error:  # a damaged file makes decoders raise nearly anything
-        raise Problem(410, f"picture {picture.id} can no longer be read", "index its folder again", "broken") from error
+    with _opened(picture, data) as opened:
+        kind = opened.format or ""
+        if kind in _SHOWN and picture.orientation == 1:
+            return PictureFile(data, _SHOWN[kind])
+        if opened.width * opened.height > max_megapixels * 1e6:
+            raise Problem(413, f"picture {picture.id} is too large to be shown", "open its file", "too-large")
+        return PictureFile(_converted(opened, _LONGEST, 92), "image/webp")
 
 
 def thumbnail(library: Library, picture: Picture, max_megapixels: float) -> bytes:
@@ -68,20 +65,23 @@ def thumbnail(library: Library, picture: Picture, max_megapixels: float) -> byte
     Raises:
         Problem: It is missing, and so is the picture.
     """
-    path = library.thumbnail(picture.sha256)
+    with contextlib.suppress(OSError):
+        return library.thumbnail(picture.sha256).read_bytes()
+    with _opened(picture, _content(picture)) as opened:
+        if opened.width * opened.height > max_megapixels * 1e6:
+            raise Problem(410, f"picture {picture.id} has no thumbnail", "run: crossgraph library verify", "broken")
+        opened.draft("RGB", (2 * THUMBNAIL, 2 * THUMBNAIL))
+        return _converted(opened, THUMBNAIL, 72)
+
+
+@contextlib.contextmanager
+def _opened(picture: Picture, data: bytes) -> Iterator[Image.Image]:
     try:
-        return path.read_bytes()
-    except OSError:
-        pass
-    try:
-        with Image.open(io.BytesIO(_content(picture)), formats=readable_formats()) as opened:
-            if opened.width * opened.height > max_megapixels * 1e6:
-                raise Problem(410, f"picture {picture.id} has no thumbnail", "run: crossgraph library verify", "broken")
-            opened.draft("RGB", (2 * THUMBNAIL, 2 * THUMBNAIL))
-            return _converted(opened, THUMBNAIL, 72)
+        with Image.open(io.BytesIO(data), formats=readable_formats()) as opened:
+            yield opened
     except Problem:
         raise
-    except Exception as error:  # as above
+    except Exception as error:  # a damaged file makes decoders raise nearly anything
         raise Problem(410, f"picture {picture.id} can no longer be read", "index its folder again", "broken") from error
 
 

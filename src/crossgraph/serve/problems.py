@@ -42,7 +42,7 @@ class ProblemDocument(BaseModel):
 
 
 class Problem(HTTPException):
-    """A request that is not answered as asked; raised anywhere, also while a body arrives.
+    """An error response; may be raised anywhere, also while a body arrives.
 
     Args:
         status: HTTP's.
@@ -129,32 +129,27 @@ def unreadable(errors: Sequence[Mapping[str, Any]]) -> Problem:
 def handle_problems(app: FastAPI) -> None:
     """Make an application answer every error by a problem document."""
 
-    async def problem(request: Request, error: Exception) -> Response:
-        assert isinstance(error, Problem)
-        return error.response()
+    async def handle(request: Request, error: Exception) -> Response:
+        return _as_problem(request, error).response()
 
-    async def refused(request: Request, error: Exception) -> Response:
-        assert isinstance(error, InputError)
-        return problem_of(error).response()
+    for kind in (InputError, RequestValidationError, HTTPException):
+        app.add_exception_handler(kind, handle)
 
-    async def invalid(request: Request, error: Exception) -> Response:
-        assert isinstance(error, RequestValidationError)
-        return unreadable(error.errors()).response()
 
-    async def status(request: Request, error: Exception) -> Response:
-        assert isinstance(error, HTTPException)
-        detail = str(error.detail)
-        if detail == phrase(error.status_code):
-            detail = f"{request.method} {request.url.path[:200]}: {detail.lower()}"
-        headers = dict(error.headers or {})
-        if error.status_code == 405:
-            headers["Allow"] = ", ".join(_methods(request))
-        return Problem(error.status_code, detail, _REMEDIES.get(error.status_code, ""), "", headers).response()
-
-    app.add_exception_handler(Problem, problem)
-    app.add_exception_handler(InputError, refused)
-    app.add_exception_handler(RequestValidationError, invalid)
-    app.add_exception_handler(HTTPException, status)
+def _as_problem(request: Request, error: Exception) -> Problem:
+    if isinstance(error, Problem):
+        return error
+    if isinstance(error, InputError):
+        return problem_of(error)
+    if isinstance(error, RequestValidationError):
+        return unreadable(error.errors())
+    assert isinstance(error, HTTPException)
+    status, detail, headers = error.status_code, str(error.detail), dict(error.headers or {})
+    if detail == phrase(status):
+        detail = f"{request.method} {request.url.path[:200]}: {detail.lower()}"
+    if status == 405:
+        headers["Allow"] = ", ".join(_methods(request))
+    return Problem(status, detail, _REMEDIES.get(status, ""), "", headers)
 
 
 def _methods(request: Request) -> list[str]:

@@ -1,4 +1,4 @@
-"""A searcher that asks the server which has the library open: the same questions and answers as `search.Searcher`."""
+"""Search by the server that has the library open, with the methods of `search.Searcher`."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _HIT = ("id", "path", "score", "probability", "copies", "width", "height", "date
 
 
 class RemoteSearcher:
-    """Asks a server.
+    """A searcher by HTTP.
 
     Args:
         running: What `client.find_server` found.
@@ -101,7 +101,7 @@ class RemoteSearcher:
         return [(one["text"], one["score"], one["probability"]) for one in found["captions"]]
 
     def index(self, roots: Sequence[Path], report: Callable[[str, int, int], None]) -> dict[str, Any]:
-        """Let the server index some folders, or all that the library knows; return what it did.
+        """Index some folders by the server, or all that the library knows; return the outcome.
 
         Raises:
             InputError: The server refuses, or the job fails.

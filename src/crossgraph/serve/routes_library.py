@@ -1,4 +1,4 @@
-"""The library's state, index jobs and their progress, health and metrics."""
+"""Routes of the library's state, index jobs, health and metrics."""
 
 from __future__ import annotations
 

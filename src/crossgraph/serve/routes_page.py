@@ -1,4 +1,4 @@
-"""The page's files, and a page that lists the API; nothing comes from another machine."""
+"""Routes of the page's files and of the list of the API; nothing comes from another machine."""
 
 from __future__ import annotations
 

@@ -59,7 +59,7 @@ async def search_by_picture(request: Request, service: CurrentService) -> Answer
 
     def work() -> dict[str, Any]:
         regions = service.regions(data)
-        return answer(service, parsed, regions, service.uploads.keep(regions))
+        return answer(service, parsed, regions, service.uploads.add(regions))
 
     return Answer.model_validate(await service.heavy.run(request, work))
 

@@ -1,4 +1,4 @@
-"""Running the server: its socket, its signals, its end."""
+"""Run the server: bind its socket, handle signals, close the library at the end."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ class PatientProtocol(H11Protocol):
 
 
 class Server(uvicorn.Server):
-    """A server that tells when it is ready, ends its streams first, and lets its caller see the signal.
+    """A server that calls back when it is ready, ends its streams first, and keeps the signal for its caller.
 
     Args:
         config: uvicorn's.
@@ -75,7 +75,7 @@ class Server(uvicorn.Server):
         self.signal: int | None = None
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Start, and say so."""
+        """Start, and call back."""
         await super().startup(sockets)
         if self.started:
             self._ready()
@@ -103,7 +103,7 @@ def serve(folder: Path, settings: ServeSettings, ready: Callable[[str, Service],
     Args:
         folder: The library.
         settings: How.
-        ready: Told the address and the service when requests are answered.
+        ready: Called with the address and the service when requests are answered.
 
     Returns:
         The signal that ended it.
@@ -147,13 +147,13 @@ def serve(folder: Path, settings: ServeSettings, ready: Callable[[str, Service],
 
 
 def bind(host: str, port: int) -> socket.socket:
-    """Take a port.
+    """Return a socket that listens at a port.
 
     Raises:
         InputError: It is taken or not allowed, or the address is none of this machine's.
     """
     try:
-        family, kind, protocol, _, place = socket.getaddrinfo(
+        family, kind, protocol, _, address = socket.getaddrinfo(
             host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
         )[0]
     except (OSError, UnicodeError) as error:
@@ -161,7 +161,7 @@ def bind(host: str, port: int) -> socket.socket:
     listener = socket.socket(family, kind, protocol)
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind(place)
+        listener.bind(address)
         listener.listen(128)
     except OSError as error:
         listener.close()
@@ -179,7 +179,7 @@ def bind(host: str, port: int) -> socket.socket:
 
 
 def _share_arenas() -> None:
-    """Let threads share the C library's pools of memory: one pool a thread never gives back what a search took.
+    """Limit the memory arenas of the C library, since one arena a thread never releases the memory of a search.
 
     Measured by benchmarks/serve_load.py: otherwise memory grows by some megabytes a minute under load.
     """
@@ -188,7 +188,7 @@ def _share_arenas() -> None:
 
 
 def _address(host: str, port: int) -> str:
-    """Return where a browser on this machine finds the server."""
+    """Return the server's URL for a browser on this machine."""
     if host in ("0.0.0.0", "::"):
         host = "127.0.0.1" if host == "0.0.0.0" else "::1"
     shown = f"[{host}]" if ":" in host and is_address(host) else host

@@ -20,7 +20,7 @@ from crossgraph.serve.service import FILL, Service
 from crossgraph.store.filter_tree import write_filter
 from crossgraph.vision.boxes import find_grids
 
-_SPARE = 1.5  # the searcher looks at so many more neighbours than hits, since near-duplicates become one
+_SPARE = 1.5  # factor of neighbours over hits in the searcher, since near-duplicates become one
 _NOTHING = {"encode": 0.0, "nearest": 0.0, "rerank": 0.0, "total": 0.0}
 
 
@@ -116,7 +116,7 @@ def explanation(service: Service, ids: Sequence[int], text: str) -> dict[str, An
 
 
 def thumbnail_of(number: int, sha256: str) -> str:
-    """Return where a picture's thumbnail is; the address changes with the content, so it may be kept for ever."""
+    """Return the address of a thumbnail; it changes with the content, so browsers may cache it for ever."""
     return f"/api/pictures/{number}/thumbnail?v={sha256[:16]}"
 
 
@@ -157,12 +157,12 @@ def _drop_unknown(service: Service, request: SearchRequest) -> tuple[list[dict[s
         if not is_known(service.searcher.bundle, request.text):
             notes.append(f"The model knows no word of {shortened(request.text)}.")
             request.text = ""
-    kept = tuple(term for term in request.minus if is_known(service.searcher.bundle, term))
+    known = tuple(term for term in request.minus if is_known(service.searcher.bundle, term))
     for term in request.minus:
-        if term not in kept:
+        if term not in known:
             unknown += [token.text for token in _read(service, term) if not token.known]
             notes.append(f"The model knows no word of {shortened(term)}, so it was not taken out.")
-    request.minus = kept
+    request.minus = known
     return tokens, list(dict.fromkeys(unknown)), notes
 
 

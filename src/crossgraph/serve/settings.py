@@ -30,7 +30,7 @@ class ServeSettings(CheckedSettings, prefix="--"):
         max_upload: The largest upload in megabytes.
         max_megapixels: The largest picture that is decoded for a request.
         workers: Searches at a time.
-        queue: Requests that may wait for a worker; more are told to come back.
+        queue: Requests that may wait for a worker; more are refused for the moment.
     """
 
     host: str = "127.0.0.1"

@@ -1,4 +1,4 @@
-"""Pictures that were sent to be searched by: read within bounds, turned to regions once, kept for ten minutes."""
+"""Uploaded pictures to search by: checked, encoded to regions once, cached for ten minutes."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from crossgraph.serve.problems import Problem
 from crossgraph.vision.pictures import BrokenPicture, readable_formats
 from crossgraph.vision.region_encoder import RegionEncoder, picture_loader
 
-KEPT_SECONDS = 600.0
-_MOST = 64  # uploads that are kept, about 0.3 MB each
+CACHE_SECONDS = 600.0
+_MOST = 64  # cached uploads, about 0.3 MB each
 
 
 class Uploads:
@@ -26,32 +26,32 @@ class Uploads:
 
     def __init__(self) -> None:
         self._guard = threading.Lock()
-        self._kept: OrderedDict[str, tuple[float, Regions]] = OrderedDict()
+        self._cached: OrderedDict[str, tuple[float, Regions]] = OrderedDict()
 
-    def keep(self, regions: Regions) -> str:
-        """Keep a picture's regions; return its name."""
+    def add(self, regions: Regions) -> str:
+        """Cache a picture's regions; return its name."""
         name = secrets.token_urlsafe(16)
         with self._guard:
-            self._kept[name] = (time.monotonic() + KEPT_SECONDS, regions)
-            while len(self._kept) > _MOST or next(iter(self._kept.values()))[0] < time.monotonic():
-                self._kept.popitem(last=False)
+            self._cached[name] = (time.monotonic() + CACHE_SECONDS, regions)
+            while len(self._cached) > _MOST or next(iter(self._cached.values()))[0] < time.monotonic():
+                self._cached.popitem(last=False)
         return name
 
     def get(self, name: str) -> Regions:
-        """Return what was kept.
+        """Return the regions of an upload.
 
         Raises:
             Problem: There is no such upload any more.
         """
         with self._guard:
-            until, regions = self._kept.get(name, (0.0, None))
+            until, regions = self._cached.get(name, (0.0, None))
         if regions is None or until < time.monotonic():
             raise Problem(404, "this picture is no longer at hand", "send it again", "upload")
         return regions
 
 
 def check_picture(data: bytes, max_megapixels: float) -> None:
-    """Look at an upload's header before anything decodes it.
+    """Check the header of an upload before it is decoded.
 
     Raises:
         Problem: It is no picture, or a larger one than is decoded.
@@ -82,7 +82,7 @@ def _no_picture(reason: str) -> Problem:
 
 
 def read_upload(data: bytes, encoder: RegionEncoder, max_megapixels: float) -> Regions:
-    """Turn an upload into regions.
+    """Return the regions of an upload.
 
     Raises:
         Problem: It is no picture, damaged, or too large.

@@ -1,4 +1,4 @@
-"""Work in threads: so much at a time, so much waiting, dropped when nobody waits for it any more."""
+"""Run tasks in threads with a short queue; tasks whose client has gone are dropped."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Workers:
     Args:
         threads: That work at a time.
         waiting: Tasks that may wait; more are refused.
-        timeout: Seconds until a caller is told that it takes too long.
+        timeout: Seconds after which a task is refused as too slow.
         name: Of the threads.
         prepare: Called once in every thread.
     """
@@ -31,7 +31,7 @@ class Workers:
         self, threads: int, waiting: int, timeout: float, name: str, prepare: Callable[[], None] | None = None
     ) -> None:
         self._pool = ThreadPoolExecutor(threads, name, prepare or (lambda: None))
-        self._places = threads + waiting
+        self._most = threads + waiting
         self._timeout = timeout
         self._guard = threading.Lock()
         self._taken = 0
@@ -69,7 +69,7 @@ class Workers:
         finally:
             for each in (waiting, gone):
                 each.cancel()
-            waiting.add_done_callback(_forget)
+            waiting.add_done_callback(_ignore_result)
 
     def begin(self, task: Callable[[], object]) -> None:
         """Run a task that nobody waits for; what it raises is lost."""
@@ -77,7 +77,7 @@ class Workers:
 
     def _submit(self, task: Callable[[], T]) -> Future[T]:
         with self._guard:
-            if self._taken >= self._places:
+            if self._taken >= self._most:
                 self.refused += 1
                 raise Problem(
                     429, "too many requests at once", "try again in a moment", "busy", headers={"Retry-After": "1"}
@@ -108,7 +108,7 @@ async def _gone(request: Request) -> None:
             return
 
 
-def _forget(future: asyncio.Future[T]) -> None:
-    """Look at a result that nobody waits for, so that asyncio does not complain."""
+def _ignore_result(future: asyncio.Future[T]) -> None:
+    """Read the result of an abandoned task, so that asyncio does not warn."""
     with contextlib.suppress(asyncio.CancelledError):
         future.exception()

@@ -8,7 +8,6 @@ from collections.abc import Mapping
 from crossgraph.sweep import sweep_page
 from crossgraph.sweep.engine import Request, check, check_problems, log, resumable
 from crossgraph.sweep.run_status import lock_sweep
-from crossgraph.sweep.work import key
 
 
 def run(request: Request) -> None:
@@ -42,7 +41,7 @@ def show(request: Request) -> None:
     """
     work = check(request).work(request.split)
     for row in work.rows:
-        print(f"{key(row.variant, row.seed)}: {' and '.join(row.stages) or 'nothing left to do'}")
+        print(f"{row.name}: {' and '.join(row.stages) or 'nothing left to do'}")
         for _ in row.stages:
             print(f"  {shlex.join(['crossgraph', *work.words(row)])}")
             row.stages = row.stages[1:]

@@ -21,7 +21,7 @@ from crossgraph.sweep import cards
 from crossgraph.sweep.cards import Cell, PageContent
 from crossgraph.sweep.definition import Planned, Sweep, Variant, load, plan
 from crossgraph.sweep.run_status import SweepPaths, check_unchanged, read_run_status, valid_card
-from crossgraph.sweep.work import Row, Stage, Work, key
+from crossgraph.sweep.work import Row, Stage, Work
 from crossgraph.text.vocabulary import Vocabulary
 from crossgraph.train import recipes
 from crossgraph.train.distributed import make_fabric
@@ -141,8 +141,8 @@ class CheckedSweep:
                 continue
             status = read_run_status(folder)
             check_unchanged(entry, folder, status, self.fingerprints)
-            stages: list[Stage] = ["evaluate"] if status.state == "finished" else ["train", "evaluate"]
-            if status.state == "finished" and valid_card(paths.card(entry.variant, entry.seed), [folder], fingerprint):
+            stages: list[Stage] = ["evaluate"] if status.finished else ["train", "evaluate"]
+            if status.finished and valid_card(paths.card(entry.variant, entry.seed), [folder], fingerprint):
                 stages = []
             rows.append(Row(entry.variant, entry.seed, stages, entry))
         for variant in (variant for variant in wanted if variant.ensemble):
@@ -240,7 +240,7 @@ class CardEngine:
             row.stages = ["evaluate"]
         problems = dataclasses.replace(self.work[split], rows=[row], details=details).run(lambda problems: None)
         if problems:
-            raise InputError(problems[key(row.variant, seed)])
+            raise InputError(problems[row.name])
         self._trained.add((name, seed))
         planned = self.page.planned[name, seed]
         card = read_json(paths.card(row.variant, seed))

@@ -7,7 +7,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from crossgraph.core import config as configs
 from crossgraph.core.errors import InputError
@@ -26,11 +26,11 @@ class RunStatus:
     """How far a run's training is.
 
     Attributes:
-        state: Not begun, begun, or finished.
-        must_agree: Recipe, data and vocabulary it was trained with; None where nothing was begun.
+        finished: Whether it is over and its best weights are saved.
+        must_agree: Recipe, data and vocabulary it was trained with; None where it has no checkpoint yet.
     """
 
-    state: Literal["new", "begun", "finished"] = "new"
+    finished: bool = False
     must_agree: Mapping[str, Any] | None = None
 
 
@@ -84,9 +84,8 @@ def read_run_status(run: Path) -> RunStatus:
     checkpoint = load_checkpoint(run / CHECKPOINTS)
     if checkpoint is None:
         return RunStatus()
-    state = checkpoint.values["state"]
-    finished = bool(state["finished"]) and (run / "run.json").exists()
-    return RunStatus("finished" if finished else "begun", checkpoint.values["must_agree"])
+    finished = bool(checkpoint.values["state"]["finished"]) and (run / "run.json").exists()
+    return RunStatus(finished, checkpoint.values["must_agree"])
 
 
 def core_seconds(log: Path) -> float | None:

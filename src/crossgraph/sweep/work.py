@@ -40,6 +40,11 @@ class Row:
     problem: str = ""
 
     @property
+    def name(self) -> str:
+        """Its name in messages."""
+        return key(self.variant, self.seed)
+
+    @property
     def done(self) -> bool:
         """Whether nothing is left to do, or nothing can be done."""
         return not self.stages or bool(self.problem)
@@ -78,7 +83,7 @@ class Work:
             ended: Called after each such row, with the problems so far.
 
         Returns:
-            The problem of each row that failed, by `key`.
+            The problem of each row that failed, by `Row.name`.
 
         Raises:
             KeyboardInterrupt: Ctrl-C; what ran has saved.
@@ -100,8 +105,8 @@ class Work:
 
     @property
     def problems(self) -> dict[str, str]:
-        """The problem of each row that failed, by `key`."""
-        return {key(row.variant, row.seed): row.problem for row in self.rows if row.problem}
+        """The problem of each row that failed, by `Row.name`."""
+        return {row.name: row.problem for row in self.rows if row.problem}
 
     def words(self, row: Row) -> list[str]:
         """Return the row's next command as a person would type it, without `crossgraph`."""
@@ -134,7 +139,7 @@ class Work:
         return [other for other in self.rows if other.variant.name in names and other.seed == row.seed]
 
     def _start(self, row: Row) -> None:
-        name, stage = key(row.variant, row.seed), row.stages[0]
+        name, stage = row.name, row.stages[0]
         ended = sum(other.done for other in self.rows)
         self.report(f"[{ended + len(self._running) + 1}/{len(self.rows)}] {name}: {stage}")
         try:
@@ -168,7 +173,7 @@ class Work:
             row.stages.pop(0)
         else:
             row.problem = problem
-            self.report(f"{key(row.variant, row.seed)}: {problem}")
+            self.report(f"{row.name}: {problem}")
 
     @contextlib.contextmanager
     def _stopping(self) -> Iterator[None]:

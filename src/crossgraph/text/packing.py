@@ -1,4 +1,4 @@
-"""Encoded captions as padded batches, and many of them kept in a few flat arrays."""
+"""Padded batches of encoded captions, and packed storage of many captions in flat arrays."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Edges = Sequence[Sequence[tuple[int, int]]]
 
 
 def collate(encoded: Sequence[EncodedCaption], edges: Edges | None = None) -> Tokens:
-    """Pad captions to the longest one.
+    """Return captions as one batch, padded to the longest one.
 
     Args:
         encoded: At least one caption.

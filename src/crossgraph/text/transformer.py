@@ -1,8 +1,8 @@
-"""Word pieces to vectors by a pretrained transformer: its last hidden states, projected.
+"""Transformer text encoder: the projected last hidden states of a pretrained transformer.
 
-What is unusual here: the module is built from the architecture's own settings, which stand in the model's config,
-and reads no file. A run therefore holds all that its use needs; the folder that the weights came from is read
-once, when training begins (`load_pretrained`).
+What is unusual here: the module is built from the architecture's own settings, which are part of the model's config,
+and reads no file. A run is therefore complete; the folder of the pretrained weights is read once, when training begins
+(`load_pretrained`).
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class TransformerTextEncoder(nn.Module):
     """Transformer → dropout → linear. Frozen, the transformer stays in evaluation mode and gets no gradient.
 
     Args:
-        architecture: What `read_architecture` gave.
+        architecture: Settings from `read_architecture`.
         vocabulary: Entries of the vocabulary.
         size: Size of a word's contextual vector, d.
         training: Whether the transformer's own weights are trained too.
@@ -65,28 +65,28 @@ class TransformerTextEncoder(nn.Module):
         return projected * mask[:, :, None]
 
     def train(self, mode: bool = True) -> Self:
-        """Set the mode; a frozen transformer keeps to evaluation, or its dropout would be noise on fixed weights."""
+        """Set the mode; a frozen transformer stays in evaluation mode: dropout would be noise on fixed weights."""
         super().train(mode)
         if self.frozen:
             self.backbone.eval()
         return self
 
     def load_pretrained(self, folder: Path) -> None:
-        """Take the weights of a pretrained model.
+        """Load the weights of a pretrained model.
 
         Raises:
             InputError: They are missing, damaged, or do not fit.
         """
         kind = _TEXT_SIDES.get(read_config(folder)["model_type"], "AutoModel")
         given: Mapping[str, Tensor] = load_model(kind, folder).state_dict()
-        wanted = self.backbone.state_dict()
-        for name, tensor in wanted.items():
+        needed = self.backbone.state_dict()
+        for name, tensor in needed.items():
             if name not in given or given[name].shape != tensor.shape:
                 raise InputError(f"{folder}: its weights do not fit its config.json ('{name}')", "get the model again")
-        self.backbone.load_state_dict({name: given[name] for name in wanted})
+        self.backbone.load_state_dict({name: given[name] for name in needed})
 
     def dead_parameters(self) -> dict[str, str]:
-        """Return the parameters without a training gradient by construction: biases of keys, under a softmax."""
+        """Return the parameters that never learn: the biases of keys."""
         if self.frozen:
             return {}
         names = (name for name, _ in self.backbone.named_parameters())
@@ -95,7 +95,7 @@ class TransformerTextEncoder(nn.Module):
 
 
 def read_architecture(source: str) -> tuple[Path, dict[str, Any]]:
-    """Read what a text model is, for a config that needs its folder no more.
+    """Return a text model's architecture, with which a config no longer needs the folder.
 
     Args:
         source: A folder, or a name in the local Hugging Face cache.

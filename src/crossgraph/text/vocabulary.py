@@ -37,6 +37,11 @@ class EncodedCaption:
     unknown: list[str]
     parse: Callable[[], Edges] | None = field(default=None, compare=False, repr=False)
 
+    @property
+    def has_known_word(self) -> bool:
+        """Whether the vocabulary has a word of the caption, the two specials apart."""
+        return len(self.unknown) < len(self.ids) - 2
+
 
 class Vocabulary:
     """Words by row.
@@ -188,5 +193,5 @@ def _words(value: Any) -> list[str]:
 
 def _frequent(captions: Iterable[str], minimum: int) -> list[str]:
     counts = Counter(word.text for caption in captions for word in tokenize(caption))
-    kept = [(word, count) for word, count in counts.items() if count >= minimum and word not in SPECIALS]
-    return [word for word, _ in sorted(kept, key=lambda item: (-item[1], item[0]))]
+    frequent = [(word, count) for word, count in counts.items() if count >= minimum and word not in SPECIALS]
+    return [word for word, _ in sorted(frequent, key=lambda item: (-item[1], item[0]))]

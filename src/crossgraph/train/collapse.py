@@ -16,7 +16,7 @@ _EQUAL_SCORES = 1e-5  # standard deviation of a batch's scores
 
 
 class CollapseDetector:
-    """Counts steps in a row that look collapsed.
+    """Counts consecutive steps that show a collapse.
 
     Args:
         recipe: Its `collapse`, `loss` and `batch`.

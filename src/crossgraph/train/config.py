@@ -1,4 +1,4 @@
-"""What a recipe may say: one dataclass per topic, a comment on every field that is not obvious.
+"""Training settings: one dataclass per topic, a comment on every field that is not obvious.
 
 A recipe is a YAML file of these fields (`recipes/`), changed field by field from the command line with
 `--optimiser.lr=1e-4`. The defaults are the published settings of SGRAF on Flickr30K.
@@ -155,8 +155,8 @@ class CollapseWatch(CheckedSettings, prefix="collapse."):
     """What happens when the loss freezes where all scores are equal.
 
     Attributes:
-        action: Print a line and go on, stop with exit code 2, or do not look.
-        after_steps: Optimiser steps in a row that must look collapsed.
+        action: Print a line and continue, stop with exit code 2, or do not check.
+        after_steps: Consecutive optimiser steps that must show a collapse.
     """
 
     action: Literal["warn", "stop", "off"] = "warn"

@@ -25,7 +25,7 @@ def blocks_of_boxes(
     Args:
         boxes: xyxy in 0..1; parts outside the picture are not counted.
         grid: Blocks a side.
-        blocks: How many are kept a region.
+        blocks: Number of blocks kept for a region.
 
     Returns:
         Indices of the blocks, the most covered first, grid² where there are no more; and the area shared with each,

@@ -111,13 +111,9 @@ class EfficientNetLite0:
         fine = self._to_stride_16(x.to(dtype=self._dtype, memory_format=torch.channels_last))
         return fine.float(), self._to_stride_32(fine).float()
 
-    def feature_map(self, pictures: UInt8[Tensor, "img 224 224 3"]) -> Float[Tensor, "img 1280 7 7"]:
-        """Return the network's last feature map; see `feature_maps`."""
-        return self.feature_maps(pictures)[1]
-
     def encode(self, pictures: UInt8[Tensor, "img 224 224 3"]) -> Regions:
         """Encode RGB pictures to 49 regions each, row by row, features (n, 49, 1280) in 0..6."""
-        cells = self.feature_map(pictures)
+        cells = self.feature_maps(pictures)[1]
         features = cells.permute(0, 2, 3, 1).reshape(len(pictures), self.regions, self.feature_size).clone()
         mask = torch.ones(len(pictures), self.regions, dtype=torch.bool)
         return Regions(features, mask, self._boxes.expand(len(pictures), -1, -1))

@@ -30,7 +30,7 @@ class RegionEncoder(Protocol):
 
     Attributes:
         name: Its name in the registry, with "+bfloat16" appended when it computes in that precision: the
-            name alone says how features were made (see `load_region_encoder`).
+            name alone determines how features were made (see `load_region_encoder`).
         sha256: Digest of its weights.
         image_size: Width and height of the pictures it takes; pictures are squeezed to this square whole.
         feature_size: Width of a region's vector, D.
@@ -89,5 +89,5 @@ def picture_loader(encoder: RegionEncoder, max_megapixels: float = DEFAULT_MEGAP
 
 
 def full_name(name: str, precision: Precision) -> str:
-    """Return the name that says how features were made: "efficientnet-lite0+bfloat16"."""
+    """Return the full name of an encoder in a precision: "efficientnet-lite0+bfloat16"."""
     return name if precision == "float32" else f"{name}+{precision}"

@@ -96,13 +96,13 @@ class TransformersTower:
     """
 
     def __init__(self, source: str, precision: Precision = "float32") -> None:
-        source, wanted = _split_digest(source)
-        folder = _find(source, wanted)
+        source, digest = _split_digest(source)
+        folder = _find(source, digest)
         kind = _kind(folder)
         self.sha256 = fingerprint(folder, ("config.json", *_PROCESSOR_FILES))
-        if wanted and not self.sha256.startswith(wanted):
+        if digest and not self.sha256.startswith(digest):
             raise InputError(
-                f"{folder}: holds model {self.sha256[:12]}, the features were made by {wanted}",
+                f"{folder}: holds model {self.sha256[:12]}, the features were made by {digest}",
                 "put that model back, or extract the features again and train on them",
             )
         self._model = load_model(kind.model, folder).requires_grad_(False)
@@ -120,7 +120,7 @@ class TransformersTower:
             raise InputError(f"{folder}: pictures of {settings.size} pixels hold no patch of {patch}")
         self.image_size, self.resampling = settings.size, settings.resampling
         self.feature_size, self.regions = int(config.hidden_size), side * side
-        covered = side * patch / settings.size  # a size that patches do not divide: the rim is seen by none
+        covered = side * patch / settings.size  # a size that patches do not divide: no patch covers the rim
         self.grid: tuple[int, int] | None = (side, side) if covered == 1 else None
         self._boxes = grid_boxes(side, side) * covered
         self._mean = torch.tensor(settings.mean)[:, None, None]
@@ -186,14 +186,14 @@ def _kind(folder: Path) -> _Kind:
     return _KINDS[model_type]
 
 
-def _find(source: str, wanted: str) -> Path:
+def _find(source: str, digest: str) -> Path:
     try:
         return find_model(source)
     except InputError as error:
-        if not wanted:
+        if not digest:
             raise
         raise InputError(
-            f"{error.problem}; the features need the model {wanted} that lay there",
+            f"{error.problem}; the features need the model {digest} that was there",
             f"put it back, or link to where it lies now: ln -s NEW_FOLDER {source}",
         ) from error
 

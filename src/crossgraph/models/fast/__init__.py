@@ -1,1 +1,1 @@
-"""Fast forms: the scores of a model from merged weights and without padding, where no gradient is wanted."""
+"""Fast forms: a model's scores from merged weights and without padding, for use without gradients."""

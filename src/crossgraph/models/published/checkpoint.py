@@ -47,17 +47,17 @@ class PublishedModel:
             InputError: A tensor is missing or has another shape than the rest implies.
         """
         model: Matcher = MODELS[self.name](self.config, self.inputs)
-        wanted = model.state_dict()
-        for name, tensor in wanted.items():
+        needed = model.state_dict()
+        for name, tensor in needed.items():
             if name not in self.weights:
                 raise InputError(f"{source}: lacks what we call {name}", "the file may be truncated or another model's")
             if self.weights[name].shape != tensor.shape:
-                given, needed = tuple(self.weights[name].shape), tuple(tensor.shape)
+                given, implied = tuple(self.weights[name].shape), tuple(tensor.shape)
                 raise InputError(
-                    f"{source}: {name} has shape {given} where the rest implies {needed}", "check the file"
+                    f"{source}: {name} has shape {given} where the rest implies {implied}", "check the file"
                 )
         for name, tensor in self.weights.items():
-            if name not in wanted:
+            if name not in needed:
                 raise InputError(f"{source}: holds {name}, which '{self.name}' does not have", "check the file")
             if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
                 raise InputError(

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from crossgraph.core.errors import InputError
-from crossgraph.graphs.attend import AffinityNorm, Aggregation
+from crossgraph.graphs.attend import AffinityNorm, Aggregation, AttentionDirection
 from crossgraph.models.base import Inputs
 from crossgraph.models.bfan import BFANConfig, Focus
 from crossgraph.models.camp import CAMPConfig, Form
@@ -30,7 +30,7 @@ from crossgraph.models.published.translation import (
     required_tensor,
     translate_prefix,
 )
-from crossgraph.models.scan import AttentionDirection, SCANConfig
+from crossgraph.models.scan import SCANConfig
 
 # The published files hold one state dict an encoder: 0 the image's, 1 the text's; further ones come behind them.
 _ENCODERS = {"0.fc.": "project_regions.", "1.embed.": "encode_words.embedding.", "1.rnn.": "encode_words.gru."}
@@ -99,7 +99,7 @@ def import_imram(states: Sequence[Mapping[str, Tensor]], options: Mapping[str, A
     """Translate the authors' IMRAM: one state dict of everything.
 
     The file holds the memories of both directions, whichever the form reads; the unread ones are left out. The form,
-    the steps and λ stand in the options alone.
+    the steps and λ are stored in the options alone.
 
     Raises:
         InputError: A tensor is missing or unknown, or an option is.
