@@ -10,8 +10,8 @@ from references.planted import planted_run, planted_split
 
 from crossgraph.evaluate.explained import explained
 from crossgraph.evaluate.table import benchmarks
-from crossgraph.explain.boxes import read_boxes
 from crossgraph.explain.measures import NO_BOXES, SAMPLE, THOROUGH, measure
+from crossgraph.explain.measures.object_boxes import read_boxes
 
 
 @pytest.fixture(scope="module")

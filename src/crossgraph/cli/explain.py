@@ -44,18 +44,18 @@ def explain(
             pictures × regions × 4).
         device: Where to compute; auto takes the accelerator where there is one.
     """
-    from crossgraph.explain.figure import draw_explanation
-    from crossgraph.explain.sheet import check_place, require_matplotlib
-    from crossgraph.explain.shown import read_shown
-    from crossgraph.explain.wording import table
+    from crossgraph.explain.description import alignment_lines
+    from crossgraph.explain.drawing.alignment_figure import draw_explanation
+    from crossgraph.explain.drawing.canvas import check_figure_path, require_matplotlib
+    from crossgraph.explain.drawing.picture import read_picture
     from crossgraph.pipeline import UnknownWords, load
 
     if out is not None:
-        check_place(out)
+        check_figure_path(out)
         require_matplotlib()
         if out.exists() and picture.exists() and out.samefile(picture):
             raise InputError(f"{out}: is the picture itself", "write the figure to another file")
-    read_shown(picture, longest=64)  # so that a broken picture is reported before the model is loaded
+    read_picture(picture, longest=64)  # so that a broken picture is reported before the model is loaded
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UnknownWords)  # said below, and marked in every form of output
         alignment = _align(load(run, device=device), picture, sentence, features, row, boxes)
@@ -70,7 +70,7 @@ def explain(
     if json:
         print(dumps(alignment.as_json(), ensure_ascii=False, allow_nan=False))
     else:
-        print("\n".join(table(alignment)))
+        print("\n".join(alignment_lines(alignment)))
     if out is not None:
         log(f"figure: {out}")
 
@@ -78,7 +78,7 @@ def explain(
 def _align(
     pipe: Pipeline, picture: Path, sentence: str, features: Path | None, row: int, boxes: Path | None
 ) -> Alignment:
-    from crossgraph.explain.own_features import read_boxes, read_features
+    from crossgraph.explain.feature_files import read_boxes, read_features
 
     if features is None:
         if boxes is not None:

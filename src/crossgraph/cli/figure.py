@@ -39,14 +39,14 @@ def figure(
         device: Where to compute; auto takes the accelerator where there is one.
     """
     from crossgraph.data import open_data
-    from crossgraph.explain.pair_figure import draw_pairs
-    from crossgraph.explain.pairs import check_captions, choose_captions, find_pairs
-    from crossgraph.explain.sheet import check_place, require_matplotlib
+    from crossgraph.explain.drawing.canvas import check_figure_path, require_matplotlib
+    from crossgraph.explain.drawing.examples_figure import draw_examples
+    from crossgraph.explain.examples import check_captions, choose_captions, find_examples
     from crossgraph.progress import ProgressDisplay
     from crossgraph.runs import load_run
     from crossgraph.scoring.engine import choose_device
 
-    check_place(out)
+    check_figure_path(out)
     require_matplotlib()
     where = choose_device(device)
     loaded = load_run(run)
@@ -54,8 +54,8 @@ def figure(
     opened = open_data(data, features, log=log).split(split)
     chosen = check_captions(query, opened) if query else choose_captions(loaded, opened, captions, seed)
     with ProgressDisplay() as progress:
-        pairs = find_pairs(loaded, opened, chosen, progress.for_task(f"searching {split}"))
-    draw_pairs(pairs, opened, out, theme)
+        pairs = find_examples(loaded, opened, chosen, progress.for_task(f"searching {split}"))
+    draw_examples(pairs, opened, out, theme)
     for pair in pairs:
         rank = f"right picture at rank {pair.right.rank:,} of {len(opened.image_ids):,}"
         print(f"caption {pair.caption}: {rank}: {' '.join(opened.captions[pair.caption].split())}")

@@ -181,12 +181,12 @@ def _print(results: Results, found: list[Alignment], timings: bool) -> None:
 
 def _where(found: Alignment) -> str:
     """Return in a line where the content words were found: "red upper left 12 %"."""
-    from crossgraph.explain.wording import strongest_region
+    from crossgraph.explain.description import strongest_region
 
     parts: list[str] = []
     for row in found.content:
         best = strongest_region(found, row)
-        parts.append(f"{found.tokens[row].text} {best.place} {100 * best.share:.0f} %")
+        parts.append(f"{found.tokens[row].text} {best.position} {100 * best.share:.0f} %")
     return "; ".join(parts)
 
 

@@ -13,7 +13,7 @@ _TESTS = {"deletion": "hidden first", "insertion": "shown first"}
 
 
 def explained(found: dict[str, Any]) -> list[str]:
-    """Return the paragraphs of a card's entry "explanations"; see `crossgraph.explain.measures` for its layout."""
+    """Return the paragraphs of a card's entry "explanations", see `crossgraph.explain.measures.card_entry`."""
     if "absent" in found:
         return [f"**Explanations:** not measured: {found['absent']}."]
     models: list[dict[str, Any]] = found["models"]

@@ -21,8 +21,8 @@ from crossgraph.evaluate.coco_measures import measure_coco, with_ids
 from crossgraph.evaluate.details import write_details
 from crossgraph.evaluate.protocol import Evaluation, Protocol, check_slices, evaluate_scores
 from crossgraph.evaluate.sources import Source, adopt_files, blame, combine, score_runs
-from crossgraph.explain.boxes import BoxedThings, find_boxes
 from crossgraph.explain.measures import NO_BOXES, SAMPLE, THOROUGH, measure
+from crossgraph.explain.measures.object_boxes import ObjectBoxes, find_boxes
 from crossgraph.progress import ProgressCallback
 from crossgraph.runs import Run, load_run
 from crossgraph.scoring.blocks import BlockSize
@@ -180,7 +180,7 @@ def _dev(data: DataSet, job: Job) -> Split:
     return data.split(DEV)
 
 
-def _boxes(job: Job) -> BoxedThings | str:
+def _boxes(job: Job) -> ObjectBoxes | str:
     """Find boxes, or say why there are none; a file beside the data that is no good spoils no card."""
     try:
         return find_boxes(job.data, job.boxes) or NO_BOXES

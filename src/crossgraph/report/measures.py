@@ -39,7 +39,7 @@ class Measured:
 
 
 def explanation_measures(views: Sequence[View]) -> Measured:
-    """Return what the cards of the views of one run hold; see `crossgraph.explain.measures` for their layout."""
+    """Return what the cards of the views hold, see `crossgraph.explain.measures.card_entry`."""
     found = Measured()
     entries: dict[str, Mapping[str, Any]] = {}
     for view in views:

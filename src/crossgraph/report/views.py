@@ -18,8 +18,8 @@ from crossgraph.data.split import Split
 from crossgraph.evaluate.card import Circumstances, build_card
 from crossgraph.evaluate.protocol import Evaluation, Protocol, evaluate_scores
 from crossgraph.evaluate.sources import Source, adopt_files, blame, combine, score_runs
-from crossgraph.explain.boxes import BoxedThings, find_boxes
 from crossgraph.explain.measures import NO_BOXES, SAMPLE, measure
+from crossgraph.explain.measures.object_boxes import ObjectBoxes, find_boxes
 from crossgraph.progress import ProgressCallback
 from crossgraph.provenance import describe_run
 from crossgraph.report.places import DataPlace, read_card
@@ -135,7 +135,7 @@ def _view(
     return View(name, kind, runs, scores, evaluation, card)
 
 
-def _boxes(data: Path) -> BoxedThings | str:
+def _boxes(data: Path) -> ObjectBoxes | str:
     """Find boxes, or say why there are none; a file beside the data that is no good spoils no report."""
     try:
         return find_boxes(data) or NO_BOXES

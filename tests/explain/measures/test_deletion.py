@@ -8,7 +8,15 @@ import torch
 from references.planted import planted_run, planted_split
 
 from crossgraph.core.types import Regions
-from crossgraph.explain.deletion import Fall, height, hide_regions, hide_words, plan, read, words_of
+from crossgraph.explain.measures.deletion import (
+    HidingCurves,
+    curves_of_plan,
+    hide_regions,
+    hide_words,
+    mean_height,
+    plan_hiding,
+    tokens_by_word,
+)
 from crossgraph.text.vocabulary import EncodedCaption
 
 IMPORTANCE = np.array([0.1, 0.5, 0.0, 0.4])
@@ -18,51 +26,51 @@ def draw() -> np.random.Generator:
     return np.random.default_rng(0)
 
 
-def hidden(kept: np.ndarray) -> list[int]:
-    return np.flatnonzero(~kept).tolist()
+def hidden(shown: np.ndarray) -> list[int]:
+    return np.flatnonzero(~shown).tolist()
 
 
 def test_the_said_order_hides_the_most_important_first_and_never_all():
-    made = plan(IMPORTANCE, steps=10, orders=1, random=draw())
-    rows = made.kept[made.place]
+    plan = plan_hiding(IMPORTANCE, steps=10, orders=1, random=draw())
+    rows = plan.shown[plan.variant]
     assert [hidden(row) for row in rows[:4]] == [[], [1], [1, 3], [0, 1, 3]]
     assert [np.flatnonzero(row).tolist() for row in rows[4:8]] == [[0, 1, 2, 3], [0, 1, 3], [1, 3], [1]]
-    assert made.kept.any(axis=1).all()
+    assert plan.shown.any(axis=1).all()
 
 
 def test_few_steps_still_go_from_the_whole_to_one_part():
-    made = plan(np.arange(50.0), steps=5, orders=2, random=draw())
-    assert made.hidden.tolist() == [0, 10, 20, 29, 39, 49]
+    plan = plan_hiding(np.arange(50.0), steps=5, orders=2, random=draw())
+    assert plan.hidden.tolist() == [0, 10, 20, 29, 39, 49]
 
 
 def test_equal_variants_are_scored_once():
-    made = plan(IMPORTANCE, steps=3, orders=20, random=draw())
-    assert len(made.kept) <= 2**4
-    assert len(made.place) == 22 * 4
+    plan = plan_hiding(IMPORTANCE, steps=3, orders=20, random=draw())
+    assert len(plan.shown) <= 2**4
+    assert len(plan.variant) == 22 * 4
 
 
 def test_equally_important_parts_are_in_random_order():
-    made = [plan(np.ones(5), 4, 1, np.random.default_rng(seed)) for seed in range(30)]
-    assert {hidden(one.kept[one.place[1]])[0] for one in made} == set(range(5))
+    plans = [plan_hiding(np.ones(5), 4, 1, np.random.default_rng(seed)) for seed in range(30)]
+    assert {hidden(one.shown[one.variant[1]])[0] for one in plans} == set(range(5))
 
 
 def test_curves_are_read_back_in_order():
-    made = plan(IMPORTANCE, steps=3, orders=2, random=draw())
-    fall = read(made, made.kept.sum(axis=1).astype(np.float64))  # a score that counts what is shown
-    assert fall.deletion.tolist() == [4, 3, 2, 1]
-    assert fall.insertion.tolist() == [1, 2, 3, 4]
-    assert fall.random_deletion.tolist() == [4, 3, 2, 1]
-    assert fall.hidden.tolist() == [0, 0.25, 0.5, 0.75]
-    assert fall.shown.tolist() == [0.25, 0.5, 0.75, 1]
-    assert fall.whole == 4
+    plan = plan_hiding(IMPORTANCE, steps=3, orders=2, random=draw())
+    curves = curves_of_plan(plan, plan.shown.sum(axis=1).astype(np.float64))  # a score that counts what is shown
+    assert curves.deletion.tolist() == [4, 3, 2, 1]
+    assert curves.insertion.tolist() == [1, 2, 3, 4]
+    assert curves.random_deletion.tolist() == [4, 3, 2, 1]
+    assert curves.hidden.tolist() == [0, 0.25, 0.5, 0.75]
+    assert curves.shown.tolist() == [0.25, 0.5, 0.75, 1]
+    assert curves.whole == 4
 
 
 def test_height_is_a_curves_mean():
-    assert height(np.array([0, 0.5]), np.array([1.0, 0.0])) == pytest.approx(0.5)
-    assert height(np.array([0.25, 1]), np.array([3.0, 3.0])) == pytest.approx(3)
+    assert mean_height(np.array([0, 0.5]), np.array([1.0, 0.0])) == pytest.approx(0.5)
+    assert mean_height(np.array([0.25, 1]), np.array([3.0, 3.0])) == pytest.approx(3)
 
 
-def fall_of(what: str, honest: bool = True) -> Fall:
+def curves_when_hiding(what: str, honest: bool = True) -> HidingCurves:
     """Hide regions or words of a picture in the right order, or in the worst."""
     split, _ = planted_split(1)
     run = planted_run()
@@ -81,26 +89,26 @@ def fall_of(what: str, honest: bool = True) -> Fall:
 
 @pytest.mark.parametrize("what", ["regions", "words"])
 def test_hiding_what_matters_makes_the_score_fall_faster_than_at_random(what: str):
-    fall = fall_of(what)
-    assert height(fall.hidden, fall.deletion) < height(fall.hidden, fall.random_deletion)
-    assert height(fall.shown, fall.insertion) > height(fall.shown, fall.random_insertion)
+    curves = curves_when_hiding(what)
+    assert mean_height(curves.hidden, curves.deletion) < mean_height(curves.hidden, curves.random_deletion)
+    assert mean_height(curves.shown, curves.insertion) > mean_height(curves.shown, curves.random_insertion)
 
 
 @pytest.mark.parametrize("what", ["regions", "words"])
 def test_hiding_what_does_not_matter_makes_it_fall_slower(what: str):
-    fall = fall_of(what, honest=False)
-    assert height(fall.hidden, fall.deletion) > height(fall.hidden, fall.random_deletion)
-    assert height(fall.shown, fall.insertion) < height(fall.shown, fall.random_insertion)
+    curves = curves_when_hiding(what, honest=False)
+    assert mean_height(curves.hidden, curves.deletion) > mean_height(curves.hidden, curves.random_deletion)
+    assert mean_height(curves.shown, curves.insertion) < mean_height(curves.shown, curves.random_insertion)
 
 
 def test_the_untouched_pair_has_the_models_own_score():
     split, _ = planted_split(1)
     run = planted_run()
     regions, caption = split.features.read([0]), run.vocabulary.encode(split.captions[0])
-    fall = hide_regions(run, regions, caption, np.arange(16.0), 4, 2, draw())
-    assert fall is not None
-    assert fall.whole == pytest.approx(2 / 8)
-    assert fall.insertion[-1] == fall.deletion[0] == fall.whole
+    curves = hide_regions(run, regions, caption, np.arange(16.0), 4, 2, draw())
+    assert curves is not None
+    assert curves.whole == pytest.approx(2 / 8)
+    assert curves.insertion[-1] == curves.deletion[0] == curves.whole
 
 
 def test_padded_regions_are_never_shown():
@@ -108,15 +116,15 @@ def test_padded_regions_are_never_shown():
     features = torch.zeros(1, 4, 8)
     features[0, 3, 0] = 1  # a dog, in a region that only pads
     mask = torch.tensor([[True, True, True, False]])
-    fall = hide_regions(run, Regions(features, mask), run.vocabulary.encode("a dog"), np.ones(3), 3, 2, draw())
-    assert fall is not None
-    assert fall.deletion.max() == fall.insertion.max() == 0
+    curves = hide_regions(run, Regions(features, mask), run.vocabulary.encode("a dog"), np.ones(3), 3, 2, draw())
+    assert curves is not None
+    assert curves.deletion.max() == curves.insertion.max() == 0
 
 
 def test_the_pieces_of_a_word_go_together():
     pieces = EncodedCaption([1, 6, 7, 8, 2], [(0, 0), (0, 1), (2, 5), (5, 8), (0, 0)], [])  # a + sky + ing
-    assert words_of("a skying", pieces) == [[1], [2, 3]]
-    assert words_of("a dog.", planted_run().vocabulary.encode("a dog.")) == [[1], [2], [3]]
+    assert tokens_by_word("a skying", pieces) == [[1], [2, 3]]
+    assert tokens_by_word("a dog.", planted_run().vocabulary.encode("a dog.")) == [[1], [2], [3]]
 
 
 def test_one_region_or_one_word_has_no_order():

@@ -1,4 +1,4 @@
-"""The pixels of a picture for drawing: upright, without transparency, no larger than they are shown."""
+"""Pixels of pictures for figures, and densities laid over them."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ from jaxtyping import Float, Float32, UInt8
 from PIL import Image, ImageOps
 
 from crossgraph.core.errors import InputError
-from crossgraph.explain.theme import Theme
+from crossgraph.explain.drawing.theme import Theme
 from crossgraph.vision.pictures import BrokenPicture, PictureLoader
 
 Pixels = UInt8[np.ndarray, "height width 3"]
 
 
 @dataclass(frozen=True)
-class ShownPicture:
+class Picture:
     """A picture read once, to be drawn in several sizes.
 
     Attributes:
         aspect: Width divided by height.
-        pixels: As large as it is ever shown.
+        pixels: As large as it is ever drawn.
     """
 
     aspect: float
@@ -34,7 +34,7 @@ class ShownPicture:
         return np.asarray(image.resize((max(1, width), max(1, height)), Image.Resampling.LANCZOS))
 
 
-def read_shown(picture: Path | Image.Image, longest: int = 1600) -> ShownPicture:
+def read_picture(picture: Path | Image.Image, longest: int = 1600) -> Picture:
     """Read a picture as the region encoder sees it, but in its own proportions.
 
     Args:
@@ -48,8 +48,7 @@ def read_shown(picture: Path | Image.Image, longest: int = 1600) -> ShownPicture
         upright = ImageOps.exif_transpose(picture).convert("RGBA")
         upright.thumbnail((longest, longest))
         paper = Image.new("RGBA", upright.size, "white")
-        pixels = np.array(Image.alpha_composite(paper, upright).convert("RGB"))
-        return ShownPicture(picture_aspect(*upright.size), pixels)
+        return Picture(_aspect(*upright.size), np.array(Image.alpha_composite(paper, upright).convert("RGB")))
     if not picture.is_file():
         raise InputError(f"{picture}: {'is a folder' if picture.is_dir() else 'no such file'}", "give a picture")
     try:
@@ -58,45 +57,41 @@ def read_shown(picture: Path | Image.Image, longest: int = 1600) -> ShownPicture
     except BrokenPicture as reason:
         raise InputError(f"{picture}: {reason}", "give a picture that opens") from reason
     scale = min(1.0, longest / max(loaded.width, loaded.height))
-    square = ShownPicture(picture_aspect(loaded.width, loaded.height), loaded.pixels)
-    return ShownPicture(
-        square.aspect, square.resized(max(1, round(loaded.width * scale)), max(1, round(loaded.height * scale)))
-    )
+    square = Picture(_aspect(loaded.width, loaded.height), loaded.pixels)  # the loader makes every picture square
+    return Picture(square.aspect, square.resized(round(loaded.width * scale), round(loaded.height * scale)))
 
 
-def picture_aspect(width: int, height: int) -> float:
-    """Return width by height, kept within what can be drawn: a line of pixels is drawn as a thin strip."""
+def _aspect(width: int, height: int) -> float:
+    """Return width by height, limited to what can be drawn: a line of pixels becomes a thin strip."""
     return min(40.0, max(1 / 40, width / height))
 
 
-def overlaid(
+def overlay_density(
     pixels: Pixels, density: Float32[np.ndarray, "height width"], top: float, theme: Theme
 ) -> Float[np.ndarray, "height width 3"]:
-    """Lay a density over a picture, both of one size.
+    """Lay a density over a picture of the same size.
 
-    The picture is dimmed and drained of colour; where the density is above an even spread (1) it is covered
-    by the colours of `shade_of`, the more the denser.
+    The picture is dimmed and drained of colour. Where the density is above an even spread (1) it is covered by the
+    scale's colours, the more the denser.
 
     Args:
         pixels: Of the picture.
         density: In units of an even spread.
-        top: The density that takes the last colour.
+        top: The density of the last colour.
         theme: Says how far the picture is dimmed.
 
     Returns:
         RGB from 0 to 1.
     """
-    from matplotlib import colormaps
-
     picture = pixels / 255
     grey = picture @ np.array([0.2126, 0.7152, 0.0722])
     dimmed = theme.dimmed * (0.75 * grey[..., None] + 0.25 * picture)
-    shade = shade_of(density, top)
-    cover = cover_of(shade)[..., None]
-    return np.clip((1 - cover) * dimmed + cover * colormaps["viridis"](0.25 + 0.75 * shade)[..., :3], 0, 1)
+    shade = density_shade(density, top)
+    opacity = density_opacity(shade)[..., None]
+    return np.clip((1 - opacity) * dimmed + opacity * density_color(shade), 0, 1)
 
 
-def shade_of(density: Float[np.ndarray, "*place"], top: float) -> Float[np.ndarray, "*place"]:
+def density_shade(density: Float[np.ndarray, "*pixel"], top: float) -> Float[np.ndarray, "*pixel"]:
     """Return densities on the figures' scale: 0 up to an even spread, then equal steps for every doubling, 1 at `top`.
 
     Args:
@@ -106,6 +101,13 @@ def shade_of(density: Float[np.ndarray, "*place"], top: float) -> Float[np.ndarr
     return np.clip(np.log2(np.maximum(density, 1.0)) / np.log2(top), 0, 1)
 
 
-def cover_of(shade: Float[np.ndarray, "*place"]) -> Float[np.ndarray, "*place"]:
-    """Return how much of the picture a shade hides, from 0 to 0.8: the picture stays to be seen below."""
+def density_opacity(shade: Float[np.ndarray, "*pixel"]) -> Float[np.ndarray, "*pixel"]:
+    """Return how much of the picture a shade hides, from 0 to 0.8: the picture stays visible below."""
     return 0.8 * np.sqrt(shade)
+
+
+def density_color(shade: Float[np.ndarray, "*pixel"]) -> Float[np.ndarray, "*pixel 3"]:
+    """Return the RGB colour of a shade, from 0 to 1."""
+    from matplotlib import colormaps
+
+    return np.asarray(colormaps["viridis"](0.25 + 0.75 * shade)[..., :3])

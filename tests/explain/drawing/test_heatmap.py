@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from crossgraph.core.errors import InputError
-from crossgraph.explain.heat import density_map, heat_map
+from crossgraph.explain.drawing.heatmap import density_map, heat_map
 from crossgraph.vision.boxes import grid_boxes
 
 SIDES = st.integers(1, 9)

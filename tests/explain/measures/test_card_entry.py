@@ -13,8 +13,8 @@ from references.planted import planted_run, planted_split
 
 from crossgraph.bootstrap import estimate
 from crossgraph.data.split import Split
-from crossgraph.explain.boxes import BoxedThings, read_boxes
 from crossgraph.explain.measures import NO_BOXES, SAMPLE, THOROUGH, measure
+from crossgraph.explain.measures.object_boxes import ObjectBoxes, read_boxes
 from crossgraph.models.base import MODELS, Inputs
 from crossgraph.models.sgraf import SGR, SGRConfig
 from crossgraph.runs import Run
@@ -23,7 +23,7 @@ EXTENT = replace(THOROUGH, pairs=10, orders=3, steps=5)
 
 
 @pytest.fixture
-def planted(tmp_path: Path) -> tuple[Split, BoxedThings]:
+def planted(tmp_path: Path) -> tuple[Split, ObjectBoxes]:
     split, file = planted_split()
     (tmp_path / "instances.json").write_text(json.dumps(file))
     return split, read_boxes(tmp_path / "instances.json")

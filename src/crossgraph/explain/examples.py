@@ -1,4 +1,4 @@
-"""For some captions of a split: the right picture, the best-ranked wrong one, and what is found both ways."""
+"""Finds, for captions of a split, the right picture, the best-ranked wrong one, and the best answers both ways."""
 
 from __future__ import annotations
 
@@ -8,26 +8,26 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Float, Float32, Int64
+from jaxtyping import Float32
 
 from crossgraph.core.errors import InputError
-from crossgraph.core.types import Regions
-from crossgraph.data.split import FeatureSource, Split
+from crossgraph.data.split import Split
 from crossgraph.pipeline import Alignment, alignment_of
 from crossgraph.progress import ProgressCallback
 from crossgraph.runs import Run
 from crossgraph.scoring.encode import ImageBlocks, SplitCodes, encode_captions
 from crossgraph.scoring.engine import score_matrix
 from crossgraph.scoring.fit import check_run_fits
-from crossgraph.scoring.topk import best_captions, best_images
+from crossgraph.scoring.limit import ChosenRows
+from crossgraph.scoring.topk import Best, best_captions, best_images
 
-BEST = 5
-MOST = 12  # captions of a figure
+ANSWERS = 5
+MAX_CAPTIONS = 12  # of a figure
 
 
 @dataclass(frozen=True)
 class Answer:
-    """One place of a ranking.
+    """One ranked picture or caption.
 
     Attributes:
         row: Of the picture or caption in its split.
@@ -45,14 +45,14 @@ class Answer:
 
 
 @dataclass(frozen=True)
-class Side:
-    """The caption with one picture.
+class PictureMatch:
+    """A picture as an answer to the caption.
 
     Attributes:
         picture: Its row in the split.
         name: Its id.
         path: Its file, where known.
-        rank: Its place among all pictures for this caption, from 1; equal scores share the best one.
+        rank: Among all pictures for this caption, from 1; equal scores share the best rank.
         alignment: Of the pair.
     """
 
@@ -64,20 +64,20 @@ class Side:
 
 
 @dataclass(frozen=True)
-class PairOfPairs:
+class CaptionExample:
     """A caption with its right and its best-ranked wrong picture.
 
     Attributes:
         caption: Its row in the split.
         right: The picture it was written for.
         wrong: The picture that scores highest among those it was not written for.
-        pictures: The best of the gallery for the caption.
-        captions: The best of the split for the right picture.
+        pictures: The best pictures for the caption.
+        captions: The best captions for the right picture.
     """
 
     caption: int
-    right: Side
-    wrong: Side
+    right: PictureMatch
+    wrong: PictureMatch
     pictures: list[Answer]
     captions: list[Answer]
 
@@ -88,21 +88,19 @@ def choose_captions(run: Run, split: Split, count: int, seed: int) -> list[int]:
     Raises:
         InputError: `count` is out of range, or no caption has such a word.
     """
-    if not 1 <= count <= MOST:
-        raise InputError(f"--captions {count}", f"give 1 to {MOST}")
-    chosen: list[int] = []
-    pictures: set[int] = set()
+    if not 1 <= count <= MAX_CAPTIONS:
+        raise InputError(f"--captions {count}", f"give 1 to {MAX_CAPTIONS}")
+    chosen: dict[int, int] = {}  # caption by picture
     order: list[int] = np.random.default_rng(seed).permutation(len(split.captions)).tolist()
     for row in order:
         encoded = run.vocabulary.encode(split.captions[row])
-        if encoded.has_known_word and int(split.caption_image[row]) not in pictures:
-            chosen.append(row)
-            pictures.add(int(split.caption_image[row]))
+        if encoded.has_known_word:
+            chosen.setdefault(int(split.caption_image[row]), row)
         if len(chosen) == count:
             break
     if not chosen:
         raise InputError(f"{run.path}: knows no word of any caption of '{split.name}'", "choose another run or split")
-    return chosen
+    return list(chosen.values())
 
 
 def check_captions(captions: Sequence[int], split: Split) -> list[int]:
@@ -115,21 +113,21 @@ def check_captions(captions: Sequence[int], split: Split) -> list[int]:
         if not 0 <= row < len(split.captions):
             many = len(split.captions)
             raise InputError(f"--query {row}: '{split.name}' has {many:,} captions", f"give 0 to {many - 1}")
-    if len(set(captions)) > MOST:
-        raise InputError(f"--query: {len(set(captions))} captions", f"a figure takes {MOST}")
+    if len(set(captions)) > MAX_CAPTIONS:
+        raise InputError(f"--query: {len(set(captions))} captions", f"a figure takes {MAX_CAPTIONS}")
     return list(dict.fromkeys(captions))
 
 
-def find_pairs(
+def find_examples(
     run: Run, split: Split, captions: Sequence[int], report: ProgressCallback | None = None
-) -> list[PairOfPairs]:
-    """Score the captions with every picture, their pictures with every caption, and look inside the pairs.
+) -> list[CaptionExample]:
+    """Score captions with every picture and their pictures with every caption, and align the right and wrong pairs.
 
     Args:
         run: Whose model scores.
         split: The gallery, whole.
         captions: Rows of the split's captions.
-        report: Hears how far the scoring is.
+        report: Progress callback of the scoring.
 
     Raises:
         InputError: The split does not fit the model or has one picture alone, or a caption has no known word.
@@ -138,51 +136,53 @@ def find_pairs(
     if len(split.image_ids) < 2:
         raise InputError(f"{split.source or split.name}: one picture alone", "a wrong answer needs at least two")
     rows = [int(split.caption_image[caption]) for caption in captions]
-    sentences = [split.captions[caption] for caption in captions]
-    with_pictures = _scores(run, split, sentences, report)
-    with_captions = _scores(run, _some_pictures(split, rows), split.captions, report)
+    own_pictures = dataclasses.replace(  # its captions keep belonging to rows of the whole split
+        split, image_ids=[split.image_ids[row] for row in rows], features=ChosenRows(split.features, np.asarray(rows))
+    )
+    with_pictures = _scores(run, split, [split.captions[caption] for caption in captions], report)
+    with_captions = _scores(run, own_pictures, split.captions, report)
     return [
-        _pair(run, split, caption, with_pictures[:, number], with_captions[number])
+        _example(run, split, caption, with_pictures[:, number], with_captions[number])
         for number, caption in enumerate(captions)
     ]
 
 
-def _pair(
+def _example(
     run: Run,
     split: Split,
     caption: int,
     pictures: Float32[np.ndarray, " img"],
     captions: Float32[np.ndarray, " txt"],
-) -> PairOfPairs:
+) -> CaptionExample:
+    """Rank the pictures for a caption, and the captions for its picture, by their scores."""
     right = int(split.caption_image[caption])
     others = pictures.copy()
     others[right] = -np.inf
-    images, image_scores = best_images(pictures[:, None], BEST)
-    texts, text_scores = best_captions(captions[None], BEST)
-    return PairOfPairs(
+    best_pictures = best_images(pictures[:, None], ANSWERS)
+    best_texts = best_captions(captions[None], ANSWERS)
+    return CaptionExample(
         caption,
-        _side(run, split, caption, right, pictures),
-        _side(run, split, caption, int(others.argmax()), pictures),
+        _match(run, split, caption, right, pictures),
+        _match(run, split, caption, int(others.argmax()), pictures),
+        [Answer(row, split.image_ids[row], _path(split, row), s, row == right) for row, s in _only_row(best_pictures)],
         [
-            Answer(row, split.image_ids[row], _path(split, row), float(score), row == right)
-            for row, score in _places(images, image_scores)
-        ],
-        [
-            Answer(row, split.captions[row], None, float(score), int(split.caption_image[row]) == right)
-            for row, score in _places(texts, text_scores)
+            Answer(row, split.captions[row], None, score, int(split.caption_image[row]) == right)
+            for row, score in _only_row(best_texts)
         ],
     )
 
 
-def _places(rows: Int64[np.ndarray, "1 place"], scores: Float[np.ndarray, "1 place"]) -> list[tuple[int, float]]:
-    return [(int(row), float(score)) for row, score in zip(rows[0], scores[0], strict=True)]
+def _only_row(best: Best) -> list[tuple[int, float]]:
+    """Return the answers and scores of a single query."""
+    rows, scores = best
+    return list(zip(rows[0].tolist(), scores[0].tolist(), strict=True))
 
 
-def _side(run: Run, split: Split, caption: int, picture: int, scores: Float32[np.ndarray, " img"]) -> Side:
+def _match(run: Run, split: Split, caption: int, picture: int, scores: Float32[np.ndarray, " img"]) -> PictureMatch:
     path = _path(split, picture)
     alignment = alignment_of(run, split.features.read([picture]), split.captions[caption], path)
     rank = 1 + int((scores > scores[picture]).sum())
-    return Side(picture, split.image_ids[picture], path, rank, alignment)
+    return PictureMatch(picture, split.image_ids[picture], path, rank, alignment)
 
 
 def _path(split: Split, picture: int) -> Path | None:
@@ -195,37 +195,3 @@ def _scores(
 ) -> Float32[np.ndarray, "img txt"]:
     texts = encode_captions(run.model, run.vocabulary, sentences, report=report)
     return score_matrix(run.model, SplitCodes(ImageBlocks(run.model, split), texts), report=report)
-
-
-def _some_pictures(split: Split, rows: Sequence[int]) -> Split:
-    """Return a split of some pictures for scoring alone: its captions keep belonging to the whole's rows."""
-    return dataclasses.replace(
-        split,
-        image_ids=[split.image_ids[row] for row in rows],
-        features=_SomeRows(split.features, np.asarray(rows, dtype=np.int64)),
-    )
-
-
-class _SomeRows:
-    """Some rows of a feature source, in their order."""
-
-    def __init__(self, features: FeatureSource, rows: Int64[np.ndarray, " row"]) -> None:
-        self._features, self._rows = features, rows
-
-    @property
-    def shape(self) -> tuple[int, int, int]:
-        """Pictures, most regions of a picture, feature width D."""
-        return len(self._rows), *self._features.shape[1:]
-
-    def read(self, rows: Sequence[int] | Int64[np.ndarray, " row"]) -> Regions:
-        """Read pictures by row, in the given order."""
-        return self._features.read(self._rows[np.asarray(rows, dtype=np.int64)])
-
-    def fingerprint(self) -> str:
-        """Return the whole source's digest."""
-        return self._features.fingerprint()
-
-    @property
-    def encoder(self) -> str:
-        """Name of the region encoder that made them."""
-        return self._features.encoder

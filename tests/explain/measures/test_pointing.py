@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from crossgraph.explain.pointing import centres_inside, coverage, point
+from crossgraph.explain.measures.pointing import centres_inside, coverage, measure_pointing
 from crossgraph.vision.boxes import grid_boxes
 
 GRID = grid_boxes(4, 4).numpy().astype(np.float64)
@@ -24,40 +24,40 @@ def boxes_of(draw_from: list[float]) -> st.SearchStrategy[list[float]]:
 
 
 def test_all_weight_in_the_box_hits_and_all_energy_is_inside():
-    found = point(only(5), GRID, GRID[[5]])
+    found = measure_pointing(only(5), GRID, GRID[[5]])
     assert found.hit["model"] == found.energy["model"] == 1
 
 
 def test_weight_elsewhere_misses():
-    found = point(only(0), GRID, GRID[[5]])
+    found = measure_pointing(only(0), GRID, GRID[[5]])
     assert found.hit["model"] == found.energy["model"] == 0
 
 
 def test_a_region_half_in_the_box_gives_half_its_energy():
-    found = point(only(0), GRID, np.array([[0.125, 0.0, 1.0, 0.25]]))
+    found = measure_pointing(only(0), GRID, np.array([[0.125, 0.0, 1.0, 0.25]]))
     assert found.energy["model"] == pytest.approx(0.5)
 
 
 def test_overlapping_boxes_count_once():
-    found = point(only(5), GRID, np.repeat(GRID[[5]], 3, axis=0))
+    found = measure_pointing(only(5), GRID, np.repeat(GRID[[5]], 3, axis=0))
     assert found.energy["model"] == pytest.approx(1)
 
 
 def test_equal_weights_are_exactly_the_uniform_baseline():
-    found = point(np.full(16, 1 / 16), GRID, np.array([[0.1, 0.2, 0.7, 0.9]]))
+    found = measure_pointing(np.full(16, 1 / 16), GRID, np.array([[0.1, 0.2, 0.7, 0.9]]))
     assert found.hit["model"] == found.hit["uniform"]
     assert found.energy["model"] == pytest.approx(found.energy["uniform"])
 
 
 def test_uniform_gets_what_the_boxes_area_gives():
-    assert point(only(0), GRID, np.array([[0.0, 0.0, 0.5, 1.0]])).energy["uniform"] == pytest.approx(0.5)
+    assert measure_pointing(only(0), GRID, np.array([[0.0, 0.0, 0.5, 1.0]])).energy["uniform"] == pytest.approx(0.5)
 
 
 def test_centre_points_at_the_middle_and_shares_its_weight_among_the_regions_there():
-    found = point(only(0), GRID, np.array([[0.0, 0.0, 0.5, 0.5]]))
+    found = measure_pointing(only(0), GRID, np.array([[0.0, 0.0, 0.5, 0.5]]))
     assert found.hit["centre"] == 1
     assert found.energy["centre"] == pytest.approx(0.25)
-    assert point(only(0), GRID, GRID[[0]]).hit["centre"] == 0
+    assert measure_pointing(only(0), GRID, GRID[[0]]).hit["centre"] == 0
 
 
 def test_a_region_without_area_counts_by_its_centre():

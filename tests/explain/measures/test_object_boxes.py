@@ -10,8 +10,8 @@ import pytest
 from references.planted import planted_split
 
 from crossgraph.core.errors import InputError
-from crossgraph.explain.boxes import find_boxes, read_boxes
-from crossgraph.explain.naming import category_lexicon, find_named, scene_lexicon
+from crossgraph.explain.measures.object_boxes import find_boxes, read_boxes
+from crossgraph.explain.measures.object_names import category_lexicon, find_mentions, scene_lexicon
 
 SCENES = {
     "size": 320,
@@ -36,7 +36,7 @@ def write(folder: Path, name: str, value: object) -> Path:
 
 
 def named(caption: str, lexicon=COCO) -> list[tuple[str, str | None]]:
-    return [(caption[one.start : one.end], one.thing) for one in find_named(caption, lexicon)]
+    return [(caption[one.start : one.end], one.name) for one in find_mentions(caption, lexicon)]
 
 
 def test_scenes_boxes_are_shares_of_the_picture_and_answer_to_name_and_kind(tmp_path: Path):
@@ -154,10 +154,10 @@ def test_the_546_boxes_of_coco_mini_open_are_read_and_named(shared: Path):
     pairs = [
         word
         for one in captions["annotations"]
-        for word in things.named_in(one["caption"])
-        if word.thing in boxes[files[one["image_id"]]]
+        for word in things.mentions(one["caption"])
+        if word.name in boxes[files[one["image_id"]]]
     ]
     assert sum(map(bool, boxes.values())) == 51
     assert len(pairs) > 300
     assert all(((array >= 0) & (array <= 1)).all() for of in boxes.values() for array in of.values())
-    assert np.mean([word.thing == "person" for word in pairs]) < 0.5
+    assert np.mean([word.name == "person" for word in pairs]) < 0.5

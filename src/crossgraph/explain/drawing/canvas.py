@@ -1,4 +1,4 @@
-"""A figure as a sheet of paper: inches from the top left corner, text of any script, saved whole or not at all."""
+"""A Matplotlib figure addressed in inches from its top left corner, with text of any script."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from crossgraph.core.errors import InputError
-from crossgraph.explain.lettering import Lettering, shorten, wrap
-from crossgraph.explain.theme import Theme
+from crossgraph.explain.drawing.text_layout import FontSet, shorten, wrap
+from crossgraph.explain.drawing.theme import Theme
 from crossgraph.files import atomic_write
 from crossgraph.scoring.places import check_file
 
@@ -21,10 +21,10 @@ Number = int | float
 
 
 def require_matplotlib() -> None:
-    """Refuse to go on without what draws.
+    """Check that Matplotlib is installed.
 
     Raises:
-        InputError: Matplotlib is not installed.
+        InputError: It is not.
     """
     try:
         importlib.import_module("matplotlib")
@@ -32,8 +32,8 @@ def require_matplotlib() -> None:
         raise InputError("figures need Matplotlib", "pip install 'crossgraph[explain]'") from error
 
 
-def check_place(out: Path) -> None:
-    """Refuse a place for a figure before the work that makes it.
+def check_figure_path(out: Path) -> None:
+    """Check that a figure can be written to a path, before the work that makes it.
 
     Raises:
         InputError: Not a suffix of a figure, a folder of that name or none to hold it, or no way to write there.
@@ -46,12 +46,12 @@ def check_place(out: Path) -> None:
     check_file(out, out.suffix)
 
 
-class Sheet:
-    """A page that grows downwards: its height is set when it is done.
+class Canvas:
+    """A figure that grows downwards: its height is set when it is saved.
 
     Args:
         theme: Its colours.
-        texts: Whatever is written on it that was not written by us.
+        texts: All texts on it that come from data, by which its fonts are chosen.
     """
 
     def __init__(self, theme: Theme, texts: Iterable[str]) -> None:
@@ -60,25 +60,25 @@ class Sheet:
         from matplotlib.figure import Figure
 
         self.theme = theme
-        self.lettering = Lettering(texts)
+        self.fonts = FontSet(texts)
         self._figure: Any = Figure(figsize=(WIDTH, 1), dpi=DOTS, facecolor=theme.paper)
         self._renderer = FigureCanvasAgg(self._figure).get_renderer()
         self._axes: list[tuple[Any, tuple[float, float, float, float]]] = []
         self._widths: dict[tuple[str, Number, str], float] = {}
         self._texts: list[tuple[Any, float, float]] = []
 
-    def axes(self, x: Number, y: Number, width: Number, height: Number) -> Any:
-        """Add empty Matplotlib axes, without ticks; inches from the top left corner."""
+    def add_axes(self, x: Number, y: Number, width: Number, height: Number) -> Any:
+        """Add empty Matplotlib axes without ticks; `x` and `y` are their top left corner."""
         axes = self._figure.add_axes((0, 0, 1, 1))
         axes.set_axis_off()
         self._axes.append((axes, (x, y, width, height)))
         return axes
 
-    def width_of(self, text: str, size: Number, weight: str = "normal") -> float:
-        """Return how wide a text is, in inches."""
-        key = (self.lettering.clean(text), size, weight)
+    def text_width(self, text: str, size: Number, weight: str = "normal") -> float:
+        """Return the width of a text in inches."""
+        key = (self.fonts.clean(text), size, weight)
         if key not in self._widths:
-            font = self.lettering.font(key[0], size, weight)
+            font = self.fonts.properties(key[0], size, weight)
             self._widths[key] = self._renderer.get_text_width_height_descent(key[0], font, ismath=False)[0] / DOTS
         return self._widths[key]
 
@@ -92,10 +92,10 @@ class Sheet:
         color: str | None = None,
         weight: Literal["normal", "bold"] = "normal",
         align: Literal["left", "right", "center"] = "left",
-        room: Number | None = None,
+        max_width: Number | None = None,
         cover: bool = False,
     ) -> float:
-        """Write one line.
+        """Write one line and return its width in inches.
 
         Args:
             x: Of its start, end or middle, by `align`.
@@ -104,60 +104,56 @@ class Sheet:
             size: In points.
             color: The theme's ink by default.
             weight: Of the letters.
-            align: Where `x` is.
-            room: Inches it may take; what is longer ends in an ellipsis.
-            cover: Whether a patch of paper under it hides what is there.
-
-        Returns:
-            Inches it takes.
+            align: Which point of the text `x` is.
+            max_width: In inches; what is longer ends in an ellipsis.
+            cover: Whether to hide what is below the text.
         """
-        shown = self.lettering.clean(text)
-        if room is not None:
-            shown = shorten(shown, lambda some: self.width_of(some, size, weight) <= room)
-        if shown:
-            written = self._figure.text(0, 0, shown, color=color or self.theme.ink, ha=align, va="baseline")
+        line = self.fonts.clean(text)
+        if max_width is not None:
+            line = shorten(line, lambda part: self.text_width(part, size, weight) <= max_width)
+        if line:
+            written = self._figure.text(0, 0, line, color=color or self.theme.ink, ha=align, va="baseline")
             written.set_parse_math(False)
-            written.set_fontproperties(self.lettering.font(shown, size, weight))
+            written.set_fontproperties(self.fonts.properties(line, size, weight))
             if cover:
                 written.set_bbox({"facecolor": self.theme.paper, "edgecolor": "none", "pad": 0.8})
             self._texts.append((written, x, y))
-        return self.width_of(shown, size, weight)
+        return self.text_width(line, size, weight)
 
     def paragraph(
         self,
         x: Number,
         y: Number,
         text: str,
-        room: Number,
+        width: Number,
         size: Number = 10.5,
         *,
         color: str | None = None,
         weight: Literal["normal", "bold"] = "normal",
-        most: int = 4,
+        max_lines: int = 4,
     ) -> float:
-        """Write a text in lines no wider than `room`, `most` at most; return the last one's baseline."""
+        """Write a text in lines no wider than `width`, at most `max_lines`; return the last one's baseline."""
         step = size * 1.35 * POINT
-        blank = self.width_of("n n", size, weight) - self.width_of("nn", size, weight)
+        blank = self.text_width("n n", size, weight) - self.text_width("nn", size, weight)
 
-        def fits(line: str) -> bool:  # words come again and again, lines do not: their widths are measured once
+        def fits(line: str) -> bool:  # measured word by word: words repeat, so that their widths are cached
             words = line.split(" ")
-            return sum(self.width_of(word, size, weight) for word in words) + (len(words) - 1) * blank <= room
+            return sum(self.text_width(word, size, weight) for word in words) + (len(words) - 1) * blank <= width
 
-        lines = wrap(self.lettering.clean(text), fits, most)
+        lines = wrap(self.fonts.clean(text), fits, max_lines)
         for number, line in enumerate(lines):
             self.write(x, y + number * step, line, size, color=color, weight=weight)
         return y + (len(lines) - 1) * step
 
     def rule(self, y: Number, x: Number, width: Number) -> None:
-        """Draw a thin line across."""
-        axes = self.axes(x, y, width, 0.01)
-        axes.axhline(0.5, color=self.theme.line, linewidth=0.8)
+        """Draw a thin horizontal line."""
+        self.add_axes(x, y, width, 0.01).axhline(0.5, color=self.theme.line, linewidth=0.8)
 
     def save(self, out: Path, height: Number) -> None:
-        """Write the sheet, cut at `height` inches.
+        """Write the figure, cut at `height` inches.
 
         Raises:
-            InputError: The place cannot be written.
+            InputError: The file cannot be written.
         """
         self._figure.set_size_inches(WIDTH, height)
         for axes, (x, y, across, down) in self._axes:
@@ -165,7 +161,8 @@ class Sheet:
         for text, x, y in self._texts:
             text.set_position((x / WIDTH, 1 - y / height))
         kind = out.suffix.lower().removeprefix(".")
+        # Dates and random ids are left out, so that equal figures are equal files.
         undated = {"png": {}, "svg": {"Date": None}, "pdf": {"CreationDate": None}}[kind]
         matplotlib: Any = importlib.import_module("matplotlib")
-        with matplotlib.rc_context({"svg.hashsalt": "crossgraph"}), atomic_write(out) as file:  # equal bytes each time
+        with matplotlib.rc_context({"svg.hashsalt": "crossgraph"}), atomic_write(out) as file:
             self._figure.savefig(file, format=kind, dpi=DOTS, facecolor=self.theme.paper, metadata=undated)

@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from crossgraph.explain.bars import bars_of, hardly_differ, strongest_tokens
-from crossgraph.explain.figure import draw_explanation
-from crossgraph.explain.panels import MOST, plan_panels
-from crossgraph.explain.shown import overlaid, read_shown, shade_of
-from crossgraph.explain.theme import THEMES
-from crossgraph.explain.wording import place_of, score_meaning, strongest_region, table
+from crossgraph.explain.description import alignment_lines, position_name, score_meaning, strongest_region
+from crossgraph.explain.drawing.alignment_figure import draw_explanation
+from crossgraph.explain.drawing.bar_chart import nearly_equal, strongest_tokens, token_bars
+from crossgraph.explain.drawing.picture import density_shade, overlay_density, read_picture
+from crossgraph.explain.drawing.theme import THEMES
+from crossgraph.explain.drawing.word_maps import MAX_MAPS, plan_maps
 from crossgraph.pipeline import AlignedToken, Alignment
 from crossgraph.vision.boxes import grid_boxes
 
@@ -80,7 +80,7 @@ def test_pictures_of_any_proportions(tmp_path, size):
 @pytest.mark.parametrize("aspect", [0.025, 0.3, 0.7, 1.0, 1.8, 3.0, 10.0, 40.0])
 def test_panels_fit_the_page_and_keep_the_pictures_proportions(aspect):
     for count in range(1, 15):
-        plan = plan_panels(alignment([f"word{number}" for number in range(count)], grid()), aspect, 11.0)
+        plan = plan_maps(alignment([f"word{number}" for number in range(count)], grid()), aspect, 11.0)
         assert plan.columns * plan.slot <= 11.0
         assert plan.width <= plan.slot
         assert plan.width / plan.height == pytest.approx(aspect)
@@ -95,16 +95,16 @@ def test_a_sentence_of_hundreds_of_words(tmp_path):
 
 def test_more_words_than_panels_leaves_out_those_that_counted_least():
     long = alignment([f"word{number}" for number in range(40)], grid())
-    plan = plan_panels(long, 1.3, 11.0)
-    assert len(plan.rows) == MOST
-    assert plan.left_out == 40 - MOST
+    plan = plan_maps(long, 1.3, 11.0)
+    assert len(plan.rows) == MAX_MAPS
+    assert plan.left_out == 40 - MAX_MAPS
     assert plan.rows == sorted(plan.rows)
     left = [row for row in long.content if row not in plan.rows]
     assert long.significance[plan.rows].min() >= long.significance[left].max()
 
 
 def test_no_special_or_function_word_gets_a_panel():
-    plan = plan_panels(alignment(["a", "dog", "runs", "."], grid()), 1.0, 11.0)
+    plan = plan_maps(alignment(["a", "dog", "runs", "."], grid()), 1.0, 11.0)
     assert plan.rows == [3]
 
 
@@ -151,7 +151,7 @@ def test_the_same_pair_is_the_same_file(tmp_path, suffix):
 
 
 def test_bars_tell_kinds_of_tokens_apart_by_more_than_colour():
-    bars = bars_of(alignment(["a", "zorb", "kitten"], unknown=("zorb",)), [1, 2, 3], THEMES["light"])
+    bars = token_bars(alignment(["a", "zorb", "kitten"], unknown=("zorb",)), [1, 2, 3], THEMES["light"])
     assert [bar.label for bar in bars] == ["a", "zorb", "kitten", "global node"]
     assert [(bar.unknown, bar.hatch != "", bar.strong) for bar in bars] == [
         (False, False, False),
@@ -165,8 +165,10 @@ def test_bars_tell_kinds_of_tokens_apart_by_more_than_colour():
 def test_shares_that_say_nothing_are_said_to():
     found = alignment(["a", "kitten"])
     found.significance[:] = (1 - found.global_significance) / 4
-    assert hardly_differ(bars_of(found, [1, 2], THEMES["dark"])[:2])
-    assert not hardly_differ(bars_of(found, [1, 2], THEMES["dark"])) or found.global_significance == pytest.approx(0.2)
+    assert nearly_equal(token_bars(found, [1, 2], THEMES["dark"])[:2])
+    assert not nearly_equal(token_bars(found, [1, 2], THEMES["dark"])) or found.global_significance == pytest.approx(
+        0.2
+    )
 
 
 def test_of_too_many_tokens_the_strongest_are_kept_in_order():
@@ -174,11 +176,11 @@ def test_of_too_many_tokens_the_strongest_are_kept_in_order():
 
 
 def test_an_even_spread_hides_nothing_and_twice_it_is_the_first_step():
-    np.testing.assert_allclose(shade_of(np.array([0.0, 1.0, 2.0, 4.0, 16.0, 50.0]), 16.0), [0, 0, 0.25, 0.5, 1, 1])
+    np.testing.assert_allclose(density_shade(np.array([0.0, 1.0, 2.0, 4.0, 16.0, 50.0]), 16.0), [0, 0, 0.25, 0.5, 1, 1])
     grey = np.full((4, 4, 3), 120, np.uint8)
-    plain = overlaid(grey, np.ones((4, 4), np.float32), 16.0, THEMES["light"])
+    plain = overlay_density(grey, np.ones((4, 4), np.float32), 16.0, THEMES["light"])
     np.testing.assert_allclose(plain, plain[0, 0, 0])
-    assert np.ptp(overlaid(grey, np.full((4, 4), 9, np.float32), 16.0, THEMES["light"])[0, 0]) > 0.2
+    assert np.ptp(overlay_density(grey, np.full((4, 4), 9, np.float32), 16.0, THEMES["light"])[0, 0]) > 0.2
 
 
 @pytest.mark.parametrize(
@@ -192,18 +194,18 @@ def test_an_even_spread_hides_nothing_and_twice_it_is_the_first_step():
     ],
 )
 def test_places_are_named_by_ninths(box, place):
-    assert place_of(np.array(box, np.float32)) == place
+    assert position_name(np.array(box, np.float32)) == place
 
 
 def test_a_region_without_a_box_goes_by_its_number():
     found = alignment(["kitten"])
-    assert strongest_region(found, 1).place == f"region {int(found.weights[1].argmax())}"
+    assert strongest_region(found, 1).position == f"region {int(found.weights[1].argmax())}"
 
 
 def test_even_shares_point_nowhere():
     found = alignment(["kitten"])
     found.weights[1] = 1 / found.weights.shape[1]
-    assert strongest_region(found, 1).place == "anywhere"
+    assert strongest_region(found, 1).position == "anywhere"
 
 
 @pytest.mark.parametrize(("model", "bounded"), [("saf", True), ("tshsr", True), ("vsepp", False), ("cgmn", False)])
@@ -213,18 +215,18 @@ def test_only_a_sigmoid_is_said_to_lie_between_0_and_1(model, bounded):
 
 def test_without_a_global_node_none_is_shown():
     found = alignment(["kitten"])
-    assert any("global node" in line for line in table(found))
+    assert any("global node" in line for line in alignment_lines(found))
     object.__setattr__(found, "global_significance", 0.0)
-    assert not any(line.startswith("global node") for line in table(found))
-    assert len(bars_of(found, [1], THEMES["light"])) == 1
+    assert not any(line.startswith("global node") for line in alignment_lines(found))
+    assert len(token_bars(found, [1], THEMES["light"])) == 1
 
 
 def test_transparent_and_turned_pictures_are_shown_as_they_are_seen(tmp_path):
     clear = Image.new("RGBA", (20, 10), (0, 0, 0, 0))
-    assert (read_shown(clear).pixels == 255).all()
+    assert (read_picture(clear).pixels == 255).all()
     turned = Image.new("RGB", (20, 10))
     exif = turned.getexif()
     exif[0x0112] = 6
     turned.save(tmp_path / "turned.jpg", exif=exif)
-    assert read_shown(tmp_path / "turned.jpg").aspect == 0.5
-    assert read_shown(tmp_path / "turned.jpg", longest=8).pixels.shape == (8, 4, 3)
+    assert read_picture(tmp_path / "turned.jpg").aspect == 0.5
+    assert read_picture(tmp_path / "turned.jpg", longest=8).pixels.shape == (8, 4, 3)

@@ -1,4 +1,4 @@
-"""What the numbers of an alignment mean, in words: for the table, the figure and the documentation alike."""
+"""Puts an alignment into words: positions of regions, what significance and score mean, and a table of text."""
 
 from __future__ import annotations
 
@@ -27,58 +27,58 @@ _ROWS, _COLUMNS = ("upper", "middle", "lower"), ("left", "centre", "right")
 
 
 @dataclass(frozen=True)
-class Strongest:
+class StrongestRegion:
     """The region that a word gave most of its attention.
 
     Attributes:
         region: Its row.
         share: Of the word's attention.
-        place: Where its middle lies, such as "upper left"; "region 17" where boxes are unknown; "anywhere" where
+        position: Where its middle lies, such as "upper left"; "region 17" where boxes are unknown; "anywhere" where
             all regions got the same.
     """
 
     region: int
     share: float
-    place: str
+    position: str
 
 
-def strongest_region(alignment: Alignment, row: int) -> Strongest:
-    """Find the region that token `row` gave most of its attention."""
-    given = alignment.weights[row]
-    region = int(given.argmax())
-    if len(given) > 1 and np.allclose(given, given[region], rtol=1e-4):
-        return Strongest(region, float(given[region]), "anywhere")
-    box = None if alignment.boxes is None else alignment.boxes[region]
-    place = f"region {region}" if box is None else place_of(box)
-    return Strongest(region, float(alignment.weights[row, region]), place)
+def strongest_region(alignment: Alignment, row: int) -> StrongestRegion:
+    """Return the region that token `row` gave most of its attention."""
+    weights = alignment.weights[row]
+    region = int(weights.argmax())
+    if len(weights) > 1 and np.allclose(weights, weights[region], rtol=1e-4):
+        position = "anywhere"
+    else:
+        position = f"region {region}" if alignment.boxes is None else position_name(alignment.boxes[region])
+    return StrongestRegion(region, float(weights[region]), position)
 
 
-def place_of(box: Float[np.ndarray, "4"]) -> str:
-    """Name the ninth of the picture in which a box has its middle."""
+def position_name(box: Float[np.ndarray, "4"]) -> str:
+    """Return the name of the ninth of the picture that holds the middle of a box."""
     x, y = (float(box[0] + box[2]) / 2, float(box[1] + box[3]) / 2)
     row, column = (names[min(2, max(0, int(3 * at)))] for names, at in ((_ROWS, y), (_COLUMNS, x)))
     return "centre" if (row, column) == ("middle", "centre") else f"{row} {column}"
 
 
-def significance_of(alignment: Alignment) -> str:
-    """Say what the significance of an alignment is."""
+def significance_meaning(alignment: Alignment) -> str:
+    """Return what the significance of an alignment is, in words."""
     if alignment.model == "sgr" and not has_global_node(alignment):
         return "SGR's edges in the last reasoning step, averaged over the nodes"
     return _SIGNIFICANCE.get(alignment.model, f"{alignment.model}'s own measure of how much a word counted")
 
 
 def has_global_node(alignment: Alignment) -> bool:
-    """Tell whether the comparison of the whole picture with the whole sentence counted too."""
+    """Return whether the comparison of the whole picture with the whole sentence counted too."""
     return alignment.global_significance > 1e-4
 
 
 def score_meaning(model: str) -> str:
-    """Say what a model's score is, and what it is not."""
+    """Return what a model's score is, and what it is not, in words."""
     return SCORE_MEANING if model in _FROM_0_TO_1 else _OTHER_SCORE
 
 
-def shown_token(token: AlignedToken) -> str:
-    """Return a token as it is labelled: its text, marked where the vocabulary lacks it."""
+def token_label(token: AlignedToken) -> str:
+    """Return a token's text, marked where the vocabulary lacks it."""
     return token.text if token.known else f"{token.text} (unknown)"
 
 
@@ -87,13 +87,13 @@ def percent(share: float) -> str:
     return f"{100 * share:.0f} %" if share >= 0.0995 else f"{100 * share:.1f} %"
 
 
-def table(alignment: Alignment) -> list[str]:
+def alignment_lines(alignment: Alignment) -> list[str]:
     """Return an alignment as lines of text: a row a word, and the score with its meaning."""
     rows = [("word", "counted", "looked most at")]
     for row, token in enumerate(alignment.tokens):
-        found = strongest_region(alignment, row)
-        looked = f"{found.place}, {percent(found.share)}"
-        rows.append((shown_token(token), percent(float(alignment.significance[row])), "" if token.special else looked))
+        region = strongest_region(alignment, row)
+        looked = "" if token.special else f"{region.position}, {percent(region.share)}"
+        rows.append((token_label(token), percent(float(alignment.significance[row])), looked))
     if has_global_node(alignment):
         rows.append((GLOBAL_NODE, percent(alignment.global_significance), "whole picture with whole sentence"))
     widths = [max(len(row[column]) for row in rows) for column in range(2)]
@@ -101,7 +101,7 @@ def table(alignment: Alignment) -> list[str]:
     return [
         *lines,
         "",
-        f"counted: {significance_of(alignment)}; all sum to 100 %",
+        f"counted: {significance_meaning(alignment)}; all sum to 100 %",
         "looked most at: the strongest region and its share of the word's attention",
         f"score {alignment.score:.3f}. {score_meaning(alignment.model)}",
     ]

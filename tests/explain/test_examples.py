@@ -12,7 +12,7 @@ from references.tiny_run import WORDS, write_tiny_run
 
 from crossgraph.core.errors import InputError
 from crossgraph.data.split import Split
-from crossgraph.explain.pairs import check_captions, choose_captions, find_pairs
+from crossgraph.explain.examples import check_captions, choose_captions, find_examples
 from crossgraph.runs import Run, load_run
 from crossgraph.scoring.engine import score_split
 
@@ -31,7 +31,7 @@ def split() -> Split:
 
 def test_pairs_and_answers_are_those_of_the_whole_score_matrix(run, split):
     scores = score_split(run.model, run.vocabulary, split)
-    for pair in find_pairs(run, split, [3, 11]):
+    for pair in find_examples(run, split, [3, 11]):
         right = int(split.caption_image[pair.caption])
         column = scores[:, pair.caption]
         assert pair.right.picture == right
@@ -59,7 +59,7 @@ def test_a_caption_of_no_known_word_is_not_drawn(run, split):
     with pytest.raises(InputError, match="knows no word"):
         choose_captions(run, dataclasses.replace(split, captions=["zorb"] * 18), 1, 0)
     with pytest.raises(InputError, match="knows no word"):
-        find_pairs(run, strange, [0])
+        find_examples(run, strange, [0])
 
 
 def test_captions_asked_for_are_taken_once_and_must_be_there(split):
@@ -72,11 +72,11 @@ def test_captions_asked_for_are_taken_once_and_must_be_there(split):
 def test_a_single_picture_has_no_wrong_one(run, split):
     alone = dataclasses.replace(split, image_ids=["a"], captions=["a dog"], caption_image=np.zeros(1, np.int64))
     with pytest.raises(InputError, match="at least two"):
-        find_pairs(run, alone, [0])
+        find_examples(run, alone, [0])
 
 
 def test_pictures_whose_files_are_gone_have_no_path(run, split):
     paths = [Path(f"/nowhere/{row}.png") for row in range(9)]
-    (pair,) = find_pairs(run, dataclasses.replace(split, picture_paths=paths), [0])
+    (pair,) = find_examples(run, dataclasses.replace(split, picture_paths=paths), [0])
     assert pair.right.path is None
     assert all(answer.path is None for answer in pair.pictures)

@@ -1,8 +1,8 @@
-"""Which words of a caption name which boxed thing.
+"""Finds the words of a caption that name objects.
 
-A *lexicon* maps phrases (tokens as `crossgraph.text.tokenizer` gives them) to things, or to None where a
-phrase only looks like one: the mouse of "mouse pad", the stars of "under the stars". The longest phrase wins
-and its last word, the head of the noun phrase, is the word that is asked where it looked.
+A *lexicon* maps phrases (tokens as `crossgraph.text.tokenizer` gives them) to names of objects, or to None where a
+phrase only looks like one: the mouse of "mouse pad", the stars of "under the stars". The longest phrase counts, and
+its last word, the head of the noun phrase, is the word whose attention is measured.
 """
 
 from __future__ import annotations
@@ -107,39 +107,37 @@ _COUNTED_ONCE = frozenset(["people", "men", "women", "children", "geese", "calve
 
 
 @dataclass(frozen=True)
-class Named:
-    """A word that names a thing.
+class Mention:
+    """A word that names an object.
 
     Attributes:
-        start: Where it begins in the caption, in characters.
-        end: Where it ends, exclusive.
-        thing: What it names.
+        start: First character in the caption.
+        end: Last character, exclusive.
+        name: Of the object.
     """
 
     start: int
     end: int
-    thing: str
+    name: str
 
 
-def find_named(caption: str, lexicon: Lexicon) -> list[Named]:
-    """Find the words of a caption that name things; of phrases that overlap the longest counts."""
+def find_mentions(caption: str, lexicon: Lexicon) -> list[Mention]:
+    """Return the words of a caption that name objects; of phrases that overlap the longest counts."""
     words = tokenize(caption)
     longest = max(map(len, lexicon), default=0)
-    found: list[Named] = []
-    place = 0
-    while place < len(words):
-        for length in range(min(longest, len(words) - place), 0, -1):
-            phrase = tuple(word.text for word in words[place : place + length])
+    mentions: list[Mention] = []
+    start = 0
+    while start < len(words):
+        for end in range(min(start + longest, len(words)), start, -1):
+            phrase = tuple(word.text for word in words[start:end])
             if phrase in lexicon:
-                thing = lexicon[phrase]
-                if thing is not None:
-                    head = words[place + length - 1]
-                    found.append(Named(head.start, head.end, thing))
-                place += length
+                head, name = words[end - 1], lexicon[phrase]
+                mentions += [Mention(head.start, head.end, name)] if name is not None else []
+                start = end
                 break
         else:
-            place += 1
-    return found
+            start += 1
+    return mentions
 
 
 def category_lexicon(categories: Iterable[str]) -> Lexicon:
@@ -152,38 +150,38 @@ def category_lexicon(categories: Iterable[str]) -> Lexicon:
     lexicon: dict[tuple[str, ...], str | None] = {}
     for category in known:
         synonyms = COCO_SYNONYMS.get(category.lower(), "").split()
-        for phrase in _numbers(word.replace("_", " ").lower() for word in synonyms):
+        for phrase in _singular_and_plural(word.replace("_", " ").lower() for word in synonyms):
             lexicon.setdefault(phrase, category)
     for category in known:  # a category's own name wins over another's synonym
-        lexicon |= dict.fromkeys(_numbers([category.lower()]), category)
+        lexicon |= dict.fromkeys(_singular_and_plural([category.lower()]), category)
     for phrase in COCO_MISLEADING.split():
         lexicon[tuple(phrase.split("_"))] = None
     return lexicon
 
 
 def scene_lexicon() -> Lexicon:
-    """Return the phrases that name things of scenes: each by its name and plural, and by what kind it is."""
+    """Return the phrases that name objects of scenes: each by its name and plural, and by its kind."""
     lexicon: dict[tuple[str, ...], str | None] = {}
-    for thing in BY_NAME.values():
-        kind = "object" if thing.kind == "thing" else thing.kind
+    for item in BY_NAME.values():
+        kind = "object" if item.kind == "thing" else item.kind
         lexicon |= dict.fromkeys([(kind,), (scene_plural(kind),)], kind)
-    for thing in BY_NAME.values():
-        lexicon |= dict.fromkeys([_words(thing.name), _words(thing.plural)], thing.name)
+    for item in BY_NAME.values():
+        lexicon |= dict.fromkeys([_words(item.name), _words(item.plural)], item.name)
     for ground in [*PLACES.values(), *VIEWS.values()]:
         lexicon |= {_words(phrase): None for phrase in ground if len(_words(phrase)) > 1}
     return lexicon
 
 
 def scene_names(name: str) -> tuple[str, ...]:
-    """Return by which things of `scene_lexicon` an object of this name is meant: itself, and its kind."""
-    thing = BY_NAME.get(name)
-    if thing is None:
+    """Return the names in `scene_lexicon` that refer to an object of this name: itself, and its kind."""
+    item = BY_NAME.get(name)
+    if item is None:
         return (name,)
-    return name, "object" if thing.kind == "thing" else thing.kind
+    return name, "object" if item.kind == "thing" else item.kind
 
 
-def _numbers(phrases: Iterable[str]) -> Iterator[tuple[str, ...]]:
-    """Give each phrase in singular and plural."""
+def _singular_and_plural(phrases: Iterable[str]) -> Iterator[tuple[str, ...]]:
+    """Yield each phrase in singular and plural."""
     for phrase in phrases:
         words = _words(phrase)
         yield words

@@ -1,4 +1,4 @@
-"""Colours of the figures: told apart by colour-blind eyes, for light and for dark pages."""
+"""Colours of figures on light and on dark pages, that colour-blind people can distinguish."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ ThemeName = Literal["light", "dark"]
 
 @dataclass(frozen=True)
 class Theme:
-    """What a figure is drawn with.
+    """The colours of a figure.
 
     Attributes:
         paper: Behind everything.
         ink: Text that must be read.
-        faint: Text that may be.
+        faint: Text of less importance.
         line: Rules and axes.
         content: Bars of content words.
         other: Bars of function words, punctuation, start and end.

@@ -1,4 +1,4 @@
-"""Region features and boxes of one picture from files of one's own."""
+"""Reads region features and boxes of one picture from .npy files."""
 
 from __future__ import annotations
 
@@ -13,31 +13,31 @@ from crossgraph.core.errors import InputError
 
 
 def read_features(path: Path, row: int = 0) -> Float[np.ndarray, "region feature"]:
-    """Read one picture's region features.
+    """Return one picture's region features.
 
     Args:
         path: .npy of (regions, D), or (pictures, regions, D).
         row: Which picture, where there are several.
 
     Raises:
-        InputError: It is no such file, or has no such picture.
+        InputError: The file is missing or holds something else, or has no such picture.
     """
-    return _one_of(_load(path, "--features", "(regions, D)"), path, row, "(regions, D) or (pictures, regions, D)")
+    return _picture_row(_load(path, "--features", "(regions, D)"), path, row, "(regions, D) or (pictures, regions, D)")
 
 
 def read_boxes(path: Path, row: int, regions: int) -> Float[np.ndarray, "region 4"]:
-    """Read one picture's boxes.
+    """Return one picture's boxes.
 
     Args:
         path: .npy of (regions, 4), or (pictures, regions, 4): left, top, right, bottom from 0 to 1.
-        row: Which picture, where there are several; boxes of one picture are those of whichever was chosen.
+        row: Which picture, where there are several.
         regions: How many there must be.
 
     Raises:
-        InputError: It is no such file, or its values are no such boxes.
+        InputError: The file is missing or holds something else.
     """
     loaded = _load(path, "--boxes", "(regions, 4)")
-    boxes = _one_of(loaded, path, 0 if loaded.ndim == 2 else row, "(regions, 4) or (pictures, regions, 4)")
+    boxes = _picture_row(loaded, path, 0 if loaded.ndim == 2 else row, "(regions, 4) or (pictures, regions, 4)")
     if boxes.shape != (regions, 4):
         raise InputError(f"{path}: boxes of shape {boxes.shape}", f"give one a region: ({regions}, 4)")
     if not np.isfinite(boxes).all() or boxes.min(initial=0) < 0 or (boxes[:, :2] > boxes[:, 2:]).any():
@@ -68,7 +68,7 @@ def _load(path: Path, option: str, shape: str) -> np.ndarray:
     return array
 
 
-def _one_of(array: np.ndarray, path: Path, row: int, shape: str) -> np.ndarray:
+def _picture_row(array: np.ndarray, path: Path, row: int, shape: str) -> np.ndarray:
     if array.ndim == 2:
         if row != 0:
             raise InputError(f"--row {row}: {path} holds one picture", "leave --row out")

@@ -1,4 +1,4 @@
-"""Boxes of named things, from where they are known: scenes' `objects.json`, or a COCO file of instances.
+"""Reads boxes of named objects: from scenes' `objects.json`, or from a COCO file of instances.
 
 objects.json        beside the scenes' captions; exact boxes of the visible pixels
 instances*.json     COCO's layout, beside the captions or in annotations/; or any such file by --boxes
@@ -17,7 +17,14 @@ from jaxtyping import Float
 
 from crossgraph.core.errors import InputError
 from crossgraph.data.pairing import Name, pair
-from crossgraph.explain.naming import Lexicon, Named, category_lexicon, find_named, scene_lexicon, scene_names
+from crossgraph.explain.measures.object_names import (
+    Lexicon,
+    Mention,
+    category_lexicon,
+    find_mentions,
+    scene_lexicon,
+    scene_names,
+)
 from crossgraph.files import read_json
 
 SCENES_FILE = "objects.json"
@@ -26,15 +33,15 @@ Boxes = Float[np.ndarray, "box 4"]
 
 
 @dataclass(frozen=True)
-class BoxedThings:
-    """What is where in some pictures.
+class ObjectBoxes:
+    """The boxes of the objects of some pictures.
 
     Attributes:
         source: The file.
         kind: "scenes" or "coco".
-        pictures: Boxes by picture and by thing: xyxy in 0..1 of the picture's width and height.
-        lexicon: Which phrases name which thing.
-        count: Boxes in all.
+        pictures: Boxes by picture and by object name: xyxy in 0..1 of the picture's width and height.
+        lexicon: Phrases that name the objects.
+        count: Number of boxes.
     """
 
     source: Path
@@ -43,9 +50,9 @@ class BoxedThings:
     lexicon: Lexicon
     count: int
 
-    def named_in(self, caption: str) -> list[Named]:
-        """Return the words of a caption that name things, boxed in its picture or not."""
-        return find_named(caption, self.lexicon)
+    def mentions(self, caption: str) -> list[Mention]:
+        """Return the words of a caption that name objects, boxed in its picture or not."""
+        return find_mentions(caption, self.lexicon)
 
     def of(self, image_ids: Sequence[str]) -> list[Mapping[str, Boxes]]:
         """Return the boxes of a split's pictures, in their order; empty for a picture the file does not know.
@@ -63,32 +70,27 @@ class BoxedThings:
         return [{} if row is None else self.pictures[files[row]] for row in rows]
 
 
-def find_boxes(data: Path, named: Path | None = None) -> BoxedThings | None:
-    """Read the boxes that belong to a data folder.
+def find_boxes(data: Path, file: Path | None = None) -> ObjectBoxes | None:
+    """Return the boxes that belong to a data folder, or None where it has none.
 
     Args:
         data: The data folder, or its captions file.
-        named: A file to read instead.
-
-    Returns:
-        The boxes, or None where the folder has none.
+        file: A file to read instead.
 
     Raises:
         InputError: A file that was named, or that is called as if it held boxes, holds none.
     """
-    if named is not None:
-        return read_boxes(named)
+    if file is not None:
+        return read_boxes(file)
     folder = data if data.is_dir() else data.parent
     if (folder / SCENES_FILE).is_file():
         return read_boxes(folder / SCENES_FILE)
-    for place in (folder, folder / "annotations"):
-        for file in sorted(place.glob("instances*.json")):
-            return read_boxes(file)
-    return None
+    files = [*sorted(folder.glob("instances*.json")), *sorted((folder / "annotations").glob("instances*.json"))]
+    return read_boxes(files[0]) if files else None
 
 
-def read_boxes(path: Path) -> BoxedThings:
-    """Read a file of boxes.
+def read_boxes(path: Path) -> ObjectBoxes:
+    """Return the boxes of a file.
 
     Raises:
         InputError: It is missing, no JSON, of neither layout, or without any box.
@@ -105,59 +107,61 @@ def read_boxes(path: Path) -> BoxedThings:
     else:
         raise InputError(f"{path}: holds no boxes", _REMEDY)
     try:
-        things, count = read(value)
+        lists, count = read(value)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise InputError(f"{path}: an entry is not as it should be ({_said(error)})", _REMEDY) from error
-    if not any(things.values()):
+        reason = f"no {error}" if isinstance(error, KeyError) else str(error)
+        raise InputError(f"{path}: an entry is not as it should be ({reason})", _REMEDY) from error
+    if not any(lists.values()):
         raise InputError(f"{path}: holds no boxes", _REMEDY)
-    lexicon = scene_lexicon() if kind == "scenes" else category_lexicon(sorted({t for p in things.values() for t in p}))
-    pictures = {picture: {thing: np.array(boxes) for thing, boxes in of.items()} for picture, of in things.items()}
-    return BoxedThings(path, kind, pictures, lexicon, count)
+    names = sorted({name for objects in lists.values() for name in objects})
+    lexicon = scene_lexicon() if kind == "scenes" else category_lexicon(names)
+    pictures = {
+        picture: {name: np.array(boxes) for name, boxes in objects.items()} for picture, objects in lists.items()
+    }
+    return ObjectBoxes(path, kind, pictures, lexicon, count)
 
 
-_Found = dict[str, dict[str, list[list[float]]]]
+_BoxLists = dict[str, dict[str, list[list[float]]]]
+"""Boxes by picture and by object name."""
 
 
-def _read_scenes(value: dict[str, Any]) -> tuple[_Found, int]:
+def _read_scenes(value: dict[str, Any]) -> tuple[_BoxLists, int]:
+    """Return the boxes of `objects.json`, and how many there are."""
     size = _positive(value["size"], "size")
-    found: _Found = {}
+    boxes: _BoxLists = {}
     for picture, scene in value["pictures"].items():
-        things: dict[str, list[list[float]]] = {}
+        objects = boxes.setdefault(str(picture), {})
         for item in scene["objects"]:
             box = _box(item["box"], size, size)
             for name in scene_names(str(item["name"])):
-                things.setdefault(name, []).append(box)
-        found[str(picture)] = things
-    return found, sum(len(scene["objects"]) for scene in value["pictures"].values())
+                objects.setdefault(name, []).append(box)
+    return boxes, sum(len(scene["objects"]) for scene in value["pictures"].values())
 
 
-def _read_instances(value: dict[str, Any]) -> tuple[_Found, int]:
+def _read_instances(value: dict[str, Any]) -> tuple[_BoxLists, int]:
+    """Return the boxes of a COCO file of instances, and how many there are."""
     images = {image["id"]: image for image in value["images"]}
     names = {category["id"]: str(category["name"]) for category in value["categories"]}
-    found: _Found = {str(image["file_name"]): {} for image in images.values()}
+    boxes: _BoxLists = {str(image["file_name"]): {} for image in images.values()}
     for annotation in value["annotations"]:
         image = images[annotation["image_id"]]
         x, y, width, height = annotation["bbox"]
         box = _box([x, y, x + width, y + height], *(_positive(image[side], side) for side in ("width", "height")))
-        found[str(image["file_name"])].setdefault(names[annotation["category_id"]], []).append(box)
-    return found, len(value["annotations"])
+        boxes[str(image["file_name"])].setdefault(names[annotation["category_id"]], []).append(box)
+    return boxes, len(value["annotations"])
 
 
-def _positive(value: Any, what: str) -> float:
+def _positive(value: Any, name: str) -> float:
     number = float(value)
     if not 0 < number < math.inf:
-        raise ValueError(f"{what} {value!r}")
+        raise ValueError(f"{name} {value!r}")
     return number
 
 
 def _box(corners: Sequence[Any], width: float, height: float) -> list[float]:
-    """Return a box as shares of the picture, cut to it."""
+    """Return a box in shares of the picture's width and height, clipped to it."""
     left, top, right, bottom = (float(value) for value in corners)
     box = [min(1.0, max(0.0, v)) for v in (left / width, top / height, right / width, bottom / height)]
     if not all(map(math.isfinite, (left, top, right, bottom))) or right < left or bottom < top:
         raise ValueError(f"box {list(corners)!r}")
     return box
-
-
-def _said(error: Exception) -> str:
-    return f"no {error}" if isinstance(error, KeyError) else str(error)

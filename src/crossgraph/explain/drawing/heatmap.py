@@ -1,8 +1,8 @@
-"""A word's region weights as a density over the picture.
+"""Turns a word's region weights into a density over the picture.
 
-The unit is the even spread: 1 everywhere is a word that looks at the whole picture alike, 4 somewhere is a
-word that gives this spot four times its share of the area. So maps of a 7 × 7 and of a 14 × 14 grid, and of
-a detector's boxes, mean the same, and the map of a word whose weights sum to 1 has the mean 1.
+The unit is an even spread: a word that looks at the whole picture alike has 1 everywhere, a word that gives a spot
+four times its share of the area has 4 there. So maps of a 7 × 7 and of a 14 × 14 grid, and of a detector's boxes,
+mean the same, and the map of a word whose weights sum to 1 has the mean 1.
 """
 
 from __future__ import annotations
@@ -41,18 +41,16 @@ def density_map(
             "the regions of these features have no boxes, so nothing can be laid over the picture",
             "give the boxes with --boxes FILE.npy (R × 4: left, top, right, bottom, from 0 to 1)",
         )
-    given = np.asarray(weights, dtype=np.float64)
-    grids = find_grids(boxes)
-    if grids:
-        density = sum(
-            (_grid_density(given[grid.start : grid.stop], grid, height, width) for grid in grids),
-            start=np.zeros((height, width)),
-        )
+    weights = np.asarray(weights, dtype=np.float64)
+    if grids := find_grids(boxes):
+        density = np.zeros((height, width))
+        for grid in grids:
+            density += _grid_density(weights[grid.start : grid.stop], grid, height, width)
     else:
-        density = _box_density(given, np.asarray(boxes, dtype=np.float64), height, width)
+        density = _box_density(weights, np.asarray(boxes, dtype=np.float64), height, width)
     mean = float(density.mean())
-    if mean > 0:  # pixels sample the interpolation: what they miss or count twice is given back
-        density *= given.sum() / mean
+    if mean > 0:  # pixels only sample the interpolation, so that the sum of the weights must be restored
+        density *= weights.sum() / mean
     return density.astype(np.float32)
 
 
@@ -85,33 +83,33 @@ def _grid_density(
     weights: Float[np.ndarray, " cell"], grid: Grid, height: int, width: int
 ) -> Float[np.ndarray, "height width"]:
     cells = weights.reshape(grid.rows, grid.columns) * (grid.rows * grid.columns)
-    return _between(grid.rows, height) @ cells @ _between(grid.columns, width).T
+    return _interpolation(grid.rows, height) @ cells @ _interpolation(grid.columns, width).T
 
 
-def _between(cells: int, pixels: int) -> Float[np.ndarray, "pixel cell"]:
+def _interpolation(cells: int, pixels: int) -> Float[np.ndarray, "pixel cell"]:
     """Return each pixel's shares of the two cells whose centres it lies between; the edge's cell outside of them."""
-    place = np.clip((np.arange(pixels) + 0.5) / pixels * cells - 0.5, 0, cells - 1)
-    first = np.minimum(place.astype(np.int64), max(cells - 2, 0))
+    position = np.clip((np.arange(pixels) + 0.5) / pixels * cells - 0.5, 0, cells - 1)
+    first = np.minimum(position.astype(np.int64), max(cells - 2, 0))
     shares = np.zeros((pixels, cells))
     rows = np.arange(pixels)
-    shares[rows, np.minimum(first + 1, cells - 1)] = place - first
-    shares[rows, first] += 1 - (place - first)
+    shares[rows, np.minimum(first + 1, cells - 1)] = position - first
+    shares[rows, first] += 1 - (position - first)
     return shares
 
 
 def _box_density(
     weights: Float[np.ndarray, " region"], boxes: Float[np.ndarray, "region 4"], height: int, width: int
 ) -> Float[np.ndarray, "height width"]:
-    across = _covered(boxes[:, 0], boxes[:, 2], width)
-    down = _covered(boxes[:, 1], boxes[:, 3], height)
+    across = _pixel_coverage(boxes[:, 0], boxes[:, 2], width)
+    down = _pixel_coverage(boxes[:, 1], boxes[:, 3], height)
     areas = across.sum(axis=1) * down.sum(axis=1) / (height * width)
     return (down * (weights / areas)[:, None]).T @ across
 
 
-def _covered(
+def _pixel_coverage(
     first: Float[np.ndarray, " region"], last: Float[np.ndarray, " region"], pixels: int
 ) -> Float[np.ndarray, "region pixel"]:
-    """Return how much of each pixel lies between two places; what is thinner than a pixel takes one whole."""
+    """Return how much of each pixel a box covers along one axis; a box thinner than a pixel covers one whole."""
     low = np.clip(np.minimum(first, last) * pixels, 0, pixels)
     high = np.clip(np.maximum(first, last) * pixels, 0, pixels)
     thin = high - low < 1

@@ -1,12 +1,12 @@
-"""Whether a word looks where its thing is: the pointing game, and the energy inside the box.
+"""Measures whether a word looks where its object is: the pointing game, and the energy inside the box.
 
-Both are asked of words that name a boxed thing of the picture. A region's place is its box. The pointing
-game (Zhang et al., ECCV 2016) takes the region of the largest weight, and hits when the centre of that region
-lies in one of the thing's boxes. Energy (Wang et al., CVPR Workshops 2020) is Σ_r w_r · |r ∩ boxes| / |r|: how
-much of the word's weight lies on the thing, each region's weight spread evenly over it.
+Both are asked of words that name a boxed object of the picture. The pointing game (Zhang et al., ECCV 2016) takes
+the region of the largest weight, and hits when the centre of that region's box lies in one of the object's boxes.
+Energy (Wang et al., CVPR Workshops 2020) is Σ_r w_r · |r ∩ boxes| / |r|: how much of the word's weight lies on the
+object, each region's weight spread evenly over its box.
 
-Large things are hit by anybody, so two who know no word play along: *centre* points at the picture's centre and
-puts its weight on the region(s) there; *uniform* weighs all regions alike and points at any of them.
+Large objects are hit by anything, so two baselines that know no word are measured too: *centre* points at the
+picture's centre and puts its weight on the region(s) there; *uniform* weighs all regions alike and points at any.
 """
 
 from __future__ import annotations
@@ -16,44 +16,44 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool, Float
 
-PLAYERS = ("model", "centre", "uniform")
+METHODS = ("model", "centre", "uniform")
 
 
 @dataclass(frozen=True)
-class Pointed:
-    """One word in one picture.
+class PointingResult:
+    """The measures of one word in one picture.
 
     Attributes:
-        hit: Pointing game by player: 1 or 0, or the share of equally strong regions that hit.
-        energy: Share of the weight inside the boxes, by player.
+        hit: Pointing game by method: 1 or 0, or the share of equally strong regions that hit.
+        energy: Share of the weight inside the boxes, by method.
     """
 
     hit: dict[str, float]
     energy: dict[str, float]
 
 
-def point(
+def measure_pointing(
     weights: Float[np.ndarray, " region"],
     regions: Float[np.ndarray, "region 4"],
     boxes: Float[np.ndarray, "box 4"],
-) -> Pointed:
-    """Let all players look for one thing.
+) -> PointingResult:
+    """Return the measures of one word, of the model and of both baselines.
 
     Args:
         weights: The word's; they sum to 1.
         regions: xyxy in 0..1.
-        boxes: Of the thing, xyxy in 0..1; at least one.
+        boxes: Of the object, xyxy in 0..1; at least one.
     """
     inside = centres_inside(regions, boxes)
     covered = coverage(regions, boxes)
-    central = _nearest_the_centre(regions)
-    middle = np.array([[0.5, 0.5, 0.5, 0.5]])
     even = np.full(len(regions), 1.0 / len(regions))
-    strongest = weights == weights.max()
-    return Pointed(
+    x, y = _centres(regions)
+    distance = np.hypot(x - 0.5, y - 0.5)
+    central = distance <= distance.min() + 1e-6  # several where the distance is the same
+    return PointingResult(
         hit={
-            "model": float(inside[strongest].mean()),
-            "centre": float(centres_inside(middle, boxes)[0]),
+            "model": float(inside[weights == weights.max()].mean()),
+            "centre": float(centres_inside(np.full((1, 4), 0.5), boxes)[0]),
             "uniform": float(inside.mean()),
         },
         energy={
@@ -65,8 +65,8 @@ def point(
 
 
 def centres_inside(regions: Float[np.ndarray, "region 4"], boxes: Float[np.ndarray, "box 4"]) -> Bool[np.ndarray, " r"]:
-    """Tell whether each region's centre lies in one of the boxes, edges included."""
-    x, y = (regions[:, 0] + regions[:, 2]) / 2, (regions[:, 1] + regions[:, 3]) / 2
+    """Return whether each region's centre lies in one of the boxes, edges included."""
+    x, y = _centres(regions)
     wide = (boxes[:, 0] <= x[:, None]) & (x[:, None] <= boxes[:, 2])
     high = (boxes[:, 1] <= y[:, None]) & (y[:, None] <= boxes[:, 3])
     return np.any(wide & high, axis=1)
@@ -90,8 +90,5 @@ def coverage(regions: Float[np.ndarray, "region 4"], boxes: Float[np.ndarray, "b
     return np.where(area > 0, np.minimum(share, 1.0), centres_inside(regions, boxes))
 
 
-def _nearest_the_centre(regions: Float[np.ndarray, "region 4"]) -> Bool[np.ndarray, " r"]:
-    """Tell which regions lie nearest the picture's centre; several where the distance is the same."""
-    x, y = (regions[:, 0] + regions[:, 2]) / 2, (regions[:, 1] + regions[:, 3]) / 2
-    distance = np.hypot(x - 0.5, y - 0.5)
-    return np.asarray(distance <= distance.min() + 1e-6)
+def _centres(regions: Float[np.ndarray, "region 4"]) -> tuple[Float[np.ndarray, " r"], Float[np.ndarray, " r"]]:
+    return (regions[:, 0] + regions[:, 2]) / 2, (regions[:, 1] + regions[:, 3]) / 2
