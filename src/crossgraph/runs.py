@@ -20,6 +20,7 @@ from safetensors.torch import load_file, save
 from crossgraph import __version__
 from crossgraph.core import config as configs
 from crossgraph.core.errors import InputError
+from crossgraph.core.plugins import check_plugin, plugin_of
 from crossgraph.files import atomic_write, read_json, write_json
 from crossgraph.models.base import MODELS, Inputs, Matcher
 from crossgraph.text.dependencies import parser_named
@@ -53,6 +54,7 @@ class RunInfo:
         history: Earlier runs that this one was fine-tuned from.
         word_edges: What made the dependency edges of its training captions, where its model looks at them: a parser, or
             "published"; "" where nothing did.
+        plugin: Name and digest of the plugin that defines the model; empty for our own models.
         began_with: Files whose vectors or weights the text encoder began with, by kind, with their digests.
     """
 
@@ -70,6 +72,7 @@ class RunInfo:
     history: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
     word_edges: str = ""
     began_with: dict[str, Any] = field(default_factory=dict[str, Any])
+    plugin: dict[str, str] = field(default_factory=dict[str, str])
 
 
 @dataclass(frozen=True)
@@ -83,8 +86,9 @@ class Run:
 
 
 def describe_model(model: Matcher) -> dict[str, dict[str, Any]]:
-    """Return the entries of `RunInfo` that describe the model itself: `config` and `inputs`."""
-    return {"config": configs.to_dict(model.config), "inputs": dataclasses.asdict(model.inputs)}  # pyright: ignore
+    """Return the entries of `RunInfo` that describe the model itself: `config`, `inputs` and `plugin`."""
+    described = {"config": configs.to_dict(model.config), "inputs": dataclasses.asdict(model.inputs)}  # pyright: ignore
+    return described | {"plugin": plugin_of(type(model))}
 
 
 def save_run(folder: Path, model: Matcher, vocabulary: Vocabulary, info: RunInfo) -> None:
@@ -138,6 +142,7 @@ def load_run(folder: Path) -> Run:
         InputError: The folder is no run, a file of it is missing or broken, or its parts do not fit.
     """
     info = read_info(folder)
+    check_plugin(info.plugin, str(folder))
     vocabulary = load_vocabulary(folder / "vocabulary.json")
     model_class = MODELS[info.model]
     source = str(folder / "run.json")

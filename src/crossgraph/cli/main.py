@@ -42,6 +42,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # or idle threads spin, and starve other programs
     words = list(sys.argv[1:] if arguments is None else arguments)
+    plugins = _take_plugins(words)
     if words and words[0] == "help":
         words = [*words[1:2], "--help"]
     name = words[0] if words else "--help"
@@ -52,6 +53,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     with warnings.catch_warnings():
         warnings.showwarning = functools.partial(_show_warning, prog)
         try:
+            if plugins:
+                from crossgraph.core.plugins import name_plugins
+
+                name_plugins(plugins)
             _dispatch(name, words[1:])
             print(end="", flush=True)
         except BrokenPipeError:
@@ -66,6 +71,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 raise
             return _complain(prog if not isinstance(error, _UnknownCommand) else "crossgraph", line, BAD_INPUT)
     return 0
+
+
+def _take_plugins(words: list[str]) -> list[str]:
+    """Remove `--plugin X` before the command from the words and return each X."""
+    plugins: list[str] = []
+    while words and words[0].partition("=")[0] == "--plugin":
+        _, equals, value = words.pop(0).partition("=")
+        plugins.append(value if equals else words.pop(0) if words else "")
+    return plugins
 
 
 def commands() -> dict[str, str]:
@@ -104,7 +118,14 @@ def overview() -> str:
     for title, names in groups.items():
         rows = [f"  {name:<{width}}{known[name]}" for name in names if name in known]
         lines += ["", f"{title}:", *rows] if rows else []
-    return "\n".join([*lines, "", "crossgraph COMMAND --help tells more; crossgraph --version names the version."])
+    return "\n".join(
+        [
+            *lines,
+            "",
+            "crossgraph COMMAND --help tells more; crossgraph --version names the version.",
+            "crossgraph --plugin FILE.py COMMAND ... adds models and encoders of your own.",
+        ]
+    )
 
 
 def explain(error: BaseException) -> str | None:

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from typing import Generic, TypeVar
 
 from crossgraph.core.errors import InputError, did_you_mean
+from crossgraph.core.plugins import load_plugins
 
 T = TypeVar("T")
 
@@ -22,10 +23,11 @@ class Registry(Generic[T]):
 
     Args:
         kind: What is registered, for messages: "model", "region encoder".
-        package: The package whose modules register; imported whole at the first lookup.
+        package: The package whose modules register; imported whole at the first lookup, as plugins are. None where
+            only plugins register.
     """
 
-    def __init__(self, kind: str, package: str) -> None:
+    def __init__(self, kind: str, package: str | None) -> None:
         self.kind = kind
         self._package = package
         self._entries: dict[str, T] = {}
@@ -67,6 +69,8 @@ class Registry(Generic[T]):
         if self._loaded:
             return
         self._loaded = True
-        package = importlib.import_module(self._package)
-        for module in pkgutil.iter_modules(package.__path__):
-            importlib.import_module(f"{self._package}.{module.name}")
+        if self._package is not None:
+            package = importlib.import_module(self._package)
+            for module in pkgutil.iter_modules(package.__path__):
+                importlib.import_module(f"{self._package}.{module.name}")
+        load_plugins()

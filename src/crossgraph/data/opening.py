@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from crossgraph.core.errors import InputError, did_you_mean
+from crossgraph.core.registry import Registry
 from crossgraph.data.bottom_up_tsv import find_tables
 from crossgraph.data.captioned import CaptionedData, CaptionedPicture
 from crossgraph.data.captions_file import CAPTION_FILES, read_captions
@@ -17,6 +18,9 @@ from crossgraph.files import read_json
 
 _OWN_FILES = {"objects.json", "scenes.json", "splits.json", "manifest.json"}
 _EXPECTED = "<split>_caps.txt with <split>_ims.npy, dataset_*.json, captions_*.json, captions.csv or captions.jsonl"
+
+LAYOUTS: Registry[Callable[[Path, Log], list[CaptionedPicture] | None]] = Registry("data layout", None)
+"""Readers of plugins, by layout; each returns the captioned pictures of a path, or None for another layout."""
 
 CaptionsFile = tuple[str, Path, list[CaptionedPicture]]
 """Layout, file (or folder of several) and pictures."""
@@ -97,6 +101,10 @@ def _default_features(folder: Path) -> Path:
 
 
 def _read_pictures(path: Path, captions: Captions, log: Log) -> CaptionsFile:
+    for layout in LAYOUTS:
+        pictures = LAYOUTS[layout](path, log)
+        if pictures is not None:
+            return layout, path, pictures
     if path.is_file():
         if find_tables(path):
             raise InputError(f"{path}: holds region features, not captions", "name it by --features")

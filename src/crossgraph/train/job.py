@@ -178,6 +178,7 @@ def prepare(recipe: Recipe, sources: Sources, splits: Splits, rank: int = 0, ran
         model=recipe.model.name,
         config=described["config"],
         inputs=described["inputs"],
+        plugin=described["plugin"],
         region_encoder=train.features.encoder,
         data=fingerprints,
         seed=recipe.seed,
