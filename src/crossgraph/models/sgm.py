@@ -11,7 +11,7 @@ vector from [subject; predicate; object] by two layers; both parts and both dire
 
 Graphs are read from files, where there are any (see docs/models/sgm.md):
 - of a picture, `relations.jsonl`: (subject region, predicate, object region). Without it every region has one unnamed
-  relation with its surroundings: the mean of the other regions, weighed by nearness (evenly without boxes).
+  relation with its surroundings: the mean of the other regions, weighed by proximity (evenly without boxes).
 - of a caption, its dependency edges: each word and the word it depends on; without them, the word before it.
 
 What is unusual:
@@ -120,7 +120,7 @@ class SGM(FragmentMatcher):
         return self.region_relations(torch.cat([subject, between, code.local[row, position]], dim=-1), real)
 
     def _surroundings(self, code: ImageCode, boxes: Float[Tensor, "img region 4"] | None) -> Tensor:
-        """Return one relation a region, with the mean of the others weighed by nearness."""
+        """Return one relation a region, with the mean of the others weighed by proximity."""
         others = code.mask[:, None, :] & ~torch.eye(code.mask.shape[1], dtype=torch.bool, device=code.mask.device)
         distance = torch.zeros(others.shape, device=code.local.device)
         if boxes is not None:
