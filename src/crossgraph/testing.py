@@ -260,7 +260,9 @@ def check_saved_run(small: SmallModel) -> None:
     vocabulary = Vocabulary.build([" ".join(words)], minimum=1)
     model, regions, tokens = small.build(), sample_regions(), sample_tokens()
     with tempfile.TemporaryDirectory() as folder:
-        save_run(Path(folder), model, vocabulary, RunInfo(small.name, **describe_model(model)))
+        described = describe_model(model)
+        info = RunInfo(small.name, described["config"], described["inputs"], plugin=described["plugin"])
+        save_run(Path(folder), model, vocabulary, info)
         again = load_run(Path(folder))
     assert again.info.model == small.name, f"the run's model is '{again.info.model}'"
     assert again.model.config == model.config, "the config changed"
