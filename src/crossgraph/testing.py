@@ -109,8 +109,8 @@ def training_loss(model: Matcher, regions: Regions, tokens: Tokens, negatives: A
     batch = Batch(regions, tokens, torch.arange(len(tokens)))
     same = torch.eye(len(tokens), dtype=torch.bool)
 
-    def ranking(matrix: Tensor, prescribed: Any = None) -> Tensor:
-        return prescribed_loss(prescribed, matrix, same) if prescribed else hinge(matrix, same, 0.2, negatives)
+    def ranking(scores: Tensor, prescribed: Any = None) -> Tensor:
+        return prescribed_loss(prescribed, scores, same) if prescribed else hinge(scores, same, 0.2, negatives)
 
     images, texts = model.encode_images(regions), model.encode_texts(tokens)
     return torch.stack(list(model.losses(images, texts, batch, ranking, Progress()).values())).sum()
