@@ -11,7 +11,7 @@ import pytest
 from playwright.sync_api import expect
 from references.tiny_world import SIDE, write_run, write_world
 
-from crossgraph.report.job import ReportJob, write_report
+from crossgraph.report.writer import ReportRequest, write_report
 
 pytestmark = pytest.mark.browser
 PHONE = {"width": 375, "height": 800}
@@ -38,7 +38,7 @@ def report(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
     folder = tmp_path_factory.mktemp("report")
     data = write_world(folder / "zoo", request.param)
     runs = [write_run(folder / name, name, data) for name in ("sgr", "saf")]
-    job = ReportJob(runs, folder / f"{request.param}.html", queries=["0", "4"], worst=1)
+    job = ReportRequest(runs, folder / f"{request.param}.html", queries=["0", "4"], worst=1)
     return write_report(job, lambda line: None)
 
 

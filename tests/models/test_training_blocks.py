@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import pytest
 import torch
-from references.every_model import VARIANTS, make, some_regions, some_tokens, training_loss
+from references.every_model import VARIANTS, make
 
 from crossgraph.core.types import ImageCode, TextCode
 from crossgraph.losses import hinge
 from crossgraph.models import training_blocks
 from crossgraph.models.base import MODELS, Matcher
+from crossgraph.testing import sample_regions, sample_tokens, training_loss
 
 LENGTHS = (9, 3, 6, 2, 5, 3, 9)
 NAMES = [name for name in [*MODELS, *VARIANTS] if MODELS[name.split()[0]].kind == "interaction"]
@@ -23,10 +24,10 @@ def step(model: Matcher, negatives: str, half: bool = False) -> tuple[torch.Tens
     """One training step's loss; gradients and running statistics by name."""
     torch.manual_seed(7)
     kind = next(model.parameters()).dtype
-    regions = some_regions(len(LENGTHS)).map(lambda t: t.to(kind) if t.is_floating_point() else t)
+    regions = sample_regions(len(LENGTHS)).map(lambda t: t.to(kind) if t.is_floating_point() else t)
     model.zero_grad(set_to_none=True)
     with torch.autocast("cpu", torch.bfloat16, enabled=half):
-        loss = training_loss(model, regions, some_tokens(LENGTHS), negatives)
+        loss = training_loss(model, regions, sample_tokens(LENGTHS), negatives)
     loss.backward()
     found = {f"{key}.gradient": p.grad for key, p in model.named_parameters() if p.grad is not None}
     return loss.detach(), found | {key: buffer.clone() for key, buffer in model.named_buffers()}

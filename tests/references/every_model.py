@@ -2,16 +2,10 @@
 
 from __future__ import annotations
 
-import dataclasses
+from typing import Any
 
-import torch
-
-from crossgraph.core.types import Regions, Tokens
-from crossgraph.losses import hinge, prescribed_loss
-from crossgraph.models.base import MODELS, Batch, Inputs, Progress
-
-INPUTS = Inputs(feature_size=20, vocabulary_size=30)
-SMALL = {"embed_size": 16, "word_size": 12, "sim_size": 8}
+from crossgraph.models.base import Matcher
+from crossgraph.testing import SmallModel
 
 # Choices within a registered model that take other ways than its defaults: "model field=choice ..."
 # Two steps where the mean is read: after three fresh ones all nodes agree to 17 digits, and so do the edges.
@@ -83,49 +77,14 @@ VARIANTS = [
 ]
 
 
-def make(name, seed=0, **choices):
+def parse(text: str) -> SmallModel:
+    """Return the model that "name field=choice ..." names."""
+    name, *choices = text.split()
+    pairs = (choice.split("=") for choice in choices)
+    return SmallModel(name, {key: int(value) if value.isdigit() else value for key, value in pairs})
+
+
+def make(text: str, seed: int = 0, **choices: Any) -> Matcher:
     """Build a small model with every weight and statistic random."""
-    torch.manual_seed(seed)
-    name, *own = name.split()
-    choices |= {key: int(value) if value.isdigit() else value for key, value in (word.split("=") for word in own)}
-    family = MODELS[name]
-    fields = {item.name for item in dataclasses.fields(family.Config)}
-    config = family.Config(**{k: v for k, v in (SMALL | choices).items() if k in fields})
-    model = family(config, INPUTS)
-    with torch.no_grad():
-        for key, tensor in model.state_dict().items():
-            if key.endswith("running_var") or ("norm" in key and key.endswith("weight")):
-                tensor.uniform_(0.5, 1.5)
-            elif key.endswith(("running_mean", "bias")):
-                tensor.normal_(0, 0.1)
-    return model.eval()
-
-
-def some_regions(count=5, regions=7, seed=1):
-    generator = torch.Generator().manual_seed(seed)
-    features = torch.randn(count, regions, INPUTS.feature_size, generator=generator)
-    low = torch.rand(count, regions, 2, generator=generator) / 3
-    boxes = torch.cat([low, low + 0.4], dim=-1)
-    return Regions(features, torch.ones(count, regions, dtype=torch.bool), boxes)
-
-
-def some_tokens(lengths=(9, 3, 6, 2, 5), width=None, seed=2):
-    generator = torch.Generator().manual_seed(seed)
-    ids = torch.zeros(len(lengths), width or max(lengths), dtype=torch.long)
-    for row, length in enumerate(lengths):
-        ids[row, :length] = torch.randint(1, INPUTS.vocabulary_size, (length,), generator=generator)
-    return Tokens(ids, torch.tensor(lengths))
-
-
-def training_loss(model, regions, tokens, negatives):
-    """The sum of the terms that the model names."""
-    batch = Batch(regions, tokens, torch.arange(len(tokens)))
-    same = torch.eye(len(tokens), dtype=torch.bool)
-
-    def ranking(matrix, prescribed=None):
-        if prescribed is not None:
-            return prescribed_loss(prescribed, matrix, same)
-        return hinge(matrix, same, 0.2, negatives)
-
-    images, texts = model.encode_images(regions), model.encode_texts(tokens)
-    return torch.stack(list(model.losses(images, texts, batch, ranking, Progress()).values())).sum()
+    small = parse(text)
+    return SmallModel(small.name, dict(small.choices) | choices).build(seed)

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from references.tiny_world import write_run, write_world
 
-from crossgraph.report.job import ReportJob, write_report
+from crossgraph.report.writer import ReportRequest, write_report
 
 WHEN = datetime.datetime(2026, 5, 4, 3, 2, 1, tzinfo=datetime.UTC)
 
@@ -29,7 +29,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory, world: Path) -> list[Path]:
 @pytest.fixture(scope="session")
 def page(tmp_path_factory: pytest.TempPathFactory, runs: list[Path]) -> str:
     out = tmp_path_factory.mktemp("page") / "report.html"
-    job = ReportJob(runs, out, queries=["0", "a red dog on a horse", "pictures/3.png"], worst=2)
+    job = ReportRequest(runs, out, queries=["0", "a red dog on a horse", "pictures/3.png"], worst=2)
     return write_report(job, lambda line: None, when=WHEN).read_text(encoding="utf-8")
 
 

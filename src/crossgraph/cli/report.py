@@ -37,12 +37,12 @@ def report(
         device: Where to compute; auto takes the accelerator where there is one.
     """
     from crossgraph.progress import ProgressDisplay
-    from crossgraph.report.job import ReportJob, write_report
+    from crossgraph.report.writer import ReportRequest, write_report
 
     def say(line: str) -> None:
         log(line)
 
-    job = ReportJob(
+    job = ReportRequest(
         runs=runs,
         out=out,
         data=data,

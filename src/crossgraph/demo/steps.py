@@ -22,7 +22,7 @@ from crossgraph.library.indexer import index_pictures
 from crossgraph.library.library import Library
 from crossgraph.library.reencoding import reencode
 from crossgraph.progress import ProgressDisplay
-from crossgraph.report.job import ReportJob, write_report
+from crossgraph.report.writer import ReportRequest, write_report
 from crossgraph.sweep.cards import format_duration
 from crossgraph.vision.region_encoder import load_region_encoder
 
@@ -78,7 +78,7 @@ def run_demo(
         draw_sheet(results, out / "found.png")
     with step("reporting", "figures, curves, and what each word looked at, on one page"):
         files = [models[name]["test"] for name in RECIPES]
-        job = ReportJob([runs / name for name in RECIPES], out / "report.html", scenes, scores=files)
+        job = ReportRequest([runs / name for name in RECIPES], out / "report.html", scenes, scores=files)
         write_report(job, _ignore, display.for_task)
     with step("bundling", "SAF made ready for search: an index head, short-list sizes, probabilities"):
         if not _is_bundle_of(out / "bundle", runs / "saf"):

@@ -1,1 +1,1 @@
-"""One page that shows what runs can do and what they look at: self-contained, from a file, without a network."""
+"""One self-contained page on runs: figures, curves, answers, and what each word looked at; needs no network."""

@@ -1,4 +1,4 @@
-"""The page's charts as inline SVG: lines, histograms, intervals. Colours are classes, which the page's style fills."""
+"""Draws the page's charts as inline SVG: lines, histograms, intervals; colours are classes of the page's style."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from markupsafe import Markup, escape
 
-from crossgraph.report.histogram import Histogram
+from crossgraph.report.score_histogram import Histogram
 
 WIDTH, HEIGHT = 400, 230
 COLOURS = 7  # classes c0 … c6 of the style
@@ -25,8 +25,8 @@ class Line:
         colour: Number of its colour class.
         points: (x, y), by x.
         dots: Whether each point is marked.
-        ring: x of the point to be ringed, or None.
-        dashed: Whether it is what others are compared with.
+        ring: x of the point with a ring, or None.
+        dashed: Whether it is the line that others are compared with.
     """
 
     name: str
@@ -38,7 +38,7 @@ class Line:
 
 
 def line_chart(lines: Sequence[Line], title: str, x_label: str) -> Markup:
-    """Draw lines over a common axis of steps.
+    """Return a chart of lines over a common horizontal axis.
 
     Args:
         lines: At least one of them with a point.
@@ -56,7 +56,7 @@ def line_chart(lines: Sequence[Line], title: str, x_label: str) -> Markup:
 
 
 def histogram_chart(histogram: Histogram, title: str) -> Markup:
-    """Draw matched and unmatched pairs, each as shares of its own kind on a logarithmic axis."""
+    """Return a chart of matched and unmatched pairs, each as shares of its own kind on a logarithmic axis."""
     edges = histogram.edges.tolist()
     x = _scale(edges[0], edges[-1], _LEFT, WIDTH - _RIGHT)
     y = _scale(math.log10(LEAST_SHARE), 0, HEIGHT - _BOTTOM, _TOP)
@@ -64,20 +64,17 @@ def histogram_chart(histogram: Histogram, title: str) -> Markup:
     x_ticks = [(x(tick), _number(tick)) for tick in nice_ticks(edges[0], edges[-1], 5) if edges[0] <= tick <= edges[-1]]
     drawn = [_grid(ticks, x_ticks)]
     for name, counts in (("unmatched", histogram.unmatched.tolist()), ("matched", histogram.matched.tolist())):
-        total = sum(counts)
-        if not total:
-            continue
-        foot = HEIGHT - _BOTTOM
-        path = [f"M{x(edges[0]):.1f},{foot}"]
-        for number, count in enumerate(counts):
-            height = y(math.log10(max(count / total, LEAST_SHARE)))
-            path.append(f"V{height:.1f}H{x(edges[number + 1]):.1f}")
-        drawn.append(Markup('<path class="{}" d="{}V{}Z"/>').format(name, "".join(path), foot))
+        if total := sum(counts):
+            heights = [y(math.log10(max(count / total, LEAST_SHARE))) for count in counts]
+            steps = [f"V{height:.1f}H{x(edge):.1f}" for height, edge in zip(heights, edges[1:], strict=True)]
+            foot = HEIGHT - _BOTTOM
+            path = f"M{x(edges[0]):.1f},{foot}{''.join(steps)}V{foot}Z"
+            drawn.append(Markup('<path class="{}" d="{}"/>').format(name, path))
     return _svg(title, drawn, "score")
 
 
 def interval_bar(value: float, low: float, high: float, most: float) -> Markup:
-    """Draw a figure as a dot on its interval, on an axis from 0 to `most`."""
+    """Return a figure drawn as a dot on its interval, on an axis from 0 to `most`."""
     x = _scale(0, most, 2, 98)
     return Markup(
         '<svg class="interval" viewBox="0 0 100 8" preserveAspectRatio="none" aria-hidden="true">'
@@ -87,7 +84,7 @@ def interval_bar(value: float, low: float, high: float, most: float) -> Markup:
 
 
 def nice_ticks(low: float, high: float, about: int) -> list[float]:
-    """Return round numbers that enclose low..high, about so many steps of 1, 2 or 5."""
+    """Return round numbers that enclose low..high, in about so many steps of 1, 2 or 5."""
     span = high - low if high > low else abs(high) or 1.0
     rough = span / about
     power = 10.0 ** math.floor(math.log10(rough))
@@ -103,28 +100,27 @@ def _scale(low: float, high: float, start: float, end: float) -> Callable[[float
 
 def _line(line: Line, x: Callable[[float], float], y: Callable[[float], float]) -> Markup:
     path = "L".join(f"{x(a):.1f},{y(b):.1f}" for a, b in line.points)
+    colour, dashed = line.colour % COLOURS, " dashed" if line.dashed else ""
     drawn = [
-        Markup('<path class="line{} c{}" d="M{}"><title>{}</title></path>').format(
-            " dashed" if line.dashed else "", line.colour % COLOURS, path, line.name
-        )
+        Markup('<path class="line{} c{}" d="M{}"><title>{}</title></path>').format(dashed, colour, path, line.name)
     ]
     for a, b in line.points if line.dots else ():
         mark = Markup('<circle class="dot c{}" cx="{:.1f}" cy="{:.1f}" r="3"><title>{}: {}</title></circle>')
-        drawn.append(mark.format(line.colour % COLOURS, x(a), y(b), line.name, _number(b)))
+        drawn.append(mark.format(colour, x(a), y(b), line.name, _number(b)))
         if a == line.ring:
             ring = Markup('<circle class="ring c{}" cx="{:.1f}" cy="{:.1f}" r="6.5"/>')
-            drawn.append(ring.format(line.colour % COLOURS, x(a), y(b)))
+            drawn.append(ring.format(colour, x(a), y(b)))
     return Markup("").join(drawn)
 
 
 def _grid(rows: Sequence[tuple[float, str]], columns: Sequence[tuple[float, str]]) -> Markup:
     drawn: list[Markup] = []
-    for at, label in rows:
-        drawn.append(Markup('<path class="grid" d="M{},{:.1f}H{}"/>').format(_LEFT, at, WIDTH - _RIGHT))
-        drawn.append(Markup('<text x="{}" y="{:.1f}" class="left">{}</text>').format(_LEFT - 6, at + 4, label))
-    for at, label in columns:
+    for y, label in rows:
+        drawn.append(Markup('<path class="grid" d="M{},{:.1f}H{}"/>').format(_LEFT, y, WIDTH - _RIGHT))
+        drawn.append(Markup('<text x="{}" y="{:.1f}" class="left">{}</text>').format(_LEFT - 6, y + 4, label))
+    for x, label in columns:
         text = Markup('<text x="{:.1f}" y="{}" class="below">{}</text>')
-        drawn.append(text.format(min(at, WIDTH - _RIGHT - 4), HEIGHT - _BOTTOM + 16, label))
+        drawn.append(text.format(min(x, WIDTH - _RIGHT - 4), HEIGHT - _BOTTOM + 16, label))
     return Markup("").join(drawn)
 
 

@@ -1,8 +1,8 @@
-"""The best answers to chosen and to the worst queries, each with what every word looked at."""
+"""Builds the examples of a report: queries with their best answers, and with what every word looked at."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import zip_longest
 from typing import Any
@@ -11,10 +11,10 @@ import numpy as np
 from jaxtyping import Float
 
 from crossgraph.data.split import Split
-from crossgraph.report.overlays import Overlays, Pair
+from crossgraph.report.page_data import PageData, Pair
 from crossgraph.report.queries import Query
 from crossgraph.report.views import View
-from crossgraph.scoring.recall import ScoreRows, blocks
+from crossgraph.scoring.recall import blocks
 
 BEST = 5
 _CLOSING = set(".,;:!?")
@@ -22,14 +22,14 @@ _CLOSING = set(".,;:!?")
 
 @dataclass(frozen=True)
 class Piece:
-    """A part of a sentence: a word, or what stands between two.
+    """A part of a sentence: a word, or what is between two words.
 
     Attributes:
         text: As written.
         row: Of the weights; None for what is no word.
         known: Whether the vocabulary has the word.
         content: Whether it can name something seen.
-        share: How much it counted, against the sentence's strongest word, 0..1.
+        share: How much it counted, as a share of the sentence's strongest word, 0..1.
         sticks: Whether no line may end behind it: a comma or full stop follows.
     """
 
@@ -43,10 +43,10 @@ class Piece:
 
 @dataclass(frozen=True)
 class Answer:
-    """One answer.
+    """One answer to a query.
 
     Attributes:
-        place: From 1, in the order of scores.
+        rank: From 1, in the order of scores.
         row: Of the picture (t2i) or the caption (i2t).
         score: Of the pair.
         right: Whether it belongs to the query.
@@ -55,7 +55,7 @@ class Answer:
         picture: Entry of the picture in the page's data.
     """
 
-    place: int
+    rank: int
     row: int
     score: float
     right: bool
@@ -71,62 +71,53 @@ class Example:
     Attributes:
         query: What was asked.
         answers: Best first.
-        right: Place of the best right answer; None where the split holds none.
+        right_rank: Rank of the best right answer; None where the split holds none.
         lead: The answer whose pair is shown first.
-        asker: Row of the asking picture; None for a sentence.
+        query_picture: Row of the picture that is the query; None for a sentence.
     """
 
     query: Query
     answers: list[Answer]
-    right: int | None
+    right_rank: int | None
     lead: Answer
-    asker: int | None
+    query_picture: int | None
 
 
-def make_example(query: Query, view: View, extra: Sequence[str], split: Split, overlays: Overlays) -> Example:
-    """Answer one query.
+def make_example(query: Query, view: View, sentences: Sequence[str], split: Split, data: PageData) -> Example:
+    """Return a query with the answers of one view.
 
     Args:
         query: What is asked.
-        view: Who answers.
-        extra: The sentences that `view.asked` holds.
-        split: What can be answered.
-        overlays: Collects the pairs.
+        view: Whose scores rank the answers.
+        sentences: Those that `view.sentence_scores` holds.
+        split: Holds the answers.
+        data: Takes the pairs and pictures that the page shows.
     """
-    scores = _scores(query, view, extra)
-    order = np.argsort(-scores, kind="stable")
+    scores = _scores(query, view, sentences)
     right = _right_rows(query, split)
-    places = np.empty(len(order), dtype=np.int64)
-    places[order] = np.arange(1, len(order) + 1)
-    shown = order[:BEST].tolist()
-    best = min((int(places[row]) for row in right), default=None)
-    if best is not None and best > BEST:
-        shown.append(int(order[best - 1]))
+    order: list[int] = np.argsort(-scores, kind="stable").tolist()
+    right_rank = next((rank for rank, row in enumerate(order, start=1) if row in right), None)
+    ranks = list(range(1, min(BEST, len(order)) + 1))
+    if right_rank is not None and right_rank > BEST:
+        ranks.append(right_rank)
+    query_picture = query.row if query.direction == "i2t" else None
     answers: list[Answer] = []
-    for row in shown:
-        image, sentence = (
-            (row, query.text)
-            if query.row is None or query.direction == "t2i"
-            else (query.row, str(split.captions[row]))
-        )
-        pair = overlays.pair(view, image, sentence)
-        picture = overlays.add_picture(image)
+    for rank in ranks:
+        row = order[rank - 1]
+        image, sentence = (row, query.text) if query_picture is None else (query_picture, str(split.captions[row]))
+        pair, picture = data.add_pair(view, image, sentence), data.add_picture(image)
         pieces = _pieces(sentence, pair)
-        answers.append(Answer(int(places[row]), row, float(scores[row]), row in right, pair, pieces, picture))
+        answers.append(Answer(rank, row, float(scores[row]), row in right, pair, pieces, picture))
     lead = next((answer for answer in answers if answer.right), answers[0])
-    return Example(query, answers, best, lead, query.row if query.direction == "i2t" else None)
+    return Example(query, answers, right_rank, lead, query_picture)
 
 
-def _scores(query: Query, view: View, extra: Sequence[str]) -> Float[np.ndarray, " answer"]:
+def _scores(query: Query, view: View, sentences: Sequence[str]) -> Float[np.ndarray, " answer"]:
     if query.row is None:
-        return view.asked[:, list(extra).index(query.text)]
+        return view.sentence_scores[:, list(sentences).index(query.text)]
     if query.direction == "i2t":
         return np.asarray(view.scores[slice(query.row, query.row + 1)][0], dtype=np.float64)
-    return _column(view.scores, query.row)
-
-
-def _column(scores: ScoreRows, column: int) -> Float[np.ndarray, " img"]:
-    return np.concatenate([np.asarray(block[:, column], dtype=np.float64) for _, block in blocks(scores)])
+    return np.concatenate([np.asarray(block[:, query.row], dtype=np.float64) for _, block in blocks(view.scores)])
 
 
 def _right_rows(query: Query, split: Split) -> set[int]:
@@ -138,21 +129,20 @@ def _right_rows(query: Query, split: Split) -> set[int]:
 
 
 def _pieces(sentence: str, pair: Pair | None) -> list[Piece]:
+    """Return the parts that together are the whole sentence."""
     if pair is None:
         return [Piece(sentence)]
     words = [(row, token) for row, token in enumerate(pair.tokens) if not token.special]
     most = max((float(pair.significance[row]) for row, _ in words), default=0.0) or 1.0
-
-    def walk() -> Iterator[Piece]:
-        end = 0
-        following = [token for _, token in words[1:]]
-        for (row, token), after in zip_longest(words, following):
-            if token.start > end:
-                yield Piece(sentence[end : token.start])
-            sticks = after is not None and after.start == token.end and after.text in _CLOSING
-            yield Piece(token.text, row, token.known, token.content, float(pair.significance[row]) / most, sticks)
-            end = token.end
-        if end < len(sentence):
-            yield Piece(sentence[end:])
-
-    return list(walk())
+    pieces: list[Piece] = []
+    end = 0
+    for (row, token), following in zip_longest(words, (token for _, token in words[1:])):
+        if token.start > end:
+            pieces.append(Piece(sentence[end : token.start]))
+        sticks = following is not None and following.start == token.end and following.text in _CLOSING
+        share = float(pair.significance[row]) / most
+        pieces.append(Piece(token.text, row, token.known, token.content, share, sticks))
+        end = token.end
+    if end < len(sentence):
+        pieces.append(Piece(sentence[end:]))
+    return pieces

@@ -1,4 +1,4 @@
-"""The page itself: templates, a style, a script, and data, put into one file that asks the network for nothing."""
+"""Renders the page: template, style, script and data in one file that asks the network for nothing."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ _POLICY = (
 
 
 def check_templates() -> None:
-    """Refuse to begin where the package that fills templates is missing.
+    """Check that the package that fills templates is installed.
 
     Raises:
-        InputError: It is.
+        InputError: It is not.
     """
     if importlib.util.find_spec("jinja2") is None:
         raise InputError("the report needs the package jinja2", "pip install 'crossgraph[explain]'")

@@ -1,4 +1,4 @@
-"""What is asked in a report: rows, sentences and pictures that a person names, or a few spread over the split."""
+"""Chooses the queries of a report: those that a person names, a few spread over the split, and the worst ones."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from crossgraph.runs import Run
 from crossgraph.vision.scan import SUFFIXES
 
 Direction = Literal["t2i", "i2t"]
-SPREAD = 3  # queries of each direction when nobody chooses
+SPREAD = 3  # queries of each direction when none is named
 
 
 @dataclass(frozen=True)
 class Query:
-    """One question.
+    """One query.
 
     Attributes:
         direction: "t2i" asks with a sentence, "i2t" with a picture.
@@ -38,7 +38,7 @@ class Query:
 
 
 def choose_queries(given: Sequence[str], split: Split, runs: Sequence[Run]) -> list[Query]:
-    """Read what a person asks for; with nothing asked, take a few pictures spread over the split.
+    """Return the queries that a person names, or else those of a few pictures spread over the split.
 
     Args:
         given: Rows of captions from 0 (the caption asks for pictures, its picture for captions), ids of
@@ -49,11 +49,9 @@ def choose_queries(given: Sequence[str], split: Split, runs: Sequence[Run]) -> l
     Raises:
         InputError: A row or a picture's file that the split does not have, or a sentence of which a run knows no word.
     """
-    found: dict[Query, None] = {}
-    for word in given:
-        for query in _understood(word, split, runs):
-            found.setdefault(query)
-    return list(found) if given else _spread(split)
+    if not given:
+        return _spread(split)
+    return list(dict.fromkeys(query for text in given for query in _parse(text, split, runs)))
 
 
 def worst_queries(view: View, split: Split, count: int) -> list[Query]:
@@ -62,13 +60,14 @@ def worst_queries(view: View, split: Split, count: int) -> list[Query]:
     return t2i + [Query("i2t", row) for row in _lowest(view.evaluation.i2t, count)]
 
 
-def _lowest(found: Outcomes, count: int) -> list[int]:
-    order = np.argsort(-found.rank, kind="stable")[:count]
-    return [int(found.ranks.queries[place]) for place in order]
+def _lowest(outcomes: Outcomes, count: int) -> list[int]:
+    order = np.argsort(-outcomes.rank, kind="stable")[:count]
+    return [int(query) for query in outcomes.ranks.queries[order]]
 
 
-def _understood(word: str, split: Split, runs: Sequence[Run]) -> list[Query]:
-    asked = word.strip()
+def _parse(text: str, split: Split, runs: Sequence[Run]) -> list[Query]:
+    """Return the queries that a text means: a row in the split, a picture's id, or a sentence."""
+    asked = text.strip()
     if re.fullmatch(r"[+-]?\d+", asked):
         row = int(asked)
         if not 0 <= row < len(split.captions):
@@ -92,6 +91,7 @@ def _understood(word: str, split: Split, runs: Sequence[Run]) -> list[Query]:
 
 
 def _spread(split: Split) -> list[Query]:
+    """Return a caption and the picture of a few pictures, evenly spread."""
     first = np.unique(split.caption_image, return_index=True)[1]
     chosen = first[np.unique(np.linspace(0, len(first) - 1, min(SPREAD, len(first))).round().astype(int))]
     captions = [_caption(int(row), split) for row in chosen]

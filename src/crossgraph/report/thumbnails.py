@@ -1,4 +1,4 @@
-"""Pictures small enough to stand inside a page, as data URIs."""
+"""Shrinks pictures to data URIs that a page can hold."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from PIL import Image, ImageOps, JpegImagePlugin, features
 
 SIDE = 360  # pixels, the longer one
 _QUALITY = 72
-_MOST_PIXELS = 200_000_000
+_MAX_PIXELS = 200_000_000
 
 
 @dataclass(frozen=True)
@@ -46,14 +46,14 @@ def thumbnail(path: Path | None, side: int = SIDE) -> Thumbnail:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             with Image.open(path) as image:
-                if image.width * image.height > _MOST_PIXELS:
+                if image.width * image.height > _MAX_PIXELS:
                     return EMPTY
-                return _packed(_small(image, side))
+                return _encoded(_shrunk(image, side))
     except Exception:  # noqa: BLE001 decoders raise nearly anything; a page with an empty frame is better than none
         return EMPTY
 
 
-def _small(image: Image.Image, side: int) -> Image.Image:
+def _shrunk(image: Image.Image, side: int) -> Image.Image:
     if isinstance(image, JpegImagePlugin.JpegImageFile):
         image.draft("RGB", (2 * side, 2 * side))
     upright = ImageOps.exif_transpose(image)
@@ -65,13 +65,9 @@ def _small(image: Image.Image, side: int) -> Image.Image:
     return small
 
 
-def _packed(image: Image.Image) -> Thumbnail:
+def _encoded(image: Image.Image) -> Thumbnail:
     file = io.BytesIO()
-    if features.check("webp"):
-        image.save(file, "WEBP", quality=_QUALITY, method=4)
-        kind = "webp"
-    else:
-        image.save(file, "JPEG", quality=_QUALITY, optimize=True)
-        kind = "jpeg"
+    kind = "webp" if features.check("webp") else "jpeg"
+    image.save(file, kind, quality=_QUALITY, method=4, optimize=True)
     source = f"data:image/{kind};base64,{base64.b64encode(file.getvalue()).decode('ascii')}"
     return Thumbnail(source, image.width, image.height)

@@ -1,4 +1,4 @@
-"""What a report shows side by side: every run, and the mean of all of them, each scored and evaluated."""
+"""Scores and evaluates what a report compares: every run, and the mean of all of them."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ from crossgraph.evaluate.card import Circumstances, build_card
 from crossgraph.evaluate.protocol import Evaluation, Protocol, evaluate_scores
 from crossgraph.evaluate.sources import Source, adopt_files, blame, combine, score_runs
 from crossgraph.explain.measures import NO_BOXES, SAMPLE, measure
-from crossgraph.explain.measures.object_boxes import ObjectBoxes, find_boxes
+from crossgraph.explain.measures.object_boxes import find_boxes
 from crossgraph.progress import ProgressCallback
 from crossgraph.provenance import describe_run
-from crossgraph.report.places import DataPlace, read_card
+from crossgraph.report.data_paths import DataPaths, read_card
 from crossgraph.runs import Run
 from crossgraph.scoring.encode import ImageBlocks, SplitCodes, encode_captions
 from crossgraph.scoring.engine import score_matrix
@@ -31,21 +31,19 @@ from crossgraph.scoring.fit import check_run_fits
 from crossgraph.scoring.recall import ScoreRows
 from crossgraph.scoring.store import open_scores
 
-NO_SCORES = np.zeros((0, 0))
-
 
 @dataclass(frozen=True)
 class View:
-    """One column of the report.
+    """One column of the report: a run, or the ensemble of all.
 
     Attributes:
         name: The run's folder, or "mean" for the ensemble.
         kind: The model, or "ensemble of 2".
         runs: One, or all.
         scores: Images × captions of the split.
-        evaluation: What they are worth.
-        card: The same with all that a reader needs to trust it.
-        asked: Scores of the sentences asked beyond the split's own: images × sentences.
+        evaluation: Of these scores.
+        card: The evaluation's card.
+        sentence_scores: Scores of the sentences asked beyond the split's own: images × sentences.
     """
 
     name: str
@@ -54,11 +52,11 @@ class View:
     scores: ScoreRows
     evaluation: Evaluation
     card: dict[str, Any]
-    asked: Float[np.ndarray, "img txt"] = field(default_factory=lambda: NO_SCORES)
+    sentence_scores: Float[np.ndarray, "img txt"] = field(default_factory=lambda: np.zeros((0, 0)))
 
     @property
     def ensemble(self) -> bool:
-        """Whether it is a mean of several."""
+        """Return whether it is a mean of several."""
         return len(self.runs) > 1
 
 
@@ -66,27 +64,27 @@ def make_views(
     runs: Sequence[Run],
     files: Sequence[Path],
     split: Split,
-    place: DataPlace,
+    data: DataPaths,
     device: torch.device,
     report: Callable[[str], ProgressCallback] | None = None,
 ) -> list[View]:
-    """Score and evaluate every run, and the mean of several.
+    """Return every run scored and evaluated, and where there are several their mean.
 
     Args:
         runs: At least one.
         files: Score files of these runs, in their order; none to score now.
         split: Pictures and captions.
-        place: Where it was read from.
+        data: Where it was read from.
         device: Where to score.
-        report: Makes, for a task's name, what hears how far it is.
+        report: Makes a progress callback for a task's name.
 
     Raises:
         InputError: The split does not fit a run, a file is of another run or split, or a score is no number.
     """
     for run in runs:
         check_run_fits(run, split)
-    sources = _adopted(runs, files, split) if files else score_runs(runs, split, device, report=report)
-    around = Circumstances(place.data, place.features, split, split, None, device, "float32", 0.0)
+    sources = _file_sources(runs, files, split) if files else score_runs(runs, split, device, report=report)
+    around = Circumstances(data.data, data.features, split, split, None, device, "float32", 0.0)
     views = [
         _view(name, run.info.model, (run,), [source], around, report)
         for name, run, source in zip(_names(runs), runs, sources, strict=True)
@@ -96,18 +94,16 @@ def make_views(
     return views
 
 
-def ask(views: Sequence[View], sentences: Sequence[str], split: Split) -> list[View]:
-    """Return the views with the scores of sentences that the split does not hold."""
+def score_sentences(views: Sequence[View], sentences: Sequence[str], split: Split) -> list[View]:
+    """Return the views with their scores of sentences that the split does not hold."""
     if not sentences:
         return list(views)
     scores: dict[Path, np.ndarray] = {}
-    for view in views:
-        for run in view.runs:
-            if run.path not in scores:
-                texts = encode_captions(run.model, run.vocabulary, sentences)
-                scores[run.path] = score_matrix(run.model, SplitCodes(ImageBlocks(run.model, split), texts))
+    for run in (run for view in views if not view.ensemble for run in view.runs):
+        texts = encode_captions(run.model, run.vocabulary, sentences)
+        scores[run.path] = score_matrix(run.model, SplitCodes(ImageBlocks(run.model, split), texts)).astype(np.float64)
     return [
-        dataclasses.replace(view, asked=np.mean([scores[run.path].astype(np.float64) for run in view.runs], axis=0))
+        dataclasses.replace(view, sentence_scores=np.mean([scores[run.path] for run in view.runs], axis=0))
         for view in views
     ]
 
@@ -129,18 +125,14 @@ def _view(
     if card is None:
         around = dataclasses.replace(around, seconds=time.monotonic() - begun)
         if len(runs) == 1:
-            explanations = measure(runs, split, _boxes(around.data), SAMPLE, around.device, report)
+            try:
+                boxes = find_boxes(around.data) or NO_BOXES
+            except InputError as error:  # a broken file beside the data must not prevent a report
+                boxes = error.problem
+            explanations = measure(runs, split, boxes, SAMPLE, around.device, report)
             around = dataclasses.replace(around, explanations=explanations)
         card = build_card(sources, evaluation, protocol, around)
     return View(name, kind, runs, scores, evaluation, card)
-
-
-def _boxes(data: Path) -> ObjectBoxes | str:
-    """Find boxes, or say why there are none; a file beside the data that is no good spoils no report."""
-    try:
-        return find_boxes(data) or NO_BOXES
-    except InputError as error:
-        return error.problem
 
 
 def _own_card(run: Run, source: Source, split: Split) -> dict[str, Any] | None:
@@ -162,13 +154,13 @@ def _own_card(run: Run, source: Source, split: Split) -> dict[str, Any] | None:
         return None
 
 
-def _adopted(runs: Sequence[Run], files: Sequence[Path], split: Split) -> list[Source]:
+def _file_sources(runs: Sequence[Run], files: Sequence[Path], split: Split) -> list[Source]:
+    """Return the score files as sources, where each was made by its run as the run is now."""
     if len(files) != len(runs):
         raise InputError(f"{len(files)} score files for {len(runs)} runs", "give one a run, in the runs' order")
     sources = adopt_files([open_scores(path) for path in files], split, split)
     for run, source in zip(runs, sources, strict=True):
-        made = [model.get("weights_sha256") for model in source.models]
-        if made != [describe_run(run)["weights_sha256"]]:
+        if [model.get("weights_sha256") for model in source.models] != [describe_run(run)["weights_sha256"]]:
             raise InputError(
                 f"{source.name}: was not made by {run.path} as it is now", "score it again, or leave it out"
             )
@@ -176,7 +168,7 @@ def _adopted(runs: Sequence[Run], files: Sequence[Path], split: Split) -> list[S
 
 
 def _names(runs: Sequence[Run]) -> list[str]:
-    """Return the folders' names, with as much of the path before them as tells them apart."""
+    """Return the folders' names, with as much of the path before them as makes them differ."""
     parts = [run.path.resolve().parts for run in runs]
     for depth in range(1, max(map(len, parts)) + 1):
         names = ["/".join(part[-depth:]) for part in parts]

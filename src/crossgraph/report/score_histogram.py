@@ -1,4 +1,4 @@
-"""How the scores of matched and of unmatched pairs are spread, counted over the whole matrix."""
+"""Counts the scores of matched and of unmatched pairs over a whole score matrix."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ class Histogram:
         edges: Of the bins.
         matched: Pairs of a caption with its own picture.
         unmatched: All other pairs.
-        middle: Median score of matched and of unmatched pairs, the latter to within a bin.
+        medians: Of matched and of unmatched pairs' scores, the latter to within a bin.
     """
 
     edges: Float[np.ndarray, " edge"]
     matched: Int64[np.ndarray, " bin"]
     unmatched: Int64[np.ndarray, " bin"]
-    middle: tuple[float, float]
+    medians: tuple[float, float]
 
 
 def score_histogram(

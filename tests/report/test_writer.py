@@ -20,7 +20,7 @@ from crossgraph.data import open_data
 from crossgraph.evaluate.card import write_card
 from crossgraph.evaluate.job import Job, run_job
 from crossgraph.pipeline import alignment_of
-from crossgraph.report.job import ReportJob, write_report
+from crossgraph.report.writer import ReportRequest, write_report
 from crossgraph.runs import load_run
 from crossgraph.scoring.engine import score_split
 
@@ -121,7 +121,7 @@ def test_every_pair_is_counted_in_the_histogram(page):
 
 def test_the_same_page_twice_and_nothing_but_the_page(runs, tmp_path):
     before = {path: path.stat().st_mtime_ns for run in runs for path in run.rglob("*")}
-    made = [write_report(ReportJob(runs, tmp_path / name), silent, when=WHEN) for name in ("a.html", "b.html")]
+    made = [write_report(ReportRequest(runs, tmp_path / name), silent, when=WHEN) for name in ("a.html", "b.html")]
     first, second = (re.sub(r"\([0-9a-f]{12}[^)]*\)", "(revision)", path.read_text()) for path in made)
     assert first == second
     assert {path: path.stat().st_mtime_ns for run in runs for path in run.rglob("*")} == before
@@ -134,12 +134,12 @@ def test_the_runs_own_card_is_taken_while_it_is_about_these_weights_and_this_dat
     card["notes"].append("this very card")
     write_card(card, run)
     out = tmp_path / "page.html"
-    assert "this very card" in write_report(ReportJob([run], out), silent).read_text()
+    assert "this very card" in write_report(ReportRequest([run], out), silent).read_text()
     card["models"]["entries"][0]["weights_sha256"] = "0" * 64
     write_card(card, run)
-    assert "this very card" not in write_report(ReportJob([run], out), silent).read_text()
+    assert "this very card" not in write_report(ReportRequest([run], out), silent).read_text()
     (run / "card.json").write_text("{ broken")
-    assert "Results" in write_report(ReportJob([run], out), silent).read_text()
+    assert "Results" in write_report(ReportRequest([run], out), silent).read_text()
 
 
 def test_explanation_measures_stand_beside_their_baselines(page):
@@ -152,7 +152,9 @@ def test_explanation_measures_stand_beside_their_baselines(page):
 
 def test_boxes_of_a_detector_are_kept_as_boxes(tmp_path):
     data = write_world(tmp_path / "data", boxes="detector")
-    page = write_report(ReportJob([write_run(tmp_path / "run", data=data)], tmp_path / "r.html"), silent).read_text()
+    page = write_report(
+        ReportRequest([write_run(tmp_path / "run", data=data)], tmp_path / "r.html"), silent
+    ).read_text()
     layouts = json.loads(re.search(r'id="data">(.*?)</script>', page, re.DOTALL)[1])["layouts"]
     assert {layout["kind"] for layout in layouts} == {"boxes"}
     assert all(len(layout["boxes"]) == 16 for layout in layouts)
@@ -160,7 +162,9 @@ def test_boxes_of_a_detector_are_kept_as_boxes(tmp_path):
 
 def test_without_pictures_regions_stand_on_an_empty_frame_and_that_is_said(tmp_path):
     data = write_world(tmp_path / "data", pictures=False)
-    page = write_report(ReportJob([write_run(tmp_path / "run", data=data)], tmp_path / "r.html"), silent).read_text()
+    page = write_report(
+        ReportRequest([write_run(tmp_path / "run", data=data)], tmp_path / "r.html"), silent
+    ).read_text()
     assert "drawn on an empty frame" in text_of(page)
     assert 'class="pic blank"' in page
 
@@ -169,24 +173,24 @@ def test_features_alone_without_boxes_are_a_row_of_bars(tmp_path):
     data = write_precomp(tmp_path / "data", {"test": 6}, width=6)
     run = write_tiny_run(tmp_path / "run")
     (data / "test_caps.txt").write_text("".join(f"a dog runs over {number}\n" for number in range(12)))
-    page = write_report(ReportJob([run], tmp_path / "r.html", data), silent).read_text()
+    page = write_report(ReportRequest([run], tmp_path / "r.html", data), silent).read_text()
     assert "Where the regions lie is not known" in text_of(page)
 
 
 def test_data_is_found_by_the_card_or_the_command_and_must_agree(runs, world, tmp_path):
     silent_run = write_run(tmp_path / "silent")
     with pytest.raises(InputError, match="does not say which data it belongs to: name the data folder with --data"):
-        write_report(ReportJob([silent_run], tmp_path / "r.html"), silent)
+        write_report(ReportRequest([silent_run], tmp_path / "r.html"), silent)
     gone = write_run(tmp_path / "gone", data=tmp_path / "nowhere")
     with pytest.raises(InputError, match="nowhere: the data that gone belongs to is no longer there"):
-        write_report(ReportJob([gone], tmp_path / "r.html"), silent)
+        write_report(ReportRequest([gone], tmp_path / "r.html"), silent)
     with pytest.raises(InputError, match=r"one belongs to .*zoo, gone to .*nowhere"):
-        write_report(ReportJob([runs[0], gone], tmp_path / "r.html"), silent)
-    write_report(ReportJob([silent_run, gone], tmp_path / "r.html", world), silent)
+        write_report(ReportRequest([runs[0], gone], tmp_path / "r.html"), silent)
+    write_report(ReportRequest([silent_run, gone], tmp_path / "r.html", world), silent)
 
 
 def test_runs_of_one_name_are_told_apart_by_their_folders(world, tmp_path):
     runs = [write_run(tmp_path / name / "run", data=world) for name in ("mine", "yours")]
-    said = text_of(write_report(ReportJob(runs, tmp_path / "r.html"), silent).read_text())
+    said = text_of(write_report(ReportRequest(runs, tmp_path / "r.html"), silent).read_text())
     assert "mine/run and yours/run" in said
     assert "the same weights are named more than once" in said

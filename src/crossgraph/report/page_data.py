@@ -1,4 +1,4 @@
-"""Word × region weights and pictures, packed for a page: each picture and each pair once, a byte a weight."""
+"""Packs what the page's script draws: each picture and each aligned pair once, a byte for each weight."""
 
 from __future__ import annotations
 
@@ -22,23 +22,23 @@ from crossgraph.vision.boxes import find_grids
 
 @dataclass(frozen=True)
 class Pair:
-    """One picture with one sentence, as a view sees them.
+    """One picture with one sentence, as a view aligns them.
 
     Attributes:
         number: Of its entry in the page's data.
         tokens: Words of the sentence, specials included, one a row of the weights.
         significance: How much each counted.
-        overall: The share of whole picture with whole sentence.
+        global_significance: How much the whole picture with the whole sentence counted.
     """
 
     number: int
     tokens: tuple[AlignedToken, ...]
     significance: Float[np.ndarray, " word"]
-    overall: float
+    global_significance: float
 
 
-class Overlays:
-    """Collects what the page's script draws.
+class PageData:
+    """The data of the page's script.
 
     Args:
         split: Pictures and their regions.
@@ -47,24 +47,24 @@ class Overlays:
     def __init__(self, split: Split) -> None:
         self._split = split
         self._alignments: dict[tuple[Path, int, str], Alignment | None] = {}
-        self._known: dict[tuple[int, int, str], Pair | None] = {}
+        self._packed: dict[tuple[int, int, str], Pair | None] = {}
         self._layouts: dict[str, int] = {}
         self.pictures: dict[int, dict[str, Any]] = {}
         self.pairs: list[dict[str, Any]] = []
 
-    def pair(self, view: View, image: int, sentence: str) -> Pair | None:
-        """Return a pair, aligned; an ensemble's weights are the mean of its runs', as its score is.
+    def add_pair(self, view: View, image: int, sentence: str) -> Pair | None:
+        """Return an aligned pair; an ensemble's weights are the mean of its runs', as its score is.
 
         Args:
-            view: Whose.
+            view: Whose runs align it.
             image: Row of the picture.
             sentence: Any; where a run knows no word of it there is no pair.
         """
         key = (id(view), image, sentence)
-        if key not in self._known:
-            found = [self._aligned(run, image, sentence) for run in view.runs]
-            self._known[key] = self._packed(image, [a for a in found if a is not None]) if all(found) else None
-        return self._known[key]
+        if key not in self._packed:
+            alignments = [self._align(run, image, sentence) for run in view.runs]
+            self._packed[key] = self._pack(image, [found for found in alignments if found]) if all(alignments) else None
+        return self._packed[key]
 
     def add_picture(self, image: int) -> dict[str, Any]:
         """Return a picture's entry: data URI, size, id, layout of its regions."""
@@ -89,11 +89,11 @@ class Overlays:
         }
 
     @property
-    def kinds(self) -> set[str]:
-        """How the regions of the pictures lie: "grid", "boxes", "unknown"."""
+    def layout_kinds(self) -> set[str]:
+        """Return how the regions of the pictures lie: "grid", "boxes", "unknown"."""
         return {json.loads(layout)["kind"] for layout in self._layouts}
 
-    def _aligned(self, run: Run, image: int, sentence: str) -> Alignment | None:
+    def _align(self, run: Run, image: int, sentence: str) -> Alignment | None:
         key = (run.path, image, sentence)
         if key not in self._alignments:
             try:
@@ -102,31 +102,33 @@ class Overlays:
                 self._alignments[key] = None
         return self._alignments[key]
 
-    def _packed(self, image: int, found: list[Alignment]) -> Pair | None:
-        if len({alignment.weights.shape for alignment in found}) != 1:
+    def _pack(self, image: int, alignments: list[Alignment]) -> Pair | None:
+        """Add the mean of some alignments; None where their weights differ in shape."""
+        if len({alignment.weights.shape for alignment in alignments}) != 1:
             return None
-        weights = np.stack([alignment.weights for alignment in found]).astype(np.float64).mean(axis=0)
-        significance = np.stack([alignment.significance for alignment in found]).astype(np.float64).mean(axis=0)
-        overall = float(np.mean([alignment.global_significance for alignment in found]))
+        weights = np.stack([alignment.weights for alignment in alignments]).mean(axis=0, dtype=np.float64)
+        significance = np.stack([alignment.significance for alignment in alignments]).mean(axis=0, dtype=np.float64)
+        overall = float(np.mean([alignment.global_significance for alignment in alignments]))
         peaks = weights.max(axis=1)
-        bytes_ = np.rint(255 * np.clip(weights / np.maximum(peaks, 1e-12)[:, None], 0, 1)).astype(np.uint8)
+        levels = np.rint(255 * np.clip(weights / np.maximum(peaks, 1e-12)[:, None], 0, 1)).astype(np.uint8)
         self.add_picture(image)
         self.pairs.append(
             {
                 "picture": image,
-                "weights": base64.b64encode(bytes_.tobytes()).decode("ascii"),
+                "weights": base64.b64encode(levels.tobytes()).decode("ascii"),
                 "peaks": [round(float(peak), 4) for peak in peaks],
                 "significance": [round(float(share), 4) for share in significance],
             }
         )
-        return Pair(len(self.pairs) - 1, found[0].tokens, significance, overall)
+        return Pair(len(self.pairs) - 1, alignments[0].tokens, significance, overall)
 
     def _layout(self, image: int) -> int:
+        """Return the number of the layout of a picture's regions: their grids, their boxes, or their count alone."""
         regions = self._split.features.read([image])
-        kept = regions.mask[0]
-        layout: dict[str, Any] = {"kind": "unknown", "count": int(kept.sum())}
+        real = regions.mask[0]
+        layout: dict[str, Any] = {"kind": "unknown", "count": int(real.sum())}
         if regions.boxes is not None and layout["count"]:
-            boxes = regions.boxes[0][kept].numpy()
+            boxes = regions.boxes[0][real].numpy()
             if grids := find_grids(boxes):
                 layout |= {"kind": "grid", "grids": [[grid.start, grid.rows, grid.columns] for grid in grids]}
             elif bool((boxes[:, 2:] > boxes[:, :2]).any()):
