@@ -16,8 +16,8 @@ from torch import nn
 
 from crossgraph.bundle.calibration import Calibration
 from crossgraph.bundle.head import IndexHead
+from crossgraph.bundle.late_interaction import LateInteractionRetriever
 from crossgraph.bundle.short_list import ShortList
-from crossgraph.bundle.sieve import Sieve
 from crossgraph.core.errors import InputError
 from crossgraph.core.types import Attention, ImageCode, Regions, TextCode
 from crossgraph.files import sha256
@@ -74,7 +74,7 @@ class Bundle:
         head: The index head on the re-ranker's codes, where there is one.
         short_list: Measured sizes; None where nothing was measured.
         calibration: From scores to probabilities; None where there is none.
-        sieve: What chooses the pairs of a cascade, where one was trained; search does without.
+        late_interaction: Retriever of a cascade, where one was trained; search does not use it.
     """
 
     path: Path
@@ -83,7 +83,7 @@ class Bundle:
     head: IndexHead | None = None
     short_list: ShortList | None = None
     calibration: Calibration | None = None
-    sieve: Sieve | None = None
+    late_interaction: LateInteractionRetriever | None = None
 
     @property
     def name(self) -> str:
@@ -141,7 +141,7 @@ class Bundle:
             self.reranker.model,
             self.retriever.model if self.retriever else None,
             self.head,
-            self.sieve,
+            self.late_interaction,
         )
         for part in parts:
             if part is not None:

@@ -73,20 +73,20 @@ class ShortList:
 
 
 def choose(
-    nearness: Float[np.ndarray, "img txt"],
+    coarse_scores: Float[np.ndarray, "img txt"],
     scores: Float[np.ndarray, "img txt"],
     caption_image: Int64[np.ndarray, " txt"],
 ) -> ShortList:
     """Measure the sizes on a gallery.
 
     Args:
-        nearness: The retriever's scores.
+        coarse_scores: The retriever's scores.
         scores: The re-ranker's.
         caption_image: Row of the picture each caption was written for.
     """
     captions = np.arange(scores.shape[1])
-    best = places(nearness, scores.argmax(axis=0), captions)
-    own = places(nearness, caption_image, captions)
+    best = places(coarse_scores, scores.argmax(axis=0), captions)
+    own = places(coarse_scores, caption_image, captions)
     return ShortList(
         gallery=len(scores),
         queries=scores.shape[1],
@@ -96,11 +96,11 @@ def choose(
 
 
 def places(
-    nearness: Float[np.ndarray, "img txt"], rows: Int64[np.ndarray, " txt"], columns: Int64[np.ndarray, " txt"]
+    coarse_scores: Float[np.ndarray, "img txt"], rows: Int64[np.ndarray, " txt"], columns: Int64[np.ndarray, " txt"]
 ) -> Int64[np.ndarray, " txt"]:
     """Return how many pictures are needed until each caption's row is among them; ties count as before it."""
-    wanted = nearness[rows, columns]
-    return (nearness >= wanted[None, :]).sum(axis=0).astype(np.int64)
+    wanted = coarse_scores[rows, columns]
+    return (coarse_scores >= wanted[None, :]).sum(axis=0).astype(np.int64)
 
 
 def at_recall(found: Int64[np.ndarray, " query"], recall: float) -> int:

@@ -24,9 +24,8 @@ from crossgraph.files import read_text
 from crossgraph.progress import ProgressCallback
 from crossgraph.runs import Run, load_run
 from crossgraph.scoring.encode import Precision
-from crossgraph.scoring.finite import NonFiniteScore
-from crossgraph.scoring.recall import CUTOFFS, Ties
-from crossgraph.scoring.store import ScoreFile, open_scores
+from crossgraph.scoring.recall import CUTOFFS, NonFiniteScore, Ties
+from crossgraph.scoring.score_file import ScoreFile, open_scores
 
 Kind = Literal["run", "scores", "details"]
 DETAILS = "details.jsonl"

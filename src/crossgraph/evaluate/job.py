@@ -15,26 +15,24 @@ from crossgraph.core.errors import InputError
 from crossgraph.data import open_data
 from crossgraph.data.dataset import DataSet
 from crossgraph.data.split import Split
-from crossgraph.evaluate.card import NO_ATTENTION, Circumstances, build_card
-from crossgraph.evaluate.cascade import cascade_source
+from crossgraph.data.subset import first_images
+from crossgraph.evaluate.card import NO_ATTENTION, EvaluationContext, build_card
 from crossgraph.evaluate.coco_measures import measure_coco, with_ids
 from crossgraph.evaluate.details import write_details
 from crossgraph.evaluate.protocol import Evaluation, Protocol, check_slices, evaluate_scores
-from crossgraph.evaluate.sources import Source, adopt_files, blame, combine, score_runs
+from crossgraph.evaluate.sources import Source, adopt_files, blame, cascade_source, combine, score_runs
 from crossgraph.explain.measures import NO_BOXES, SAMPLE, THOROUGH, measure
 from crossgraph.explain.measures.object_boxes import ObjectBoxes, find_boxes
+from crossgraph.files import check_output_folder
 from crossgraph.progress import ProgressCallback
 from crossgraph.runs import Run, load_run
 from crossgraph.scoring.blocks import BlockSize
+from crossgraph.scoring.compatibility import check_run_fits
 from crossgraph.scoring.encode import Precision
 from crossgraph.scoring.engine import choose_device
-from crossgraph.scoring.finite import NonFiniteScore
-from crossgraph.scoring.fit import check_run_fits
-from crossgraph.scoring.limit import first_images
-from crossgraph.scoring.places import check_folder
-from crossgraph.scoring.recall import Ties
-from crossgraph.scoring.store import open_scores
-from crossgraph.scoring.tuning import PrecisionChoice, settle
+from crossgraph.scoring.recall import NonFiniteScore, Ties
+from crossgraph.scoring.score_file import open_scores
+from crossgraph.scoring.tuning import PrecisionChoice, choose_precision
 
 DEV = "dev"
 
@@ -56,7 +54,7 @@ class Job:
         device: "auto", "cpu" or "cuda".
         precision: Of the matrix products; "auto" as `crossgraph.scoring.tuning` finds for the first run.
         block: Pairs scored in one go, or None.
-        cascade: The one run is a bundle: score only the short lists that its sieve or index brings up.
+        cascade: The one run is a bundle: score only the short lists of its retriever.
         explanations: Measure the runs' explanations thoroughly, not on a card's small sample.
         boxes: Boxes of named things, where they do not lie beside the captions.
         ids: COCO's id of every caption, where the captions file does not tell.
@@ -99,7 +97,7 @@ class Job:
         if self.cascade and len(self.runs) != 1:
             raise InputError("--cascade: one bundle is evaluated at a time", "give the folder of one bundle")
         if self.details is not None:
-            check_folder(self.details)
+            check_output_folder(self.details)
 
 
 def run_job(
@@ -109,8 +107,8 @@ def run_job(
 
     Args:
         job: What and how.
-        log: Hears what the data folder turned out to be.
-        report: Makes, for a run's name, what hears how far its scoring is.
+        log: Called with the line that describes the data.
+        report: Returns the progress callback of a task.
 
     Raises:
         InputError: Something given cannot be used; nothing has been written then.
@@ -126,12 +124,12 @@ def run_job(
     split = whole if job.dev_limit is None else first_images(whole, job.dev_limit)
     check_slices(job.slices, len(split.image_ids))
     things = _boxes(job) if runs else NO_BOXES
-    told = report or _silent
+    progress = report or _silent
     precision, size = _how(job, runs, split, device)
     if files:
         sources = adopt_files(files, whole, split)
     elif bundle is not None:
-        sources = [cascade_source(bundle.to(device), lambda: _dev(data, job), split, precision, told, size)]
+        sources = [cascade_source(bundle.to(device), lambda: _dev(data, job), split, precision, progress, size)]
     else:
         sources = score_runs(runs, split, device, precision, report, size)
     begun = time.monotonic()
@@ -142,7 +140,7 @@ def run_job(
     explanations: dict[str, Any] = {"absent": NO_ATTENTION}
     if runs:
         explanations = measure(runs, split, things, THOROUGH if job.explanations else SAMPLE, device, report)
-    around = Circumstances(
+    context = EvaluationContext(
         data=job.data,
         features=job.features,
         whole=whole,
@@ -154,7 +152,7 @@ def run_job(
         explanations=explanations,
         coco=coco,
     )
-    card = build_card(sources, evaluation, protocol, around)
+    card = build_card(sources, evaluation, protocol, context)
     if job.details is not None:
         write_details(job.details, combine(sources), split, evaluation)
     return card
@@ -170,7 +168,7 @@ def _how(job: Job, runs: Sequence[Run], split: Split, device: torch.device) -> t
         return "float32", BlockSize(pairs=job.block)
     for run in runs:
         check_run_fits(run, split)
-    return settle(runs[0].model.to(device), runs[0].vocabulary, split, job.precision, job.block)
+    return choose_precision(runs[0].model.to(device), runs[0].vocabulary, split, job.precision, job.block)
 
 
 def _dev(data: DataSet, job: Job) -> Split:

@@ -53,7 +53,7 @@ class Part:
         return self._whole[slice(rows.start + self._first, rows.stop + self._first)][:, self._columns]
 
 
-def part_of(
+def select_pairs(
     scores: ScoreRows, caption_image: Int64[np.ndarray, " caption"], images: slice
 ) -> tuple[ScoreRows, Int64[np.ndarray, " caption"]]:
     """Cut a gallery out of a score matrix: consecutive images with all their captions, and nothing else.

@@ -136,7 +136,7 @@ def encode_split(
     Args:
         model: Encodes, in evaluation mode whatever its mode is; on its own device.
         vocabulary: The model's.
-        split: Pictures and captions; `crossgraph.scoring.fit.check_fits` tells whether they fit the model.
+        split: Pictures and captions; `crossgraph.scoring.compatibility.check_fits` tells whether they fit the model.
         precision: bfloat16 computes the matrix products in it.
         report: Hears how many captions are encoded.
     """

@@ -1,14 +1,13 @@
-"""Ranks and recalls of a score matrix: the few lines that training and evaluation share.
+"""Ranks and recalls of a score matrix, shared by training and evaluation.
 
-Ties are decided by nobody: a query whose best right answer has the same score as some wrong ones
-counts with the probability of a hit when the equal scores are put in random order ("expected"), or as
-if every wrong one came first ("worst"). Column order never decides, and NaN and infinity are refused
-(`crossgraph.scoring.finite`).
+A query whose best right answer ties with wrong ones counts with the probability of a hit when equal scores are put in
+random order ("expected"), or as if every wrong answer came first ("worst"). Column order never decides. NaN and
+infinity are refused.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
@@ -16,11 +15,58 @@ import numpy as np
 from jaxtyping import Bool, Float, Int64
 
 from crossgraph.core.errors import InputError
-from crossgraph.scoring.finite import refuse_nonfinite
 
 Ties = Literal["expected", "worst"]
 CUTOFFS = (1, 5, 10)
 BLOCK_VALUES = 1 << 22  # scores looked at in one go: 16 MB of float32, however large the matrix
+
+
+class NonFiniteScore(InputError):
+    """A score is NaN or infinite.
+
+    Attributes:
+        image: Row of its image.
+        caption: Column of its caption.
+        value: Its value, "NaN", "+infinity" or "-infinity".
+    """
+
+    def __init__(self, image: int, caption: int, value: str) -> None:
+        self.image, self.caption, self.value = image, caption, value
+        super().__init__(
+            f"the score of image {image} with caption {caption} (both from 0) is {value}",
+            "the model has diverged or overflowed; score in float32 or choose an earlier checkpoint",
+        )
+
+    def __reduce__(self) -> tuple[type[NonFiniteScore], tuple[int, int, str]]:  # pyright: ignore[reportIncompatibleMethodOverride]
+        """Survive the trip between processes."""
+        return type(self), (self.image, self.caption, self.value)
+
+    def named(self, source: str, image_ids: Sequence[str], captions: Sequence[str]) -> InputError:
+        """Return the same refusal with the file, the image's id and the caption's text."""
+        text = captions[self.caption]
+        short = text if len(text) <= 80 else text[:79] + "…"
+        return InputError(
+            f"{source}: the score of image '{image_ids[self.image]}' with the caption \"{short}\" is {self.value}",
+            self.remedy,
+        )
+
+
+def refuse_nonfinite(block: Float[np.ndarray, "img txt"], first_row: int = 0) -> None:
+    """Check that every score of a block is finite.
+
+    Args:
+        block: Consecutive rows of a score matrix.
+        first_row: Row of the block's first.
+
+    Raises:
+        NonFiniteScore: Otherwise, naming the first in reading order.
+    """
+    if np.isfinite(block).all():
+        return
+    image, caption = (int(index) for index in np.argwhere(~np.isfinite(block))[0])
+    value = float(block[image, caption])
+    name = "NaN" if np.isnan(value) else ("+infinity" if value > 0 else "-infinity")
+    raise NonFiniteScore(image + first_row, caption, name)
 
 
 class ScoreRows(Protocol):

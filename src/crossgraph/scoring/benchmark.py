@@ -25,7 +25,7 @@ from crossgraph.progress import ProgressCallback
 from crossgraph.scoring.blocks import BlockSize
 from crossgraph.scoring.encode import TextBucket, compute_in, device_of, inference
 from crossgraph.scoring.engine import prepared_images, prepared_texts
-from crossgraph.scoring.tuning import remember, remembered, score_codes, tune
+from crossgraph.scoring.tuning import read_cached, score_codes, tune, write_cached
 
 VOCABULARY = 8000
 PRECISIONS: tuple[Precision, ...] = ("float32", "bfloat16")
@@ -179,10 +179,10 @@ def tuned_sizes(model: Matcher, images: ImageCode, texts: TextCode, anew: bool) 
     """Return the best block sizes of this machine, tried now where they are not known."""
     if model.kind == "independent":
         return dict.fromkeys(PRECISIONS, BlockSize())
-    found = None if anew else remembered(model)
+    found = None if anew else read_cached(model)
     if found is None:
         found = tune(model, images, [TextBucket(np.arange(len(texts)), texts)])
-        remember(model, found)
+        write_cached(model, found)
     return {precision: BlockSize(found.budgets[precision]) for precision in PRECISIONS}
 
 

@@ -1,4 +1,4 @@
-"""Whether a split can be scored by a model, told before any work is done."""
+"""Check that a model can score a split, before any work is done."""
 
 from __future__ import annotations
 
