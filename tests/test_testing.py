@@ -10,8 +10,9 @@ import torch
 from references.tiny_matcher import TinyMatcher
 
 from crossgraph.core.errors import InputError
+from crossgraph.core.registry import Registry
 from crossgraph.core.types import Attention
-from crossgraph.models.base import MODELS
+from crossgraph.models.base import Matcher
 from crossgraph.testing import check_model
 
 
@@ -49,7 +50,11 @@ class OtherScore(Aligned):
 
 
 def register(monkeypatch: pytest.MonkeyPatch, model: type[TinyMatcher]) -> str:
-    monkeypatch.setitem(MODELS._entries, "checked", model)
+    """Make a model the only registered one."""
+    registry: Registry[type[Matcher]] = Registry("model", None)
+    registry.register("checked")(model)
+    for module in ("testing", "runs"):
+        monkeypatch.setattr(f"crossgraph.{module}.MODELS", registry)
     return "checked"
 
 

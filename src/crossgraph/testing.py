@@ -109,8 +109,8 @@ def training_loss(model: Matcher, regions: Regions, tokens: Tokens, negatives: A
     batch = Batch(regions, tokens, torch.arange(len(tokens)))
     same = torch.eye(len(tokens), dtype=torch.bool)
 
-    def ranking(matrix: Tensor, prescribed: Any = None) -> Tensor:
-        return prescribed_loss(prescribed, matrix, same) if prescribed else hinge(matrix, same, 0.2, negatives)
+    def ranking(scores: Tensor, prescribed: Any = None) -> Tensor:
+        return prescribed_loss(prescribed, scores, same) if prescribed else hinge(scores, same, 0.2, negatives)
 
     images, texts = model.encode_images(regions), model.encode_texts(tokens)
     return torch.stack(list(model.losses(images, texts, batch, ranking, Progress()).values())).sum()
@@ -260,7 +260,9 @@ def check_saved_run(small: SmallModel) -> None:
     vocabulary = Vocabulary.build([" ".join(words)], minimum=1)
     model, regions, tokens = small.build(), sample_regions(), sample_tokens()
     with tempfile.TemporaryDirectory() as folder:
-        save_run(Path(folder), model, vocabulary, RunInfo(small.name, **describe_model(model)))
+        described = describe_model(model)
+        info = RunInfo(small.name, described["config"], described["inputs"], plugin=described["plugin"])
+        save_run(Path(folder), model, vocabulary, info)
         again = load_run(Path(folder))
     assert again.info.model == small.name, f"the run's model is '{again.info.model}'"
     assert again.model.config == model.config, "the config changed"

@@ -61,7 +61,7 @@ def _draw_picture_and_bars(canvas: Canvas, alignment: Alignment, picture: Pictur
     width = min(4.4, 4.4 * picture.aspect) if beside else _WIDTH
     height = width / picture.aspect
     pixels = picture.resized(round(width * DOTS), round(height * DOTS))
-    canvas.add_axes(_MARGIN, y, width, height).imshow(pixels, extent=(0, 1, 0, 1), aspect="auto")
+    canvas.add_image(pixels, (_MARGIN, y, width, height))
     if beside:
         return max(_draw_bars(canvas, alignment, _MARGIN + width + 0.4, y), y + height) + 0.3
     return _draw_bars(canvas, alignment, _MARGIN, y + height + 0.2) + 0.3

@@ -18,6 +18,8 @@ DOTS = 150  # per inch in PNG: sharp where a pixel of the page is more than one 
 SUFFIXES = (".png", ".svg", ".pdf")
 POINT = 1 / 72
 Number = int | float
+Frame = tuple[Number, Number, Number, Number]
+"""Left, top, width and height in inches."""
 
 
 def require_matplotlib() -> None:
@@ -63,7 +65,7 @@ class Canvas:
         self.fonts = FontSet(texts)
         self._figure: Any = Figure(figsize=(WIDTH, 1), dpi=DOTS, facecolor=theme.paper)
         self._renderer = FigureCanvasAgg(self._figure).get_renderer()
-        self._axes: list[tuple[Any, tuple[float, float, float, float]]] = []
+        self._axes: list[tuple[Any, Frame]] = []
         self._widths: dict[tuple[str, Number, str], float] = {}
         self._texts: list[tuple[Any, float, float]] = []
 
@@ -72,6 +74,19 @@ class Canvas:
         axes = self._figure.add_axes((0, 0, 1, 1))
         axes.set_axis_off()
         self._axes.append((axes, (x, y, width, height)))
+        return axes
+
+    def add_unit_axes(self, frame: Frame) -> Any:
+        """Add axes that go from (0, 0) at the top left to (1, 1) at the bottom right."""
+        axes = self.add_axes(*frame)
+        axes.set_xlim(0, 1)
+        axes.set_ylim(1, 0)
+        return axes
+
+    def add_image(self, pixels: Any, frame: Frame) -> Any:
+        """Draw an array of pixels; return its axes, see `add_unit_axes`."""
+        axes = self.add_unit_axes(frame)
+        axes.imshow(pixels, extent=(0, 1, 1, 0), aspect="auto")
         return axes
 
     def text_width(self, text: str, size: Number, weight: str = "normal") -> float:

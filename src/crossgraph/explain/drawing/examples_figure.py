@@ -8,7 +8,7 @@ from pathlib import Path
 from crossgraph.data.split import Split
 from crossgraph.explain.description import has_global_node, percent, significance_meaning, strongest_region
 from crossgraph.explain.drawing.bar_chart import chart_height, draw_bars, strongest_tokens, token_bars
-from crossgraph.explain.drawing.canvas import DOTS, WIDTH, Canvas
+from crossgraph.explain.drawing.canvas import DOTS, WIDTH, Canvas, Frame
 from crossgraph.explain.drawing.picture import Picture, read_picture
 from crossgraph.explain.drawing.theme import THEMES, ThemeName
 from crossgraph.explain.drawing.word_maps import draw_color_scale, draw_map
@@ -110,9 +110,7 @@ def _draw_match(
     return y + (0.3 + height)
 
 
-def _draw_framed(
-    canvas: Canvas, picture: Picture | None, name: str, right: bool, limits: tuple[float, float, float, float]
-) -> tuple[float, float]:
+def _draw_framed(canvas: Canvas, picture: Picture | None, name: str, right: bool, limits: Frame) -> tuple[float, float]:
     """Draw a picture in a solid frame where it is right, in a dashed one where not; return its width and height.
 
     Args:
@@ -126,15 +124,13 @@ def _draw_framed(
     aspect = 4 / 3 if picture is None else picture.aspect
     across = min(max_width, max_height * aspect)
     down = across / aspect
-    axes = canvas.add_axes(x, y, across, down)
-    axes.set_xlim(0, 1)
-    axes.set_ylim(1, 0)
     if picture is None:
+        axes = canvas.add_unit_axes((x, y, across, down))
         middle = x + across / 2, y + down / 2
         canvas.write(*middle, name, 9, color=canvas.theme.faint, align="center", max_width=across - 0.2)
     else:
         pixels = picture.resized(round(across * DOTS), round(down * DOTS))
-        axes.imshow(pixels, extent=(0, 1, 1, 0), aspect="auto")
+        axes = canvas.add_image(pixels, (x, y, across, down))
     style = "-" if right else (0, (3, 1.5))
     frame = axes.axhspan(0, 1, fill=False, edgecolor=_color(canvas, right), linewidth=3, linestyle=style)
     frame.set_clip_on(False)

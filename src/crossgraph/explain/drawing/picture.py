@@ -86,9 +86,17 @@ def overlay_density(
     picture = pixels / 255
     grey = picture @ np.array([0.2126, 0.7152, 0.0722])
     dimmed = theme.dimmed * (0.75 * grey[..., None] + 0.25 * picture)
-    shade = density_shade(density, top)
-    opacity = density_opacity(shade)[..., None]
-    return np.clip((1 - opacity) * dimmed + opacity * density_color(shade), 0, 1)
+    return np.clip(overlay_shade(dimmed, density_shade(density, top)), 0, 1)
+
+
+def overlay_shade(
+    background: Float[np.ndarray, "*pixel 3"], shade: Float[np.ndarray, "*pixel"]
+) -> Float[np.ndarray, "*pixel 3"]:
+    """Cover RGB pixels by the colours of shades from 0 to 1: at most by 80 %, so that the picture stays visible."""
+    from matplotlib import colormaps
+
+    opacity = 0.8 * np.sqrt(shade)[..., None]
+    return (1 - opacity) * background + opacity * colormaps["viridis"](0.25 + 0.75 * shade)[..., :3]
 
 
 def density_shade(density: Float[np.ndarray, "*pixel"], top: float) -> Float[np.ndarray, "*pixel"]:
@@ -99,15 +107,3 @@ def density_shade(density: Float[np.ndarray, "*pixel"], top: float) -> Float[np.
         top: Above 1.
     """
     return np.clip(np.log2(np.maximum(density, 1.0)) / np.log2(top), 0, 1)
-
-
-def density_opacity(shade: Float[np.ndarray, "*pixel"]) -> Float[np.ndarray, "*pixel"]:
-    """Return how much of the picture a shade hides, from 0 to 0.8: the picture stays visible below."""
-    return 0.8 * np.sqrt(shade)
-
-
-def density_color(shade: Float[np.ndarray, "*pixel"]) -> Float[np.ndarray, "*pixel 3"]:
-    """Return the RGB colour of a shade, from 0 to 1."""
-    from matplotlib import colormaps
-
-    return np.asarray(colormaps["viridis"](0.25 + 0.75 * shade)[..., :3])

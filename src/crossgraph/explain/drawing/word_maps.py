@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 
 from crossgraph.explain.description import percent, strongest_region
-from crossgraph.explain.drawing.canvas import DOTS, Canvas
+from crossgraph.explain.drawing.canvas import DOTS, Canvas, Frame
 from crossgraph.explain.drawing.heatmap import density_map
-from crossgraph.explain.drawing.picture import Picture, density_color, density_opacity, overlay_density
+from crossgraph.explain.drawing.picture import Picture, overlay_density, overlay_shade
 from crossgraph.pipeline import Alignment
 from crossgraph.vision.boxes import find_grids
 
@@ -105,13 +105,7 @@ def draw_maps(
         draw_map(canvas, alignment, picture, row, (x, y + layout.head, layout.width, layout.height))
 
 
-def draw_map(
-    canvas: Canvas,
-    alignment: Alignment,
-    picture: Picture,
-    row: int,
-    frame: tuple[float, float, float, float],
-) -> None:
+def draw_map(canvas: Canvas, alignment: Alignment, picture: Picture, row: int, frame: Frame) -> None:
     """Draw one word's weights over the picture: a heatmap for grids, outlines of the strongest boxes otherwise.
 
     Args:
@@ -119,23 +113,16 @@ def draw_map(
         alignment: With boxes.
         picture: Of the pair.
         row: The token.
-        frame: Left, top, width and height in inches.
+        frame: Of the map.
     """
     assert alignment.boxes is not None
-    axes = canvas.add_axes(*frame)
     pixels = picture.resized(round(frame[2] * DOTS), round(frame[3] * DOTS))
-    height, width = pixels.shape[:2]
-    axes.set_xlim(0, 1)
-    axes.set_ylim(1, 0)
-    gridded = bool(find_grids(alignment.boxes))
-    if gridded:
-        density = density_map(alignment.weights[row], alignment.boxes, height, width)
-        shown = overlay_density(pixels, density, TOP, canvas.theme)
+    if find_grids(alignment.boxes):
+        density = density_map(alignment.weights[row], alignment.boxes, *pixels.shape[:2])
+        canvas.add_image(overlay_density(pixels, density, TOP, canvas.theme), frame)
     else:
-        shown = 0.5 * pixels / 255 + 0.5 * canvas.theme.dimmed * pixels.mean(axis=2, keepdims=True) / 255
-    axes.imshow(shown, extent=(0, 1, 1, 0), aspect="auto")
-    if not gridded:
-        _outline_boxes(axes, alignment.weights[row], alignment.boxes, frame[2], frame[3])
+        dimmed = 0.5 * pixels / 255 + 0.5 * canvas.theme.dimmed * pixels.mean(axis=2, keepdims=True) / 255
+        _outline_boxes(canvas.add_image(dimmed, frame), alignment.weights[row], alignment.boxes, frame[2], frame[3])
 
 
 def _outline_boxes(axes: Any, weights: np.ndarray, boxes: np.ndarray, width: float, height: float) -> None:
@@ -149,12 +136,10 @@ def _outline_boxes(axes: Any, weights: np.ndarray, boxes: np.ndarray, width: flo
         left, upper, right, lower = (float(value) for value in boxes[region])
         line, color = (3.0, 1.9, 1.2)[rank], _OUTLINES[rank]
         halo = [withStroke(linewidth=line + 1.6, foreground="black")]
-        style: dict[str, Any] = {
-            "edgecolor": color,
-            "linewidth": line,
-            "linestyle": "-" if rank == 0 else (0, (4, 1.5)),
-        }
-        axes.add_patch(Rectangle((left, upper), right - left, lower - upper, fill=False, path_effects=halo, **style))
+        dashes = "-" if rank == 0 else (0, (4, 1.5))
+        outline = Rectangle((left, upper), right - left, lower - upper, fill=False, path_effects=halo)
+        outline.set(edgecolor=color, linewidth=line, linestyle=dashes)
+        axes.add_patch(outline)
         x, y = min(left, 1 - 0.42 / width), min(max(upper, 0.0), 1 - 0.2 / height)
         while any(abs(x - other_x) < 0.42 / width and abs(y - other_y) < 0.17 / height for other_x, other_y in labels):
             y += 0.17 / height
@@ -169,10 +154,7 @@ def draw_color_scale(canvas: Canvas, right: float, middle: float) -> None:
     """Draw the colour scale of the maps; its right end is at `right`, its vertical middle at `middle`."""
     width, height = 2.6, 0.13
     left = right - 0.18 - width  # the last number is centred below the scale's end, and ends at `right`
-    shades = np.linspace(0, 1, 256)
-    opacity = density_opacity(shades)[:, None]
-    grey = np.full(3, 0.5) * canvas.theme.dimmed
-    colors = (1 - opacity) * grey + opacity * density_color(shades)
+    colors = overlay_shade(np.full((256, 3), 0.5) * canvas.theme.dimmed, np.linspace(0, 1, 256))
     canvas.add_axes(left, middle - height / 2, width, height).imshow(colors[None], aspect="auto")
     faint = canvas.theme.faint
     steps = round(math.log2(TOP))

@@ -32,6 +32,7 @@ import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from itertools import groupby
 from typing import Any, Literal
 
 import numpy as np
@@ -60,6 +61,7 @@ from crossgraph.text.vocabulary import UNKNOWN, EncodedCaption
 FORMAT_VERSION = 1
 NO_BOXES = "no boxes: neither objects.json nor instances*.json lies beside the captions, and --boxes names no file"
 SHARES = np.linspace(0, 1, 11)
+_INTERVALS = "percentile bootstrap, clustered by image"
 
 
 @dataclass(frozen=True)
@@ -87,7 +89,7 @@ SAMPLE = Extent(False, captions=100, pairs=40, steps=5, orders=3)
 THOROUGH = Extent(True, captions=None, pairs=1000, steps=10, orders=5)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, order=True)
 class _Pair:
     """A caption with the picture it describes, and the words that name something boxed there."""
 
@@ -139,11 +141,7 @@ def measure(
         "format_version": FORMAT_VERSION,
         "sample": asdict(extent),
         "boxes": source,
-        "intervals": {
-            "level": LEVEL,
-            "method": "percentile bootstrap, clustered by image",
-            "resamples": RESAMPLES,
-        },
+        "intervals": {"level": LEVEL, "method": _INTERVALS, "resamples": RESAMPLES},
         "models": entries,
     }
 
@@ -160,7 +158,7 @@ def _boxed_pairs(split: Split, objects: ObjectBoxes, extent: Extent) -> list[_Pa
             pairs.append(_Pair(image, row, words))
         if len(pairs) == extent.captions:
             break
-    return sorted(pairs, key=lambda pair: (pair.image, pair.caption))
+    return sorted(pairs)
 
 
 def _draw_pairs(split: Split, extent: Extent) -> list[_Pair]:
@@ -172,9 +170,8 @@ def _draw_pairs(split: Split, extent: Extent) -> list[_Pair]:
         image = int(split.caption_image[row])
         turns.append(seen[image])
         seen[image] += 1
-    drawn = sorted(range(len(order)), key=lambda number: turns[number])[: extent.pairs]
-    pairs = [_Pair(int(split.caption_image[order[number]]), order[number]) for number in drawn]
-    return sorted(pairs, key=lambda pair: (pair.image, pair.caption))
+    drawn = sorted(range(len(order)), key=turns.__getitem__)[: extent.pairs]
+    return sorted(_Pair(int(split.caption_image[order[number]]), order[number]) for number in drawn)
 
 
 def _measure_pointing(
@@ -187,17 +184,14 @@ def _measure_pointing(
     results: list[tuple[int, str, PointingResult]] = []
     unknown = done = 0
     unknown_id = run.vocabulary.row(UNKNOWN)
-    by_image: dict[int, list[_Pair]] = defaultdict(list)
-    for pair in pairs:
-        by_image[pair.image].append(pair)
-    for image, own in by_image.items():
+    for image, image_pairs in groupby(pairs, key=lambda pair: pair.image):
         regions = split.features.read([image])
         if regions.boxes is None:
             return {"absent": "the features say nothing of where their regions are"}
         real = regions.mask[0].numpy()
         region_boxes = regions.boxes[0].numpy().astype(np.float64)[real]
         code = encode_regions(run, regions)
-        for pair in own:
+        for pair in image_pairs:
             caption = run.vocabulary.encode(split.captions[pair.caption])
             weights = _numpy(_align(run, code, caption).weights)[:, real]
             for word, boxes in pair.words:
@@ -250,47 +244,42 @@ def _method_figures(outcomes: Sequence[Mapping[str, float]], images: np.ndarray,
 def _measure_hiding(
     run: Run, split: Split, pairs: Sequence[_Pair], extent: Extent, report: ProgressCallback
 ) -> dict[str, Any]:
-    curves: dict[Literal["regions", "words"], list[tuple[int, HidingCurves]]] = {"regions": [], "words": []}
-    insignificant = 0
+    curves: dict[str, list[tuple[int, HidingCurves | None]]] = {"regions": [], "words": []}
+    insignificant = False
     for number, pair in enumerate(pairs):
         regions = split.features.read([pair.image])
         sentence = split.captions[pair.caption]
         caption = run.vocabulary.encode(sentence)
-        random = np.random.default_rng([extent.seed, pair.caption])
+        draws = (extent.steps, extent.orders, np.random.default_rng([extent.seed, pair.caption]))
         alignment = _align(run, encode_regions(run, regions), caption)
         significance = _numpy(alignment.significance)
         weights = _numpy(alignment.weights)[:, regions.mask[0].numpy()]
         significant = bool(significance.any())
         importance = (significance if significant else np.ones_like(significance)) @ weights
-        hidden = hide_regions(run, regions, caption, importance, extent.steps, extent.orders, random)
-        if hidden is not None:
-            curves["regions"].append((pair.image, hidden))
-        insignificant += not significant
-        hidden = (
-            hide_words(run, regions, sentence, significance, extent.steps, extent.orders, random)
-            if significant
-            else None
-        )
-        if hidden is not None:
-            curves["words"].append((pair.image, hidden))
+        curves["regions"].append((pair.image, hide_regions(run, regions, caption, importance, *draws)))
+        if significant:
+            curves["words"].append((pair.image, hide_words(run, regions, sentence, significance, *draws)))
+        insignificant |= not significant
         report("pairs with parts hidden", number + 1, len(pairs))
     why = {
         "regions": "no picture has more than one region",
         "words": "this model gives words no significance" if insignificant else "no caption has more than one word",
     }
-    return {part: _hiding(own, extent.seed) if own else {"absent": why[part]} for part, own in curves.items()}
+    return {part: _hiding(part_curves, extent.seed, why[part]) for part, part_curves in curves.items()}
 
 
-def _hiding(curves: Sequence[tuple[int, HidingCurves]], seed: int) -> dict[str, Any]:
+def _hiding(curves: Sequence[tuple[int, HidingCurves | None]], seed: int, absent: str) -> dict[str, Any]:
     """Return the entry of the regions or the words, from the curves of all pairs with their images."""
-    images = np.array([image for image, _ in curves])
-    pairs = [pair for _, pair in curves]
+    pairs = [pair for _, pair in curves if pair is not None]
+    if not pairs:
+        return {"absent": absent}
+    images = np.array([image for image, pair in curves if pair is not None])
     deletion = [(pair.hidden, pair.deletion, pair.random_deletion) for pair in pairs]
     insertion = [(pair.shown, pair.insertion, pair.random_insertion) for pair in pairs]
     return {
         "pairs": len(pairs),
         "images": len(np.unique(images)),
-        "score": float(np.mean([pair.whole for pair in pairs])),
+        "score": float(np.mean([pair.deletion[0] for pair in pairs])),
         "deletion": _hiding_test(deletion, images, sign=-1, seed=seed),
         "insertion": _hiding_test(insertion, images, sign=1, seed=seed),
     }

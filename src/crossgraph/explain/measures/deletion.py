@@ -40,7 +40,6 @@ class HidingCurves:
         insertion: Scores along the model's order.
         random_deletion: Mean of the scores along random orders.
         random_insertion: Mean of the scores along random orders.
-        whole: Score of the unchanged pair.
     """
 
     hidden: Float[np.ndarray, " step"]
@@ -48,7 +47,6 @@ class HidingCurves:
     insertion: Float[np.ndarray, " step"]
     random_deletion: Float[np.ndarray, " step"]
     random_insertion: Float[np.ndarray, " step"]
-    whole: float
 
     @property
     def shown(self) -> Float[np.ndarray, " step"]:
@@ -62,15 +60,20 @@ class HidingPlan:
 
     Attributes:
         shown: True where a part (region or word) is shown; each variant once.
-        variant: Row of `shown` for every step of every curve: the model's deletion and insertion, the random orders.
+        variant: Row of `shown` for each step of each order: the model's deletion and insertion, the random orders'.
         hidden: How many parts are hidden at each step of deletion.
-        orders: Number of random orders.
     """
 
     shown: Bool[np.ndarray, "variant part"]
-    variant: Int64[np.ndarray, " step_of_curve"]
+    variant: Int64[np.ndarray, "order step"]
     hidden: Int64[np.ndarray, " step"]
-    orders: int
+
+    def curves(self, scores: Float[np.ndarray, " variant"]) -> HidingCurves:
+        """Return the curves that the variants' scores make."""
+        deletion, insertion, *random_deletions = scores[self.variant]
+        # Read backwards, a random order's deletion is another random order's insertion.
+        random = np.mean(random_deletions, axis=0)
+        return HidingCurves(self.hidden / self.shown.shape[1], deletion, insertion[::-1], random, random[::-1])
 
 
 def plan_hiding(
@@ -81,34 +84,19 @@ def plan_hiding(
     Args:
         importance: How much each part is said to matter; equal ones are put in random order.
         steps: At most so many after the unchanged pair; never are all parts hidden.
-        orders: Random orders; a random order's deletion is, read backwards, another's insertion.
+        orders: Random orders.
         random: Draws.
     """
     parts = len(importance)
     hidden = np.unique(np.linspace(0, parts - 1, min(steps, parts - 1) + 1).round().astype(np.int64))
-    said = np.lexsort((random.permutation(parts), -importance))
-    rows = [_all_but(said[:count], parts) for count in hidden]
-    rows += [~_all_but(said[: parts - count], parts) for count in hidden]
+    order = np.lexsort((random.permutation(parts), -importance))
+    rows = [_all_but(order[:count], parts) for count in hidden]
+    rows += [~_all_but(order[: parts - count], parts) for count in hidden]
     for _ in range(orders):
         order = random.permutation(parts)
         rows += [_all_but(order[:count], parts) for count in hidden]
     shown, variant = np.unique(np.stack(rows), axis=0, return_inverse=True)
-    return HidingPlan(shown, variant.reshape(-1).astype(np.int64), hidden, orders)
-
-
-def curves_of_plan(plan: HidingPlan, scores: Float[np.ndarray, " variant"]) -> HidingCurves:
-    """Return the curves that the scores of a plan's variants make."""
-    steps, parts = len(plan.hidden), plan.shown.shape[1]
-    curves = scores[plan.variant].reshape(2 + plan.orders, steps)
-    random = curves[2:].mean(axis=0)
-    return HidingCurves(
-        hidden=plan.hidden / parts,
-        deletion=curves[0],
-        insertion=curves[1][::-1],
-        random_deletion=random,
-        random_insertion=random[::-1],
-        whole=float(curves[0, 0]),
-    )
+    return HidingPlan(shown, variant.reshape(2 + orders, len(hidden)).astype(np.int64), hidden)
 
 
 def hide_regions(
@@ -139,7 +127,7 @@ def hide_regions(
     mask[:, real] = plan.shown
     repeated = regions.map(lambda tensor: tensor.expand(len(mask), *tensor.shape[1:]))
     variants = Regions(repeated.features, torch.tensor(mask), repeated.boxes, repeated.extra)
-    return curves_of_plan(plan, _scores(run, encode_regions(run, variants), encode_captions(run, [caption]))[:, 0])
+    return plan.curves(_scores(run, encode_regions(run, variants), encode_captions(run, [caption]))[:, 0])
 
 
 def hide_words(
@@ -165,7 +153,7 @@ def hide_words(
         _without(encoded, {token for word in np.flatnonzero(~shown).tolist() for token in words[word]})
         for shown in plan.shown
     ]
-    return curves_of_plan(plan, _scores(run, encode_regions(run, regions), encode_captions(run, variants))[0])
+    return plan.curves(_scores(run, encode_regions(run, regions), encode_captions(run, variants))[0])
 
 
 def tokens_by_word(caption: str, encoded: EncodedCaption) -> list[list[int]]:

@@ -94,16 +94,11 @@ _IRREGULAR = {
     "knife": ("knives",),
     "calf": ("calves",),
     "goose": ("geese",),
-    "sheep": ("sheep",),
-    "cattle": ("cattle",),
-    "scissors": ("scissors",),
-    "skis": ("skis",),
-    "broccoli": ("broccoli",),
-    "luggage": ("luggage",),
-    "baggage": ("baggage",),
-    "aircraft": ("aircraft",),
 }
-_COUNTED_ONCE = frozenset(["people", "men", "women", "children", "geese", "calves"])
+_WITHOUT_PLURAL = (
+    *("people", "men", "women", "children", "geese", "calves", "sheep", "cattle", "scissors", "skis", "broccoli"),
+    *("luggage", "baggage", "aircraft"),
+)
 
 
 @dataclass(frozen=True)
@@ -154,16 +149,14 @@ def category_lexicon(categories: Iterable[str]) -> Lexicon:
             lexicon.setdefault(phrase, category)
     for category in known:  # a category's own name wins over another's synonym
         lexicon |= dict.fromkeys(_singular_and_plural([category.lower()]), category)
-    for phrase in COCO_MISLEADING.split():
-        lexicon[tuple(phrase.split("_"))] = None
-    return lexicon
+    return lexicon | {tuple(phrase.split("_")): None for phrase in COCO_MISLEADING.split()}
 
 
 def scene_lexicon() -> Lexicon:
     """Return the phrases that name objects of scenes: each by its name and plural, and by its kind."""
     lexicon: dict[tuple[str, ...], str | None] = {}
-    for item in BY_NAME.values():
-        kind = "object" if item.kind == "thing" else item.kind
+    for name in BY_NAME:
+        kind = scene_names(name)[1]
         lexicon |= dict.fromkeys([(kind,), (scene_plural(kind),)], kind)
     for item in BY_NAME.values():
         lexicon |= dict.fromkeys([_words(item.name), _words(item.plural)], item.name)
@@ -175,9 +168,7 @@ def scene_lexicon() -> Lexicon:
 def scene_names(name: str) -> tuple[str, ...]:
     """Return the names in `scene_lexicon` that refer to an object of this name: itself, and its kind."""
     item = BY_NAME.get(name)
-    if item is None:
-        return (name,)
-    return name, "object" if item.kind == "thing" else item.kind
+    return (name,) if item is None else (name, "object" if item.kind == "thing" else item.kind)
 
 
 def _singular_and_plural(phrases: Iterable[str]) -> Iterator[tuple[str, ...]]:
@@ -192,7 +183,7 @@ def _singular_and_plural(phrases: Iterable[str]) -> Iterator[tuple[str, ...]]:
 def _plurals(word: str) -> Sequence[str]:
     if word in _IRREGULAR:
         return _IRREGULAR[word]
-    if word in _COUNTED_ONCE or word.endswith("'s"):
+    if word in _WITHOUT_PLURAL or word.endswith("'s"):
         return ()
     if word.endswith(("s", "sh", "ch", "x")):
         return (f"{word}es",)
