@@ -1,4 +1,4 @@
-"""The lock that lets one process at a time write to a library."""
+"""Locks a library, so that one process at a time writes to it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A file on its way into the library, as a reader thread leaves it."""
+"""Reads a file for indexing: its content's digest, and of new content pixels and thumbnail."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from crossgraph.vision.scan import PictureFile
 
 @dataclass(frozen=True)
 class ReadFile:
-    """What came of reading a file.
+    """The result of reading a file.
 
     Attributes:
-        file: Which.
+        file: The file.
         sha256: Of its bytes; empty where they could not be read.
         picture: Id of a known picture of this content, or None.
         photo: What a new picture needs; None where the content is known or broken.
@@ -37,7 +37,7 @@ class ReadFile:
 
 
 def read_file(library: Library, file: PictureFile, loader: PictureLoader, size: int, max_megapixels: float) -> ReadFile:
-    """Read a file; of new content also pixels and thumbnail, which is put in its place."""
+    """Read a file; of new content decode pixels and write the thumbnail."""
     try:
         data = Path(file.path).read_bytes()
     except OSError as error:

@@ -13,7 +13,7 @@ from crossgraph.library.manifest import Manifest
 from crossgraph.vision.pictures import heif_is_read
 from crossgraph.vision.scan import KINDS, is_gone, is_ignored, printable, reason_of, scan_folder
 
-_TAKEN_OUT = "removed_folders"
+_REMOVED = "taken_out"
 _ENTERED = "entered"
 
 
@@ -131,13 +131,13 @@ def may_exist(path: Path) -> bool:
 
 def removed_folders(manifest: Manifest) -> list[Path]:
     """Return the folders inside roots that were taken out of the library."""
-    return _folders(manifest, _TAKEN_OUT)
+    return _folders(manifest, _REMOVED)
 
 
 def add_removed_folder(manifest: Manifest, folder: Path) -> None:
     """Remember that a folder inside a root is not wanted."""
     folders = [str(path) for path in removed_folders(manifest) if not path.is_relative_to(folder)]
-    manifest.remember({_TAKEN_OUT: json.dumps([*folders, str(folder)])})
+    manifest.remember({_REMOVED: json.dumps([*folders, str(folder)])})
 
 
 def forget_removed_folders(manifest: Manifest, folders: Sequence[Path]) -> None:
@@ -145,7 +145,7 @@ def forget_removed_folders(manifest: Manifest, folders: Sequence[Path]) -> None:
     before = removed_folders(manifest)
     left = [path for path in before if not any(folder.is_relative_to(path) for folder in folders)]
     if left != before:
-        manifest.remember({_TAKEN_OUT: json.dumps([str(path) for path in left])})
+        manifest.remember({_REMOVED: json.dumps([str(path) for path in left])})
 
 
 def named_folders(manifest: Manifest, root: Path) -> list[Path]:
