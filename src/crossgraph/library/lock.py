@@ -10,7 +10,7 @@ from crossgraph.core.errors import InputError
 from crossgraph.locks import lock_folder
 
 
-def writing(folder: Path) -> contextlib.AbstractContextManager[None]:
+def write_lock(folder: Path) -> contextlib.AbstractContextManager[None]:
     """Return a context manager that keeps other writers out of a library.
 
     Raises:

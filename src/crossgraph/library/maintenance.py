@@ -15,17 +15,17 @@ import numpy as np
 
 from crossgraph.core.errors import InputError
 from crossgraph.files import sha256, write_text
-from crossgraph.library.alike import drop_pictures, group_new
 from crossgraph.library.features import KEY, FeatureFiles
 from crossgraph.library.library import Library
-from crossgraph.library.lock import writing
-from crossgraph.library.manifest import Picture, Place
+from crossgraph.library.lock import write_lock
+from crossgraph.library.manifest import Picture, RecordPosition
+from crossgraph.library.manifest_repair import repair_manifest
+from crossgraph.library.near_duplicates import delete_pictures, group_new
 from crossgraph.library.photo import read_photo
-from crossgraph.library.reading import put_thumbnail
+from crossgraph.library.reading import write_thumbnail
 from crossgraph.library.records import Shards, are_whole
-from crossgraph.library.roots import existing_first, forget_entered, may_exist, take_out
-from crossgraph.library.soundness import mend_manifest
-from crossgraph.library.writing import Writer, drop_orphans, settle, sync_store
+from crossgraph.library.roots import add_removed_folder, existing_first, forget_named_folders, may_exist
+from crossgraph.library.writer import Writer, delete_orphans, flush, sync_store
 from crossgraph.progress import ProgressCallback
 from crossgraph.tables import Table
 from crossgraph.vision.pictures import BrokenPicture, PictureLoader, heif_is_read
@@ -77,12 +77,12 @@ def verify(library: Library, report: ProgressCallback, content: bool = False) ->
         InputError: The manifest is damaged beyond mending, or a server has the library open.
     """
     findings = Findings()
-    with writing(library.folder):
+    with write_lock(library.folder):
         report("checking the manifest", 0, 1)
-        findings.manifest = mend_manifest(library.manifest)
+        findings.manifest = repair_manifest(library.manifest)
         report("checking the manifest", 1, 1)
-        drop_orphans(library)
-        sweep_thumbnails(library)
+        delete_orphans(library)
+        delete_stray_thumbnails(library)
         ids = library.manifest.ids()
         findings.pictures = len(ids)
         if not ids:
@@ -90,7 +90,7 @@ def verify(library: Library, report: ProgressCallback, content: bool = False) ->
         lost = _lost_records(library, ids)
         if lost:
             with library.manifest.transaction() as connection:
-                drop_pictures(connection, sorted(lost))
+                delete_pictures(connection, sorted(lost))
             findings.codes = len(lost)
         rest = [number for number in ids if number not in lost]
         with PictureLoader(8) as loader:
@@ -117,12 +117,12 @@ def _compare_contents(library: Library, findings: Findings, report: ProgressCall
             if not is_gone(error):
                 findings.unread.append((path, reason_of(error)))
         report("comparing contents", done, len(files))
-    library.manifest.undate_files(findings.changed)
+    library.manifest.clear_file_times(findings.changed)
 
 
 def rebuild(library: Library, report: ProgressCallback) -> int:
     """Make the store anew from manifest and codes; return how many points it holds."""
-    with writing(library.folder):
+    with write_lock(library.folder):
         library.drop_store()
         written, _ = sync_store(library, report, rewrite=True)
         library.store.optimise(report)
@@ -131,42 +131,44 @@ def rebuild(library: Library, report: ProgressCallback) -> int:
 
 def compact(library: Library, report: ProgressCallback) -> tuple[int, int]:
     """Write the codes and features of the pictures that are left into new files; return bytes before and after."""
-    with writing(library.folder):
-        drop_orphans(library)
-        sweep_thumbnails(library)
+    with write_lock(library.folder):
+        delete_orphans(library)
+        delete_stray_thumbnails(library)
         features = FeatureFiles(library)
         kept = features.layout
         stores = [library.shards] + ([features.shards(kept)] if kept else [])
         before = sum(each.bytes() for each in stores)
         ids, fresh = library.manifest.ids(), library.generation + 1
-        places = rewrite(library.shards, library.manifest.places(ids), fresh, report)
+        positions = copy_records(library.shards, library.manifest.positions(ids), fresh, report)
         values = {"generation": str(fresh)}
-        moved: dict[int, Place] = {}
+        moved: dict[int, RecordPosition] = {}
         if kept is not None:
             newer = replace(kept, generation=kept.generation + 1)
-            moved = rewrite(features.shards(kept), features.places(ids), newer.generation, report)
+            moved = copy_records(features.shards(kept), features.positions(ids), newer.generation, report)
             values[KEY] = newer.to_text()
-        point_to(library, places, values, moved if kept else None)
+        set_positions(library, positions, values, moved if kept else None)
         for each, generation in zip(stores, (fresh, kept.generation + 1 if kept else 0), strict=False):
             each.drop(keep=generation)
         return before, sum(each.bytes() for each in stores)
 
 
-def rewrite(shards: Shards, places: dict[int, Place], generation: int, report: ProgressCallback) -> dict[int, Place]:
+def copy_records(
+    shards: Shards, positions: dict[int, RecordPosition], generation: int, report: ProgressCallback
+) -> dict[int, RecordPosition]:
     """Copy records into files of another generation; return where each lies there."""
     shards.drop_generation(generation)
-    ids, after = list(places), Place(generation, 0, 0)
-    moved: dict[int, Place] = {}
+    ids, after = list(positions), RecordPosition(generation, 0, 0)
+    moved: dict[int, RecordPosition] = {}
     for start in range(0, len(ids), _BLOCK):
         some = ids[start : start + _BLOCK]
-        written = shards.append(shards.read([places[number] for number in some]), after)
-        after = Place(generation, written[-1].shard, written[-1].row + 1)
+        written = shards.append(shards.read([positions[number] for number in some]), after)
+        after = RecordPosition(generation, written[-1].shard, written[-1].row + 1)
         moved |= zip(some, written, strict=True)
         report("compacting", start + len(some), len(ids))
     return moved
 
 
-def sweep_thumbnails(library: Library) -> int:
+def delete_stray_thumbnails(library: Library) -> int:
     """Delete thumbnails of contents that are not in the library, and what a kill left half written."""
     swept = 0
     for folder in sorted((library.folder / "thumbnails").glob("*")):
@@ -187,7 +189,7 @@ def remove(library: Library, folder: Path, report: ProgressCallback) -> int:
         InputError: The library has nothing from there.
     """
     real = Path(os.path.realpath(folder))
-    with writing(library.folder):
+    with write_lock(library.folder):
         paths = [
             path
             for number in library.manifest.roots()
@@ -199,15 +201,15 @@ def remove(library: Library, folder: Path, report: ProgressCallback) -> int:
             raise InputError(f"{folder}: the library has nothing from there", "see: crossgraph library info")
         if library.manifest.meta("layout"):
             _ = library.store  # another process's? then nothing is taken out
-        forget_entered(library.manifest, real)
+        forget_named_folders(library.manifest, real)
         if not roots and _holds_pictures(real):
-            take_out(library.manifest, real)
+            add_removed_folder(library.manifest, real)
         Writer(library, False).forget(paths)
         with library.manifest.transaction() as connection:
             connection.executemany("DELETE FROM roots WHERE id = ?", [(number,) for number in roots])
         group_new(library.manifest, report)
         if library.manifest.meta("layout"):
-            settle(library)
+            flush(library)
         report("removing", len(paths), len(paths))
     return len(paths)
 
@@ -252,10 +254,15 @@ def _exported(picture: Picture) -> dict[str, Any]:
 
 def _lost_records(library: Library, ids: Sequence[int]) -> set[int]:
     """Return the pictures whose record is not whole, or not finite."""
-    places = library.manifest.places(ids)
-    held = {key: library.shards.rows(*key) for key in {(place.generation, place.shard) for place in places.values()}}
-    lost = {number for number in ids if number not in places}
-    lost |= {number for number, place in places.items() if place.row >= held[place.generation, place.shard]}
+    positions = library.manifest.positions(ids)
+    held = {
+        key: library.shards.rows(*key)
+        for key in {(position.generation, position.shard) for position in positions.values()}
+    }
+    lost = {number for number in ids if number not in positions}
+    lost |= {
+        number for number, position in positions.items() if position.row >= held[position.generation, position.shard]
+    }
     for start in range(0, len(ids), _BLOCK):
         some = [number for number in ids[start : start + _BLOCK] if number not in lost]
         if some:
@@ -274,7 +281,7 @@ def _mend_thumbnail(library: Library, picture: Picture, loader: PictureLoader) -
             heif_is_read()
             data = file.read_bytes()
             if hashlib.sha256(data).hexdigest() == picture.sha256:
-                put_thumbnail(path, read_photo(data, loader, 8, 1e6).thumbnail)
+                write_thumbnail(path, read_photo(data, loader, 8, 1e6).thumbnail)
                 return 1
     return 0
 
@@ -287,26 +294,29 @@ def _is_webp(path: Path) -> bool:
     return False
 
 
-def point_to(
-    library: Library, places: Mapping[int, Place], values: Mapping[str, str], features: Mapping[int, Place] | None
+def set_positions(
+    library: Library,
+    positions: Mapping[int, RecordPosition],
+    values: Mapping[str, str],
+    features: Mapping[int, RecordPosition] | None,
 ) -> None:
     """Point the manifest to records in new files, in one transaction with what else changes.
 
     Args:
         library: Whose.
-        places: Where each picture's codes lie now.
+        positions: Where each picture's codes lie now.
         values: What else to remember.
         features: Where the kept features lie now; pictures that are not in it have none. None changes nothing.
     """
     with library.manifest.transaction() as connection:
         connection.executemany(
             "UPDATE pictures SET generation = ?, shard = ?, row = ? WHERE id = ?",
-            [(place.generation, place.shard, place.row, number) for number, place in places.items()],
+            [(position.generation, position.shard, position.row, number) for number, position in positions.items()],
         )
         if features is not None:
             connection.execute("UPDATE pictures SET feature_shard = NULL, feature_row = NULL")
             connection.executemany(
                 "UPDATE pictures SET feature_shard = ?, feature_row = ? WHERE id = ?",
-                [(place.shard, place.row, number) for number, place in features.items()],
+                [(position.shard, position.row, number) for number, position in features.items()],
             )
         connection.executemany("INSERT OR REPLACE INTO meta VALUES (?, ?)", list(values.items()))

@@ -12,7 +12,7 @@ _DANGLING = {
 }
 
 
-def mend_manifest(manifest: Manifest) -> int:
+def repair_manifest(manifest: Manifest) -> int:
     """Check SQLite's file and the references in it, and mend what nothing is lost by.
 
     A damaged index is made anew from its table. Rows of files and captions without their picture or folder say

@@ -50,7 +50,7 @@ def group_new(manifest: Manifest, report: ProgressCallback = lambda what, done, 
     return len(fresh)
 
 
-def drop_pictures(connection: sqlite3.Connection, ids: Sequence[int]) -> None:
+def delete_pictures(connection: sqlite3.Connection, ids: Sequence[int]) -> None:
     """Delete pictures from a manifest, inside a transaction; what was alike to them is grouped anew next time."""
     rows = [(number,) for number in ids]
     mates = "UPDATE pictures SET alike = NULL WHERE alike = (SELECT alike FROM pictures WHERE id = ?)"
@@ -72,10 +72,10 @@ def _merge(
         fresh: How many are compared with all.
         report: Hears how far it is.
     """
-    names, places = np.unique(labels, return_inverse=True)
+    names, positions = np.unique(labels, return_inverse=True)
     roots = np.arange(len(names))
     for first, second in close_pairs(codes, fresh, report):
-        low, high = roots[places[first]], roots[places[second]]
+        low, high = roots[positions[first]], roots[positions[second]]
         apart = low != high
         if not apart.any():
             continue
@@ -85,13 +85,13 @@ def _merge(
             roots[ends[1]] = ends[0]
         while (shorter := roots[roots]).tobytes() != roots.tobytes():
             roots = shorter
-    return {int(names[place]): int(names[root]) for place, root in enumerate(roots.tolist()) if place != root}
+    return {int(names[position]): int(names[root]) for position, root in enumerate(roots.tolist()) if position != root}
 
 
-def _root(roots: Int64[np.ndarray, " label"], place: int) -> int:
-    while (above := int(roots[place])) != place:
-        place = above
-    return place
+def _root(roots: Int64[np.ndarray, " label"], position: int) -> int:
+    while (above := int(roots[position])) != position:
+        position = above
+    return position
 
 
 def close_pairs(
@@ -116,8 +116,8 @@ def close_pairs(
             probe = wanted ^ np.uint32(flip)
             starts = np.searchsorted(ordered, probe, "left")
             ends = np.searchsorted(ordered, probe, "right")
-            for one, place in _expanded(starts, ends):
-                other = order[place]
+            for one, position in _expanded(starts, ends):
+                other = order[position]
                 near = _ONES[words[one] ^ words[other]].sum(axis=1, dtype=np.uint8) <= NEAR
                 near &= one != other
                 if near.any():
@@ -130,13 +130,13 @@ def close_pairs(
 def _keys(codes: UInt8[np.ndarray, "picture byte"], band: np.ndarray) -> UInt32[np.ndarray, " picture"]:
     """Return the bits of a band as one number a picture."""
     keys = np.zeros(len(codes), np.uint32)
-    for place, bit in enumerate(band.tolist()):
-        keys |= ((codes[:, bit // 8] >> (7 - bit % 8)) & 1).astype(np.uint32) << np.uint32(place)
+    for position, bit in enumerate(band.tolist()):
+        keys |= ((codes[:, bit // 8] >> (7 - bit % 8)) & 1).astype(np.uint32) << np.uint32(position)
     return keys
 
 
 def _expanded(starts: np.ndarray, ends: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Yield (row, place) for every place from a row's start to its end, a bounded number at a time."""
+    """Yield (row, position) for every position from a row's start to its end, a bounded number at a time."""
     rows = np.flatnonzero(ends > starts)
     counts = (ends - starts)[rows]
     totals = np.cumsum(counts)
