@@ -42,7 +42,7 @@ from crossgraph.bundle.short_list import ShortList
 from crossgraph.core.types import ImageCode
 from crossgraph.files import write_json
 from crossgraph.library.library import Library
-from crossgraph.library.manifest import Manifest, Place
+from crossgraph.library.manifest import Manifest, RecordPosition
 from crossgraph.library.records import ROWS, Layout, pack
 from crossgraph.models.base import MODELS, Inputs
 from crossgraph.runs import RunInfo, describe_model, load_run, save_run
@@ -124,12 +124,12 @@ def write_codes(library: Library, card: Card) -> None:
     index = np.zeros((ROWS, SIZE), np.float32)
     layout = Layout.of(index, codes(1, card.model, 0))
     library.manifest.remember({"layout": layout.to_json(), "generation": "0"})
-    library.forget_model()
+    library.unload_model()
     card.kilobytes_of_codes = round(layout.dtype.itemsize / 1024, 2)
     for start in range(0, card.coded, ROWS):
         count = min(ROWS, card.coded - start)
         records = pack(layout, index[:count], codes(count, card.model, start))
-        library.shards.append(records, Place(0, start // ROWS, 0))
+        library.shards.append(records, RecordPosition(0, start // ROWS, 0))
 
 
 def write_manifest(manifest: Manifest, card: Card) -> None:
@@ -223,7 +223,7 @@ def inside(searcher: Searcher, card: Card, texts: Sequence[str]) -> None:
         now = note("nearest: pictures counted", now)
         near = [one.id for one in library.store.search(encoded.index, card.short_list)]
         now = note("nearest: store", now)
-        library.manifest.places(near)
+        library.manifest.positions(near)
         now = note("nearest: places of codes", now)
         code = library.codes(near)
         now = note("rerank: codes read", now)

@@ -312,9 +312,9 @@ def test_codes_of_an_older_library_keep_their_kind(library, photos):
 
 
 def test_another_writer_is_refused_by_name_and_nothing_changes(library, photos):
-    from crossgraph.library.lock import writing
+    from crossgraph.library.lock import write_lock
 
-    with writing(library.folder), pytest.raises(InputError, match=rf"another process writes.*{os.getpid()}"):
+    with write_lock(library.folder), pytest.raises(InputError, match=rf"another process writes.*{os.getpid()}"):
         index(library, photos)
     assert index(library, photos).added == 6
 
@@ -372,7 +372,7 @@ def test_a_kill_between_manifest_and_store_is_made_good(tmp_path, photos, engine
             raise RuntimeError("killed")
 
         with monkeypatch.context() as patch, pytest.raises(RuntimeError, match="killed"):
-            patch.setattr("crossgraph.library.writing.upsert", killed)
+            patch.setattr("crossgraph.library.writer.upsert", killed)
             index(library, photos)
         assert sorted(library.manifest.pending()) != []
         index(library, photos)

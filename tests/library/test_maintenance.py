@@ -158,17 +158,17 @@ def test_a_reader_goes_on_while_another_process_compacts(library, photos):
     with Library(library.folder) as reader:
         codes = reader.records([1, 2, 3])
         reader.shards._maps.clear()
-        places = reader.manifest.places([1, 2, 3])
+        places = reader.manifest.positions([1, 2, 3])
         maintenance.compact(library, quiet)
         asked = iter([places])
-        reader.manifest.places = lambda ids: next(asked, library.manifest.places(ids))  # type: ignore[method-assign]
+        reader.manifest.places = lambda ids: next(asked, library.manifest.positions(ids))  # type: ignore[method-assign]
         assert np.array_equal(reader.records([1, 2, 3]), codes)
 
 
 def test_a_compaction_that_was_killed_leaves_the_library_as_it_was(library, monkeypatch):
     codes = library.records([1, 2, 3])
     with monkeypatch.context() as patch, pytest.raises(RuntimeError):
-        patch.setattr(maintenance, "point_to", lambda *a: (_ for _ in ()).throw(RuntimeError("killed")))
+        patch.setattr(maintenance, "set_positions", lambda *a: (_ for _ in ()).throw(RuntimeError("killed")))
         maintenance.compact(library, quiet)
     assert np.array_equal(library.records([1, 2, 3]), codes)
     maintenance.compact(library, quiet)
@@ -318,7 +318,7 @@ def test_a_missing_library_is_named(tmp_path):
 
 def test_a_missing_model_says_so(library):
     shutil.rmtree(library.folder / "model")
-    library.forget_model()
+    library.unload_model()
     with pytest.raises(InputError, match="no such folder"):
         _ = library.bundle
 
@@ -326,7 +326,7 @@ def test_a_missing_model_says_so(library):
 def test_a_changed_model_offers_to_encode_anew(tmp_path, library):
     shutil.rmtree(library.folder / "model")
     other_run(library.folder / "model")
-    library.forget_model()
+    library.unload_model()
     with pytest.raises(InputError, match=r"is not the model.*--reencode --model"):
         _ = library.bundle
 

@@ -9,8 +9,8 @@ import torch
 from crossgraph.core.errors import InputError
 from crossgraph.core.types import ImageCode
 from crossgraph.library import records as module
-from crossgraph.library.manifest import Place
-from crossgraph.library.records import Layout, Shards, are_whole, loss_of_int8, pack, unpack
+from crossgraph.library.manifest import RecordPosition
+from crossgraph.library.records import Layout, Shards, are_whole, pack, unpack
 
 
 def drawn(count: int = 5, seed: int = 0) -> tuple[np.ndarray, ImageCode]:
@@ -34,11 +34,9 @@ def test_codes_come_back_but_for_a_small_loss(kind, loss):
     assert float((back.local - code.local).norm(dim=2).max()) < loss
 
 
-def test_int8_takes_about_half_the_room_and_its_loss_is_told():
-    _, code = drawn()
+def test_int8_takes_about_half_the_bytes():
     big = Layout(256, (49, 1024), (), "float16").dtype.itemsize
     assert 0.5 < Layout(256, (49, 1024), (), "int8").dtype.itemsize / big < 0.52
-    assert 0 < loss_of_int8(code.local[0].numpy()) < 8e-3
 
 
 def test_a_region_of_zeros_stays_one():
@@ -73,7 +71,7 @@ def test_records_fill_one_file_after_the_other(tmp_path, small):
     layout = Layout.of(index, code)
     shards = Shards(tmp_path / "codes", layout.dtype)
     written = pack(layout, index, code)
-    places = shards.append(written[:2], Place(0, 0, 0)) + shards.append(written[2:], Place(0, 0, 2))
+    places = shards.append(written[:2], RecordPosition(0, 0, 0)) + shards.append(written[2:], RecordPosition(0, 0, 2))
     assert [(place.shard, place.row) for place in places] == [(n // 3, n % 3) for n in range(8)]
     order = [7, 0, 4, 4]
     assert np.array_equal(shards.read([places[n] for n in order]), written[order])
@@ -84,14 +82,14 @@ def test_what_a_killed_run_left_is_cut_off(tmp_path):
     layout = Layout.of(index, code)
     written = pack(layout, index, code)
     shards = Shards(tmp_path, layout.dtype)
-    shards.append(written[:4], Place(0, 0, 0))
+    shards.append(written[:4], RecordPosition(0, 0, 0))
     with shards.path(0, 0).open("ab") as file:
         file.write(b"half a record")
     assert shards.rows(0, 0) == 4
-    shards.read([Place(0, 0, 3)])  # mapped at its old length
-    places = shards.append(written[4:], Place(0, 0, 2))
+    shards.read([RecordPosition(0, 0, 3)])  # mapped at its old length
+    places = shards.append(written[4:], RecordPosition(0, 0, 2))
     assert shards.rows(0, 0) == 4
-    assert np.array_equal(shards.read([Place(0, 0, 1), *places]), written[[1, 4, 5]])
+    assert np.array_equal(shards.read([RecordPosition(0, 0, 1), *places]), written[[1, 4, 5]])
 
 
 @pytest.mark.parametrize("rows", [0, 2])
@@ -100,16 +98,16 @@ def test_a_short_or_missing_file_says_what_to_do(tmp_path, rows):
     layout = Layout.of(index, code)
     shards = Shards(tmp_path, layout.dtype)
     if rows:
-        shards.append(pack(layout, index, code)[:rows], Place(0, 0, 0))
+        shards.append(pack(layout, index, code)[:rows], RecordPosition(0, 0, 0))
     with pytest.raises(InputError, match="crossgraph library verify"):
-        shards.read([Place(0, 0, 2)])
+        shards.read([RecordPosition(0, 0, 2)])
 
 
 def test_one_field_is_read_alone(tmp_path, small):
     index, code = drawn(10)
     layout = Layout.of(index, code)
     shards = Shards(tmp_path, layout.dtype)
-    places = shards.append(pack(layout, index, code), Place(0, 0, 0))
+    places = shards.append(pack(layout, index, code), RecordPosition(0, 0, 0))
     some = [places[row] for row in (7, 0, 3, 3)]
     np.testing.assert_array_equal(shards.read(some, "index"), index[[7, 0, 3, 3]])
     np.testing.assert_array_equal(shards.read(some, "mask"), shards.read(some)["mask"])

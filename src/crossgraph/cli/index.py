@@ -152,7 +152,7 @@ def _set_model(
 ) -> None:
     """Give a new library its model; keep an old one's unless it is to be encoded anew."""
     from crossgraph.library.indexer import check_model, choose_model
-    from crossgraph.library.lock import writing
+    from crossgraph.library.lock import write_lock
     from crossgraph.library.reencoding import reencode as encode_anew
     from crossgraph.store import check_engine
 
@@ -161,7 +161,7 @@ def _set_model(
         check_model(chosen)
         if store is not None:
             check_engine(store)
-        with writing(library.folder):
+        with write_lock(library.folder):
             library.adopt(chosen, store)
         return
     if store is not None and store != library.engine:
@@ -175,9 +175,9 @@ def _set_model(
         return
     bundle = check_model(model)
     same = bundle.fingerprint == library.manifest.meta("fingerprint")
-    if same and not library.model_is_there:
-        with writing(library.folder):
-            library.put_model_back(bundle)
+    if same and not library.has_model_folder:
+        with write_lock(library.folder):
+            library.restore_model(bundle)
         return
     if not same and not reencode:
         raise InputError(

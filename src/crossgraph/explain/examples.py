@@ -19,7 +19,7 @@ from crossgraph.runs import Run
 from crossgraph.scoring.compatibility import check_run_fits
 from crossgraph.scoring.encode import ImageBlocks, SplitCodes, encode_captions
 from crossgraph.scoring.engine import score_matrix
-from crossgraph.scoring.topk import Best, best_captions, best_images
+from crossgraph.scoring.topk import best_captions, best_images
 
 ANSWERS = 5
 MAX_CAPTIONS = 12  # of a figure
@@ -160,24 +160,21 @@ def _example(
     right = int(split.caption_image[caption])
     others = pictures.copy()
     others[right] = -np.inf
-    best_pictures = best_images(pictures[:, None], ANSWERS)
-    best_texts = best_captions(captions[None], ANSWERS)
+    best_pictures: list[int] = best_images(pictures[:, None], ANSWERS)[0][0].tolist()
+    best_texts: list[int] = best_captions(captions[None], ANSWERS)[0][0].tolist()
     return CaptionExample(
         caption,
         _match(run, split, caption, right, pictures),
         _match(run, split, caption, int(others.argmax()), pictures),
-        [Answer(row, split.image_ids[row], _path(split, row), s, row == right) for row, s in _only_row(best_pictures)],
         [
-            Answer(row, split.captions[row], None, score, int(split.caption_image[row]) == right)
-            for row, score in _only_row(best_texts)
+            Answer(row, split.image_ids[row], _path(split, row), float(pictures[row]), row == right)
+            for row in best_pictures
+        ],
+        [
+            Answer(row, split.captions[row], None, float(captions[row]), int(split.caption_image[row]) == right)
+            for row in best_texts
         ],
     )
-
-
-def _only_row(best: Best) -> list[tuple[int, float]]:
-    """Return the answers and scores of a single query."""
-    rows, scores = best
-    return list(zip(rows[0].tolist(), scores[0].tolist(), strict=True))
 
 
 def _match(run: Run, split: Split, caption: int, picture: int, scores: Float32[np.ndarray, " img"]) -> PictureMatch:

@@ -1,9 +1,8 @@
-"""Captions beside the pictures: a root's captions.jsonl or captions.csv, attached to the pictures that it names."""
+"""Attaches the captions of a root's captions.jsonl or captions.csv to the pictures that it names."""
 
 from __future__ import annotations
 
 import stat
-from collections.abc import Mapping
 from pathlib import Path
 
 from crossgraph.core.errors import InputError
@@ -12,10 +11,10 @@ from crossgraph.library.manifest import Manifest
 from crossgraph.vision.scan import is_gone, reason_of
 
 
-def attach(manifest: Manifest, number: int, root: Path) -> tuple[list[int], list[tuple[str, str]]]:
-    """Make the captions of a root's pictures those that stand in its captions file now.
+def attach_captions(manifest: Manifest, number: int, root: Path) -> tuple[list[int], list[tuple[str, str]]]:
+    """Make the captions of a root's pictures those of its captions file now.
 
-    Pictures are named by their path below the root. Copies share what is said of any of them.
+    Pictures are named by their path below the root. Copies share the captions of all.
 
     Args:
         manifest: The library's.
@@ -23,18 +22,24 @@ def attach(manifest: Manifest, number: int, root: Path) -> tuple[list[int], list
         root: Its folder.
 
     Returns:
-        The pictures whose captions have changed, and (path, reason) of a captions file that cannot be read; the
-        captions known from before then stay.
+        The pictures whose captions have changed, and (path, reason) of a captions file that cannot be read; known
+        captions then stay.
     """
     try:
         path = next((root / name for name in CAPTION_FILES if _is_file(root / name)), None)
     except OSError as error:
         return [], [(str(error.filename or root), reason_of(error))]
     try:
-        said = {each.names[0]: each.captions for each in read_captions(path)} if path is not None else {}
+        captions = {each.names[0]: each.captions for each in read_captions(path)} if path is not None else {}
     except InputError as error:
         return [], [(str(path), error.problem.removeprefix(str(path)).lstrip(":, "))]
-    wanted = _wanted(manifest, number, root, said) if said else set[tuple[int, str]]()
+    start = len(str(root).rstrip("/")) + 1
+    wanted = {
+        (file.picture, " ".join(text.split()))
+        for name, file in (manifest.files(number).items() if captions else ())
+        for text in captions.get(name[start:], ())
+        if text.strip()
+    }
     rows = manifest.connection.execute("SELECT picture, text FROM captions WHERE root = ?", (number,))
     known = {(row[0], row[1]) for row in rows}
     fresh, old = sorted(wanted - known), sorted(known - wanted)
@@ -61,14 +66,3 @@ def _is_file(path: Path) -> bool:
         if is_gone(error):
             return False
         raise
-
-
-def _wanted(manifest: Manifest, number: int, root: Path, said: Mapping[str, tuple[str, ...]]) -> set[tuple[int, str]]:
-    """Return (picture, caption) of all files of a root that are named."""
-    start = len(str(root).rstrip("/")) + 1
-    return {
-        (known.picture, " ".join(text.split()))
-        for path, known in manifest.files(number).items()
-        for text in said.get(path[start:], ())
-        if text.strip()
-    }

@@ -1,4 +1,4 @@
-"""Region features kept beside the codes by choice, so that a new model encodes without reading pictures again."""
+"""Stores region features, where the user asks for it, so that a new model encodes without reading pictures again."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ import torch
 
 from crossgraph.core.types import Regions
 from crossgraph.library.library import Library
-from crossgraph.library.manifest import Place
+from crossgraph.library.manifest import RecordPosition
 from crossgraph.library.records import Shards, are_whole, checksums
 
 KEY = "features"
-"""What the manifest remembers the layout under."""
+"""Key of the layout in the manifest."""
 
 
 @dataclass(frozen=True)
 class FeatureLayout:
-    """What a record of features holds: regions, feature width, whether there are boxes; and which files count."""
+    """The sizes of a record of features, whether it has boxes, and which generation of files counts."""
 
     regions: int
     width: int
@@ -27,42 +27,39 @@ class FeatureLayout:
     generation: int = 0
 
     def to_text(self) -> str:
-        """Return it as the manifest remembers it."""
+        """Return the layout as the manifest keeps it."""
         return f"{self.regions} {self.width} {self.boxes} {self.generation}"
 
     @property
     def dtype(self) -> np.dtype[np.void]:
-        """The record as a structured type."""
+        """Return the record as a structured type."""
         fields: list[tuple[str, str, tuple[int, ...]]] = [
             ("features", "<f2", (self.regions, self.width)),
             ("mask", "?", (self.regions,)),
+            ("boxes", "<f4", (self.regions, 4)),
+            ("checksum", "<u4", ()),
         ]
-        boxes: list[tuple[str, str, tuple[int, ...]]] = [("boxes", "<f4", (self.regions, 4))] if self.boxes else []
-        return np.dtype([*fields, *boxes, ("checksum", "<u4", ())])
+        return np.dtype([field for field in fields if field[0] != "boxes" or self.boxes])
 
 
 class FeatureFiles:
-    """The features of a library.
-
-    Args:
-        library: Any.
-    """
+    """The files of region features of a library."""
 
     def __init__(self, library: Library) -> None:
         self._library = library
 
     @property
     def layout(self) -> FeatureLayout | None:
-        """What the kept features look like; None where none are kept."""
-        remembered = self._library.manifest.meta(KEY)
-        return FeatureLayout(*(int(number) for number in remembered.split())) if remembered else None
+        """Return the layout of the stored features; None where none are stored."""
+        text = self._library.manifest.meta(KEY)
+        return FeatureLayout(*map(int, text.split())) if text else None
 
     def shards(self, layout: FeatureLayout) -> Shards:
-        """Return the files."""
+        """Return the files of a layout."""
         return Shards(self._library.folder / "features", layout.dtype)
 
-    def append(self, batches: Sequence[Regions]) -> list[Place]:
-        """Write the features of some pictures behind those that the manifest knows; return where each lies."""
+    def append(self, batches: Sequence[Regions]) -> list[RecordPosition]:
+        """Append the features of some pictures behind those that the manifest knows; return their positions."""
         manifest, before = self._library.manifest, self.layout
         layout = layout_of(batches[0], before.generation if before else 0)
         if before is None:
@@ -72,26 +69,26 @@ class FeatureFiles:
             "GROUP BY feature_shard ORDER BY feature_shard DESC LIMIT 1"
         )
         last = manifest.connection.execute(query).fetchone()
-        after = Place(layout.generation, last[0], last[1] + 1) if last else Place(layout.generation, 0, 0)
-        return self.shards(layout).append(pack_features(layout, batches), after)
+        start = RecordPosition(layout.generation, last[0], last[1] + 1) if last else RecordPosition(layout.generation)
+        return self.shards(layout).append(pack_features(layout, batches), start)
 
-    def places(self, ids: Sequence[int]) -> dict[int, Place]:
-        """Return where the kept features of some pictures lie; pictures without are left out."""
+    def positions(self, ids: Sequence[int]) -> dict[int, RecordPosition]:
+        """Return the positions of some pictures' features; pictures without features are left out."""
         layout = self.layout
         if layout is None:
             return {}
         query = "SELECT feature_shard, feature_row FROM pictures WHERE id = ? AND feature_shard IS NOT NULL"
         rows = {number: self._library.manifest.connection.execute(query, (number,)).fetchone() for number in ids}
-        return {number: Place(layout.generation, row[0], row[1]) for number, row in rows.items() if row}
+        return {number: RecordPosition(layout.generation, row[0], row[1]) for number, row in rows.items() if row}
 
     def read(self, ids: Sequence[int]) -> dict[int, Regions]:
-        """Return the kept features of some pictures, each as regions of one picture; those without are left out."""
-        layout, places = self.layout, self.places(ids)
-        if layout is None or not places:
+        """Return the features of some pictures, each as regions of one picture; those without are left out."""
+        layout, positions = self.layout, self.positions(ids)
+        if layout is None or not positions:
             return {}
-        records = self.shards(layout).read(list(places.values()))
-        good = are_whole(records)
-        return {number: _unpack(layout, records[row : row + 1]) for row, number in enumerate(places) if good[row]}
+        records = self.shards(layout).read(list(positions.values()))
+        whole = are_whole(records)
+        return {number: _unpack(layout, records[row : row + 1]) for row, number in enumerate(positions) if whole[row]}
 
 
 def layout_of(regions: Regions, generation: int) -> FeatureLayout:

@@ -23,16 +23,16 @@ from crossgraph.bundle.bundle import Bundle
 from crossgraph.bundle.folder import load_bundle
 from crossgraph.core.errors import InputError
 from crossgraph.core.ranges import CheckedSettings, MegapixelLimit, Size
-from crossgraph.library.alike import group_new
-from crossgraph.library.captions import attach
+from crossgraph.library.captions import attach_captions
 from crossgraph.library.library import Library
-from crossgraph.library.lock import writing
+from crossgraph.library.lock import write_lock
 from crossgraph.library.manifest import KnownFile, now
-from crossgraph.library.reading import Read, read_file
+from crossgraph.library.near_duplicates import group_new
+from crossgraph.library.reading import ReadFile, read_file
 from crossgraph.library.records import Kind
 from crossgraph.library.roots import choose_roots
 from crossgraph.library.scan import RootChanges, remember_identities, scan_root
-from crossgraph.library.writing import Step, Writer
+from crossgraph.library.writer import Step, Writer
 from crossgraph.progress import ProgressCallback
 from crossgraph.vision.missing import unread_notes
 from crossgraph.vision.pictures import DEFAULT_MEGAPIXELS, PictureLoader, heif_is_read, reader_signature
@@ -124,7 +124,7 @@ def index_pictures(
             f"--codes {settings.codes}: {library.folder} keeps codes as {library.layout.kind}",
             "leave --codes out, or index into a new library",
         )
-    with writing(library.folder):
+    with write_lock(library.folder):
         real, notes = choose_roots(library.manifest, roots)
         if not real:
             problem = notes[0] if notes else f"{library.folder}: has no folder of pictures yet"
@@ -174,11 +174,11 @@ class _Run:
         self.writer.forget(self.gone)
         for number, change in changes.items():
             if change.is_seen:
-                changed, notes = attach(manifest, number, change.root)
+                changed, notes = attach_captions(manifest, number, change.root)
                 self.outcome.broken += notes
                 self.writer.upsert(changed)
         remember_identities(manifest, changes.values())
-        manifest.date_files(file for change in changes.values() for file in change.undated)
+        manifest.set_changed_times(file for change in changes.values() for file in change.undated)
         group_new(manifest, self.report)
         manifest.remember({"indexed": now(), "max_megapixels": f"{self.settings.max_megapixels:g}"})
         self.writer.finish(self.report)
@@ -259,9 +259,9 @@ class _Run:
         self.outcome.notes += unread_notes(self.unread, self.unread_known)
 
     def _encode(self, todo: Sequence[tuple[int, PictureFile]]) -> None:
-        """Read, encode and commit files in order."""
+        """ReadFile, encode and commit files in order."""
         step, begun, done = Step(), time.monotonic(), 0
-        waiting: list[tuple[int, Read]] = []
+        waiting: list[tuple[int, ReadFile]] = []
 
         def encode() -> None:
             if waiting:
@@ -284,7 +284,7 @@ class _Run:
                 if read.error is not None:
                     self._note_error(read.file.path, read.error)
                 elif read.photo is None:
-                    step.add_plain(root, read)
+                    step.plain.append((root, read))
                 elif read.sha256 in self.seen:
                     step.copies.append((root, read))
                 else:
@@ -322,10 +322,12 @@ class _Run:
             else:
                 outcome.updated += 1
 
-    def _read_ahead(self, todo: Sequence[tuple[int, PictureFile]], loader: PictureLoader) -> Iterator[tuple[int, Read]]:
+    def _read_ahead(
+        self, todo: Sequence[tuple[int, PictureFile]], loader: PictureLoader
+    ) -> Iterator[tuple[int, ReadFile]]:
         """Read files in order, some of them ahead, by threads: Pillow decodes outside the interpreter's lock."""
         pool = ThreadPoolExecutor(self.settings.workers, thread_name_prefix="picture")
-        waiting: list[tuple[int, Future[Read]]] = []
+        waiting: list[tuple[int, Future[ReadFile]]] = []
         size, cap = self.encoder.image_size, self.settings.max_megapixels
         try:
             for root, file in todo:

@@ -1,9 +1,9 @@
 """A picture library on disk: manifest, codes, thumbnails, nearest neighbours, and the model that made them.
 
-manifest.sqlite   which pictures there are, and where (the truth)
-model/            the bundle or run that the codes belong to; model-NNN/ after another has taken its place
+manifest.sqlite   the pictures and their files; where other files disagree, it is right
+model/            the bundle or run that the codes belong to; model-NNN/ after a change of model
 codes/            one record a picture: index vector and region codes
-features/         region features, where they were to be kept
+features/         region features, where the user asked for them
 thumbnails/       WebP, by content
 store/            nearest neighbours; can be made again at any time
 """
@@ -37,13 +37,13 @@ from crossgraph.store.folder import OwnedError
 
 ENGINE = "edge"
 STALE = "stale_store"
-"""Remembered while the store holds the vectors of an earlier model."""
-_OF_MODEL = ("layout", "boxes", "generation", "features", STALE)  # values that belong to the codes
+"""Key that is set while the store holds the vectors of an earlier model."""
+_CODE_KEYS = ("layout", "boxes", "generation", "features", STALE)  # keys that belong to the codes
 _POINTS = 512
 
 
 def default_library() -> Path:
-    """Return where a person's library lies: $CROSSGRAPH_LIBRARY, else below $XDG_DATA_HOME or ~/.local/share."""
+    """Return the folder of the user's library: $CROSSGRAPH_LIBRARY, else below $XDG_DATA_HOME or ~/.local/share."""
     if named := os.environ.get("CROSSGRAPH_LIBRARY"):
         return Path(named)
     data = os.environ.get("XDG_DATA_HOME") or str(Path.home() / ".local" / "share")
@@ -51,10 +51,10 @@ def default_library() -> Path:
 
 
 class Library:
-    """A library, open.
+    """An open library.
 
     Args:
-        folder: Where it lies.
+        folder: Its folder.
         create: Whether a missing one is made; it then needs `adopt` before anything else.
 
     Raises:
@@ -64,7 +64,7 @@ class Library:
     def __init__(self, folder: Path, create: bool = False) -> None:
         self.folder = folder
         if create:
-            _claim(folder)
+            _make_folder(folder)
         self.manifest = Manifest(folder, create)
         self._store: Store | None = None
         if not self.has_model and any((folder / "codes").glob("*")):
@@ -75,47 +75,44 @@ class Library:
             )
 
     def __enter__(self) -> Library:
-        """Return it."""
+        """Return the library."""
         return self
 
     def __exit__(self, *raised: object) -> None:
-        """Close it."""
+        """Close the library."""
         self.close()
 
     def close(self) -> None:
-        """Give everything back."""
-        if self._store is not None:
-            self._store.close()
-            self._store = None
+        """Close store and manifest."""
+        self.close_store()
         self.manifest.close()
 
     @property
     def is_read_only(self) -> bool:
-        """Whether its folder cannot be written: it can be searched, and its store is made in memory."""
+        """Return whether the folder cannot be written: it can be searched, and its store is made in memory."""
         return self.manifest.is_read_only
 
     @property
     def is_empty(self) -> bool:
-        """Whether it holds no picture that was encoded, so that any model fits."""
+        """Return whether it holds no encoded picture, so that any model fits."""
         return not self.count()
 
     @property
     def has_model(self) -> bool:
-        """Whether it knows what encodes its pictures."""
+        """Return whether it has a model."""
         return bool(self.manifest.meta("fingerprint"))
 
     @cached_property
     def bundle(self) -> Bundle:
-        """The model that its codes belong to.
+        """Return the model that its codes belong to.
 
         Raises:
             InputError: It is missing or was changed.
         """
         if not self.has_model:
-            raise InputError(
-                f"{self.folder}: is empty", "fill it with: crossgraph index PICTURES --model RUN-or-BUNDLE"
-            )
-        if not self.model_is_there:
+            remedy = "fill it with: crossgraph index PICTURES --model RUN-or-BUNDLE"
+            raise InputError(f"{self.folder}: is empty", remedy)
+        if not self.has_model_folder:
             raise InputError(
                 f"{self.model_folder}: no such folder, and it held the model of the codes",
                 "put it back with: crossgraph index --model RUN-or-BUNDLE, or add --reencode for another",
@@ -130,27 +127,27 @@ class Library:
 
     @property
     def model_name(self) -> str:
-        """What its model was called where it came from."""
+        """Return the name of the model that was copied."""
         return self.manifest.meta("model_name", "model")
 
     @property
     def model_folder(self) -> Path:
-        """Where the copy of its model lies."""
+        """Return the folder of the model's copy."""
         return self.folder / self.manifest.meta("model_folder", "model")
 
     @property
-    def model_is_there(self) -> bool:
-        """Whether the copy of its model was not taken away."""
+    def has_model_folder(self) -> bool:
+        """Return whether the model's copy exists."""
         return self.model_folder.is_dir()
 
-    def put_model_back(self, bundle: Bundle) -> None:
-        """Copy its model into the library again; it must be the one that the codes were made by."""
+    def restore_model(self, bundle: Bundle) -> None:
+        """Copy the model that made the codes into the library again."""
         copy_bundle(bundle, self.model_folder)
-        self.forget_model()
+        self.unload_model()
 
     @property
     def layout(self) -> Layout:
-        """What a record holds."""
+        """Return the layout of a record."""
         text = self.manifest.meta("layout")
         if not text:
             raise InputError(f"{self.folder}: holds no picture yet", "fill it with: crossgraph index PICTURES")
@@ -158,53 +155,52 @@ class Library:
 
     @property
     def generation(self) -> int:
-        """Which generation of code files counts."""
+        """Return the generation of code files that counts."""
         return int(self.manifest.meta("generation", "0"))
 
     @property
     def boxes(self) -> np.ndarray | None:
-        """Where the regions lie, (regions, 4) xyxy in 0..1, where they are the same in all pictures."""
+        """Return the regions' boxes, (regions, 4) xyxy in 0..1, where they are the same in all pictures."""
         text = self.manifest.meta("boxes")
         return np.array(json.loads(text), dtype=np.float32) if text else None
 
     @cached_property
     def shards(self) -> Shards:
-        """The code files."""
+        """Return the code files."""
         return Shards(self.folder / "codes", self.layout.dtype)
 
     @property
     def engine(self) -> str:
-        """Which engine keeps the nearest neighbours: "edge", "memory", or a server's URL."""
+        """Return the engine of the store: "edge", "memory", or a server's URL."""
         return self.manifest.meta("store", ENGINE)
 
     @property
     def store(self) -> Store:
-        """Nearest neighbours, opened when first asked for.
+        """Return the store of index vectors, which is opened on first use.
 
         Raises:
             InputError: It is another process's, is down, or holds the vectors of an earlier model.
         """
         if self._store is None:
             if self.store_is_stale and not self.is_read_only:
-                raise InputError(
-                    f"{self.folder}: its neighbours are an earlier model's", "run: crossgraph library rebuild"
-                )
+                problem = f"{self.folder}: its neighbours are an earlier model's"
+                raise InputError(problem, "run: crossgraph library rebuild")
             self._store = self._open_store()
         return self._store
 
     @property
     def store_is_stale(self) -> bool:
-        """Whether a kill has left the store with the vectors of an earlier model."""
+        """Return whether a kill has left the store with the vectors of an earlier model."""
         return bool(self.manifest.meta(STALE))
 
     def close_store(self) -> None:
-        """Give the store back; it is opened again when asked for."""
+        """Close the store; its next use opens it again."""
         if self._store is not None:
             self._store.close()
             self._store = None
 
     def drop_store(self) -> None:
-        """Throw the store away, and open an empty one.
+        """Delete the store, and open an empty one.
 
         Raises:
             InputError: It is another process's, or is down.
@@ -215,8 +211,8 @@ class Library:
         except OwnedError:
             raise
         except InputError:
-            if "#" in self.engine:
-                raise  # else a broken store is no loss: the next one gets another name
+            if "#" in self.engine:  # a server's collection of that name; any other broken store is just replaced
+                raise
         drop = getattr(self._store, "drop", None)
         if drop is not None:
             drop()
@@ -240,7 +236,7 @@ class Library:
         return store
 
     def adopt(self, model: Path, engine: str | None = None) -> None:
-        """Copy a bundle or run into the library as its model; the library holds no picture.
+        """Copy a bundle or run into an empty library as its model.
 
         Raises:
             InputError: It is neither, or the disk is full.
@@ -249,28 +245,21 @@ class Library:
         if self.manifest.meta("layout"):
             self._drop_codes()
         copy_bundle(bundle, self.folder / "model")
-        values = {"model_folder": "model"}
-        values |= {
-            "fingerprint": bundle.fingerprint,
-            "model_name": bundle.name,
-            "region_encoder": bundle.region_encoder,
-        }
-        if engine is not None:
-            values["store"] = engine
-        self.manifest.remember(values)
-        self.forget_model()
+        store = {} if engine is None else {"store": engine}
+        self.manifest.remember({"model_folder": "model", **model_values(bundle), **store})
+        self.unload_model()
 
     def _drop_codes(self) -> None:
-        """Delete codes, features and store of an empty library: they have the sizes of its former model."""
+        """Delete codes, features and store of an empty library, which have the sizes of its former model."""
         self.drop_store()
         self.close_store()
-        self.manifest.forget(_OF_MODEL)
-        self.forget_model()
+        self.manifest.forget(_CODE_KEYS)
+        self.unload_model()
         for name in ("codes", "features", "store"):
             shutil.rmtree(self.folder / name, ignore_errors=True)
 
-    def forget_model(self) -> None:
-        """Drop what was loaded of model and codes, so that it is read again."""
+    def unload_model(self) -> None:
+        """Unload model and codes, so that their next use reads them again."""
         for name in ("bundle", "shards"):
             self.__dict__.pop(name, None)
 
@@ -284,10 +273,10 @@ class Library:
         Raises:
             InputError: There is none with that id.
         """
-        found = self.manifest.get([number]).get(number)
-        if found is None:
+        picture = self.manifest.get([number]).get(number)
+        if picture is None:
             raise InputError(f"picture {number}: is not in the library", "search again")
-        return found
+        return picture
 
     def codes(self, ids: Sequence[int]) -> ImageCode:
         """Return the re-ranker's codes of some pictures, float32 on the CPU, in the order given.
@@ -311,43 +300,43 @@ class Library:
         Raises:
             InputError: A picture has none.
         """
-        places = self.manifest.places(ids)
-        missing = [number for number in ids if number not in places]
+        positions = self.manifest.positions(ids)
+        missing = [number for number in ids if number not in positions]
         if missing:
             raise InputError(f"picture {missing[0]}: has no codes", "run: crossgraph library verify")
         try:
-            return self.shards.read([places[number] for number in ids], field)
+            return self.shards.read([positions[number] for number in ids], field)
         except InputError:  # another process may just have compacted
-            again = self.manifest.places(ids)
-            if again == places:
+            again = self.manifest.positions(ids)
+            if again == positions:
                 raise
             return self.shards.read([again[number] for number in ids], field)
 
     def thumbnail(self, sha256: str) -> Path:
-        """Return where a content's thumbnail lies."""
+        """Return the path of a content's thumbnail."""
         return self.folder / "thumbnails" / sha256[:2] / f"{sha256}.webp"
 
     def points(self, ids: Sequence[int]) -> Iterator[list[Point]]:
-        """Yield what the store must hold for some pictures, some at a time."""
+        """Yield the points of some pictures for the store, in chunks."""
         roots = self.manifest.roots()
         for start in range(0, len(ids), _POINTS):
-            some = list(ids[start : start + _POINTS])
-            pictures, vectors = self.manifest.get(some), self.index_vectors(some)
-            yield [
-                Point(number, vectors[row], pictures[number].fields(roots.values())) for row, number in enumerate(some)
-            ]
+            chunk = ids[start : start + _POINTS]
+            pictures, vectors = self.manifest.get(chunk), self.index_vectors(chunk)
+            yield [Point(number, vectors[i], pictures[number].fields(roots.values())) for i, number in enumerate(chunk)]
 
     def info(self) -> dict[str, Any]:
-        """Return what there is to know, as plain values."""
+        """Return the facts of `crossgraph library info`, as plain values."""
         bundle = self.bundle if self.has_model else None
+        roots = list(self.manifest.roots().values())
+        parts = ("manifest.sqlite", "codes", "features", "thumbnails", "store")
         record = self.layout.dtype.itemsize if self.manifest.meta("layout") else 0
         return {
             "folder": str(self.folder),
             "pictures": self.count(),
             "files": self.manifest.connection.execute("SELECT count(*) FROM files").fetchone()[0],
             "broken": self.manifest.count("broken"),
-            "roots": [str(root) for root in self.manifest.roots().values()],
-            "root_problems": {str(root): text for root, text in root_problems(self.manifest.roots().values()).items()},
+            "roots": [str(root) for root in roots],
+            "root_problems": {str(root): text for root, text in root_problems(roots).items()},
             "model": self.model_name if bundle else None,
             "region_encoder": bundle.region_encoder if bundle else None,
             "index": bundle.index_by if bundle else None,
@@ -355,17 +344,22 @@ class Library:
             "store": self.engine,
             "codes": self.layout.kind if record else None,
             "bytes_per_picture": record,
-            "bytes": {
-                name: _size(self.folder / name)
-                for name in ("manifest.sqlite", "codes", "features", "thumbnails", "store")
-            }
-            | {"model": _size(self.model_folder)},
+            "bytes": {name: _size(self.folder / name) for name in parts} | {"model": _size(self.model_folder)},
             "indexed": self.manifest.meta("indexed") or None,
         }
 
 
-def _claim(folder: Path) -> None:
-    """Make the folder, or refuse one that holds something else."""
+def model_values(bundle: Bundle) -> dict[str, str]:
+    """Return what the manifest keeps of a model."""
+    return {
+        "fingerprint": bundle.fingerprint,
+        "model_name": bundle.name,
+        "region_encoder": bundle.region_encoder,
+    }
+
+
+def _make_folder(folder: Path) -> None:
+    """Make a library's folder; refuse one that holds something else."""
     if folder.exists() and not folder.is_dir():
         raise InputError(f"{folder}: is a file", "name a folder with --library")
     try:
@@ -373,15 +367,14 @@ def _claim(folder: Path) -> None:
         names = [entry.name for entry in folder.iterdir()]
     except OSError as error:
         raise unwritable(folder, error) from error
-    strangers = [name for name in names if not name.startswith(("library.lock", "model")) and not is_leftover(name)]
-    if strangers and "manifest.sqlite" not in names:
-        raise InputError(
-            f"{folder}: holds other files ({min(strangers)}) and no library", "name a new folder with --library"
-        )
+    others = [name for name in names if not name.startswith(("library.lock", "model")) and not is_leftover(name)]
+    if others and "manifest.sqlite" not in names:
+        problem = f"{folder}: holds other files ({min(others)}) and no library"
+        raise InputError(problem, "name a new folder with --library")
 
 
 def _size(path: Path) -> int:
-    """Return the room that a file or folder takes on the disk; files with holes take less than they seem to."""
+    """Return the bytes that a file or folder takes on the disk; sparse files take less than their length."""
     total = 0
     for file in [path] if path.is_file() else path.rglob("*"):
         with contextlib.suppress(OSError):

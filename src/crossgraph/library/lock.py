@@ -1,4 +1,4 @@
-"""The lock that lets one process at a time write to a library."""
+"""Locks a library, so that one process at a time writes to it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from crossgraph.core.errors import InputError
 from crossgraph.locks import lock_folder
 
 
-def writing(folder: Path) -> contextlib.AbstractContextManager[None]:
+def write_lock(folder: Path) -> contextlib.AbstractContextManager[None]:
     """Return a context manager that keeps other writers out of a library.
 
     Raises:

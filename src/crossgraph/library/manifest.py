@@ -1,4 +1,4 @@
-"""The manifest: which pictures there are, where they lie, and where their codes are. SQLite is the truth."""
+"""The manifest: an SQLite file that lists the pictures, their files, and the positions of their codes."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import sqlite3
 import tempfile
 import threading
 import weakref
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,17 +20,17 @@ from crossgraph.library.schema import Connection, connect, needs_copy
 from crossgraph.vision.scan import PictureFile
 
 FILE = "manifest.sqlite"
-_AT_ONCE = 500  # ids in one statement
+_CHUNK = 500  # ids in one statement
 
 
 @dataclass(frozen=True)
 class Picture:
-    """One picture: one content, wherever it lies.
+    """One picture: one content, at however many paths.
 
     Attributes:
         id: Stable as long as the content is in the library.
         sha256: Of the file's bytes.
-        paths: Where it lies; copies have several. Empty when it has just been removed.
+        paths: Of its files; copies have several. Empty when it has just been removed.
         width: In pixels, upright.
         height: In pixels, upright.
         date: When it was taken, ISO without zone, or None.
@@ -37,7 +38,7 @@ class Picture:
         latitude: In degrees, or None.
         longitude: In degrees, or None.
         orientation: EXIF orientation of the file, 1..8.
-        captions: Given ones.
+        captions: From captions files.
         alike: Least id of the pictures that look nearly the same, itself included.
         state: "ready" or "broken".
         reason: Why it is broken.
@@ -78,17 +79,17 @@ class Picture:
 
 
 @dataclass(frozen=True)
-class Place:
-    """Where a picture's codes lie: generation and shard of the files, and the row."""
+class RecordPosition:
+    """The position of a record: generation and shard of the file, and the row in it."""
 
     generation: int
-    shard: int
-    row: int
+    shard: int = 0
+    row: int = 0
 
 
 @dataclass(frozen=True)
 class KnownFile:
-    """What the manifest remembers of a file, to recognise an unchanged one without reading it.
+    """What the manifest knows of a file, by which an unchanged one is recognised without reading it.
 
     Attributes:
         picture: Id of its content.
@@ -124,23 +125,22 @@ class Manifest:
         self.is_read_only = self.path.exists() and not (os.access(folder, os.W_OK) and os.access(self.path, os.W_OK))
         self._copy = _writable_copy(self.path) if self.is_read_only and needs_copy(self.path) else None
         self._local = threading.local()
-        self._all: weakref.WeakSet[Connection] = weakref.WeakSet()
+        self._connections: weakref.WeakSet[Connection] = weakref.WeakSet()
         self._guard = threading.Lock()
         self._counting: Connection | None = None
         self._counts: dict[str, int] = {}
-        self._counted = -1  # what SQLite says of the file's state when `_counts` were counted
+        self._counted_version = -1  # SQLite's version of the data that `_counts` were counted in
         _ = self.connection
 
     @property
     def connection(self) -> Connection:
-        """This thread's connection."""
-        found: Connection | None = getattr(self._local, "connection", None)
-        if found is None:
-            found = self._connect()
-            self._local.connection = found
+        """Return this thread's connection."""
+        connection: Connection | None = getattr(self._local, "connection", None)
+        if connection is None:
+            connection = self._local.connection = self._connect()
             with self._guard:
-                self._all.add(found)
-        return found
+                self._connections.add(connection)
+        return connection
 
     def _connect(self) -> Connection:
         if self._copy is not None:
@@ -149,7 +149,7 @@ class Manifest:
 
     @contextlib.contextmanager
     def transaction(self) -> Iterator[Connection]:
-        """Run a block whose changes are kept together or not at all; on disk when it ends.
+        """Run a block whose changes are committed together or not at all; they are on disk when it ends.
 
         Raises:
             InputError: The disk is full or cannot be written.
@@ -167,97 +167,82 @@ class Manifest:
     def close(self) -> None:
         """Close all connections."""
         with self._guard:
-            for connection in list(self._all):
+            for connection in list(self._connections):
                 connection.close()
-            self._all.clear()
+            self._connections.clear()
             self._counting = None
         self._local = threading.local()
         if self._copy is not None:
             self._copy.cleanup()
 
     def meta(self, key: str, default: str = "") -> str:
-        """Return a remembered value."""
-        found = self.connection.execute("SELECT value FROM meta WHERE key = ?", (key,)).fetchone()
-        return found[0] if found else default
+        """Return the value of a key."""
+        row = self.connection.execute("SELECT value FROM meta WHERE key = ?", (key,)).fetchone()
+        return row[0] if row else default
 
     def remember(self, values: Mapping[str, str]) -> None:
-        """Remember values."""
+        """Write values of keys."""
         with self.transaction() as connection:
             connection.executemany("INSERT OR REPLACE INTO meta VALUES (?, ?)", list(values.items()))
 
     def forget(self, keys: Iterable[str]) -> None:
-        """Delete remembered values."""
+        """Delete keys with their values."""
         with self.transaction() as connection:
             connection.executemany("DELETE FROM meta WHERE key = ?", [(key,) for key in keys])
 
     def roots(self) -> dict[int, Path]:
         """Return the folders that are indexed, by id."""
-        return {
-            row["id"]: Path(row["path"]) for row in self.connection.execute("SELECT id, path FROM roots ORDER BY id")
-        }
+        return {row[0]: Path(row[1]) for row in self.connection.execute("SELECT id, path FROM roots ORDER BY id")}
 
     def add_root(self, path: Path) -> int:
         """Return the id of a root, which is added where it is new; roots inside it become part of it."""
         inner = [number for number, root in self.roots().items() if root != path and root.is_relative_to(path)]
         with self.transaction() as connection:
             connection.execute("INSERT OR IGNORE INTO roots (path, added) VALUES (?, ?)", (str(path), now()))
-            (found,) = connection.execute("SELECT id FROM roots WHERE path = ?", (str(path),)).fetchone()
-            connection.executemany("UPDATE files SET root = ? WHERE root = ?", [(found, number) for number in inner])
+            (added,) = connection.execute("SELECT id FROM roots WHERE path = ?", (str(path),)).fetchone()
+            connection.executemany("UPDATE files SET root = ? WHERE root = ?", [(added, number) for number in inner])
             connection.executemany("DELETE FROM roots WHERE id = ?", [(number,) for number in inner])
-        return found
+        return added
 
     def count(self, state: Literal["ready", "broken"] = "ready") -> int:
-        """Return how many pictures are in a state and still lie somewhere.
+        """Return how many pictures are in a state and still have a file.
 
-        Every search asks this, so it is counted once after each change: a connection that never writes is told by
-        SQLite whether any other has.
+        Every search asks this, so it is counted once after each change: SQLite tells a connection that never writes
+        whether any other has.
         """
         with self._guard:
             if self._counting is None:
-                self._counting, self._counted = self._connect(), -1
-                self._all.add(self._counting)
-            (now_there,) = self._counting.execute("PRAGMA data_version").fetchone()
-            if now_there != self._counted:
-                (lying,) = self._counting.execute("SELECT count(DISTINCT picture) FROM files").fetchone()
+                self._counting, self._counted_version = self._connect(), -1
+                self._connections.add(self._counting)
+            (version,) = self._counting.execute("PRAGMA data_version").fetchone()
+            if version != self._counted_version:
+                (total,) = self._counting.execute("SELECT count(DISTINCT picture) FROM files").fetchone()
                 query = "SELECT count(*) FROM pictures WHERE state = 'broken' AND id IN (SELECT picture FROM files)"
                 (broken,) = self._counting.execute(query).fetchone()
-                self._counts, self._counted = {"ready": lying - broken, "broken": broken}, now_there
+                self._counts, self._counted_version = {"ready": total - broken, "broken": broken}, version
             return self._counts[state]
 
     def ids(self, state: str = "ready") -> list[int]:
-        """Return the ids of pictures that are in a state and still lie somewhere, ascending."""
+        """Return the ids of pictures that are in a state and still have a file, ascending."""
         query = "SELECT id FROM pictures WHERE state = ? AND id IN (SELECT picture FROM files) ORDER BY id"
-        rows = self.connection.execute(query, (state,))
-        return [row[0] for row in rows]
+        return [row[0] for row in self.connection.execute(query, (state,))]
 
     def get(self, ids: Sequence[int]) -> dict[int, Picture]:
         """Return pictures by id; unknown ids are left out."""
-        found: dict[int, Picture] = {}
-        for some in chunks(ids):
-            marks = ",".join("?" * len(some))
-            paths: dict[int, list[Path]] = {}
-            for row in self.connection.execute(
-                f"SELECT picture, path FROM files WHERE picture IN ({marks}) ORDER BY path", some
-            ):
-                paths.setdefault(row[0], []).append(Path(row[1]))
-            texts: dict[int, list[str]] = {}
-            for row in self.connection.execute(
-                f"SELECT DISTINCT picture, text FROM captions WHERE picture IN ({marks}) ORDER BY text", some
-            ):
-                texts.setdefault(row[0], []).append(row[1])
-            for row in self.connection.execute(f"SELECT * FROM pictures WHERE id IN ({marks})", some):
-                found[row["id"]] = _picture(row, paths.get(row["id"], []), texts.get(row["id"], []))
-        return found
+        paths: dict[int, list[Path]] = defaultdict(list)
+        for row in self._select_in("SELECT picture, path FROM files WHERE picture IN ({}) ORDER BY path", ids):
+            paths[row[0]].append(Path(row[1]))
+        captions: dict[int, list[str]] = defaultdict(list)
+        query = "SELECT DISTINCT picture, text FROM captions WHERE picture IN ({}) ORDER BY text"
+        for row in self._select_in(query, ids):
+            captions[row[0]].append(row[1])
+        rows = self._select_in("SELECT * FROM pictures WHERE id IN ({})", ids)
+        return {row["id"]: _picture(row, paths[row["id"]], captions[row["id"]]) for row in rows}
 
-    def places(self, ids: Sequence[int]) -> dict[int, Place]:
-        """Return where the codes of ready pictures lie."""
-        found: dict[int, Place] = {}
-        for some in chunks(ids):
-            marks = ",".join("?" * len(some))
-            query = f"SELECT id, generation, shard, row FROM pictures WHERE id IN ({marks}) AND shard IS NOT NULL"
-            for row in self.connection.execute(query, some):
-                found[row[0]] = Place(row[1], row[2], row[3])
-        return found
+    def positions(self, ids: Sequence[int]) -> dict[int, RecordPosition]:
+        """Return the positions of pictures' codes; pictures without codes are left out."""
+        query = "SELECT id, generation, shard, row FROM pictures WHERE id IN ({}) AND shard IS NOT NULL"
+        return {row[0]: RecordPosition(row[1], row[2], row[3]) for row in self._select_in(query, ids)}
 
     def by_content(self, sha256: str) -> tuple[int, str] | None:
         """Return id and state of a content, or None where it is new."""
@@ -265,24 +250,23 @@ class Manifest:
         return (row[0], row[1]) if row else None
 
     def files(self, root: int) -> dict[str, KnownFile]:
-        """Return what is remembered of a root's files, by path."""
+        """Return the known files of a root, by path."""
         query = (
             "SELECT path, picture, size, modified, changed, "
             "CASE state WHEN 'broken' THEN coalesce(reason, '') ELSE '' END, coalesce(reader, '') "
             "FROM files JOIN pictures ON pictures.id = picture WHERE root = ?"
         )
-        rows = self.connection.execute(query, (root,))
-        return {row[0]: KnownFile(*row[1:]) for row in rows}
+        return {row[0]: KnownFile(*row[1:]) for row in self.connection.execute(query, (root,))}
 
-    def date_files(self, files: Iterable[PictureFile]) -> None:
-        """Remember the ctime of unchanged files that an older program indexed."""
+    def set_changed_times(self, files: Iterable[PictureFile]) -> None:
+        """Write the ctime of unchanged files that an older program indexed."""
         rows = [(file.changed, file.path) for file in files]
         if rows:
             with self.transaction() as connection:
                 connection.executemany("UPDATE files SET changed = ? WHERE path = ?", rows)
 
-    def undate_files(self, paths: Iterable[str]) -> None:
-        """Forget size and times of files, so that the next indexing run reads them again."""
+    def clear_file_times(self, paths: Iterable[str]) -> None:
+        """Make files count as changed, so that the next indexing run reads them again."""
         with self.transaction() as connection:
             connection.executemany("UPDATE files SET size = -1 WHERE path = ?", [(path,) for path in paths])
 
@@ -293,26 +277,24 @@ class Manifest:
 
     def group_members(self, groups: Sequence[int]) -> dict[int, list[int]]:
         """Return the ready pictures of some groups of near-duplicates, ascending."""
-        found: dict[int, list[int]] = {}
-        for some in chunks(groups):
-            marks = ",".join("?" * len(some))
-            query = f"SELECT id, alike FROM pictures WHERE alike IN ({marks}) AND state = 'ready' ORDER BY id"
-            for row in self.connection.execute(query, some):
-                found.setdefault(row[1], []).append(row[0])
-        return found
+        members: dict[int, list[int]] = {}
+        query = "SELECT id, alike FROM pictures WHERE alike IN ({}) AND state = 'ready' ORDER BY id"
+        for row in self._select_in(query, groups):
+            members.setdefault(row[1], []).append(row[0])
+        return members
 
     def pending(self) -> list[int]:
-        """Return the pictures that the store may not know as they are now."""
+        """Return the pictures whose points in the store may be out of date."""
         return [row[0] for row in self.connection.execute("SELECT picture FROM pending ORDER BY picture")]
 
-    def settled(self, *forget: str) -> None:
-        """Remember that the store knows all pictures, on disk; drop some remembered values with that."""
+    def clear_pending(self, *keys: str) -> None:
+        """Note that the store holds all pictures as they are now, on disk; delete some keys with that."""
         with self.transaction() as connection:
             connection.execute("DELETE FROM pending")
-            connection.executemany("DELETE FROM meta WHERE key = ?", [(key,) for key in forget])
+            connection.executemany("DELETE FROM meta WHERE key = ?", [(key,) for key in keys])
 
     def broken(self) -> list[tuple[str, str]]:
-        """Return (path, reason) of what could not be read."""
+        """Return (path, reason) of broken pictures."""
         query = (
             "SELECT path, reason FROM files JOIN pictures ON pictures.id = picture WHERE state = 'broken' ORDER BY path"
         )
@@ -324,13 +306,15 @@ class Manifest:
         return [(row[0], row[1]) for row in rows]
 
     def alike(self, ids: Sequence[int]) -> dict[int, int]:
-        """Return each picture's group."""
-        found: dict[int, int] = {}
-        for some in chunks(ids):
-            marks = ",".join("?" * len(some))
-            rows = self.connection.execute(f"SELECT id, coalesce(alike, id) FROM pictures WHERE id IN ({marks})", some)
-            found |= {row[0]: row[1] for row in rows}
-        return found
+        """Return each picture's group of near-duplicates."""
+        rows = self._select_in("SELECT id, coalesce(alike, id) FROM pictures WHERE id IN ({})", ids)
+        return {row[0]: row[1] for row in rows}
+
+    def _select_in(self, query: str, ids: Sequence[int]) -> Iterator[Any]:
+        """Yield the rows of a query that has `{}` for a list of ids, in chunks that one statement takes."""
+        for start in range(0, len(ids), _CHUNK):
+            chunk = [int(number) for number in ids[start : start + _CHUNK]]
+            yield from self.connection.execute(query.format(",".join("?" * len(chunk))), chunk)
 
 
 def _writable_copy(path: Path) -> tempfile.TemporaryDirectory[str]:
@@ -340,12 +324,6 @@ def _writable_copy(path: Path) -> tempfile.TemporaryDirectory[str]:
         if path.with_name(name).exists():
             shutil.copyfile(path.with_name(name), Path(folder.name) / name)
     return folder
-
-
-def chunks(ids: Sequence[int]) -> Iterator[list[int]]:
-    """Cut ids into lists that one statement takes."""
-    for start in range(0, len(ids), _AT_ONCE):
-        yield [int(number) for number in ids[start : start + _AT_ONCE]]
 
 
 def now() -> str:

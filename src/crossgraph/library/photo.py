@@ -1,4 +1,4 @@
-"""One picture file, read once: pixels for the region encoder, thumbnail, look and EXIF facts."""
+"""Decodes a picture file once: pixels for the region encoder, thumbnail, difference hash, EXIF facts."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _TAKEN, _CHANGED, _MAKE, _MODEL, _ORIENTATION = 0x9003, 0x0132, 0x010F, 0x0110, 
 
 @dataclass(frozen=True)
 class Photo:
-    """What indexing needs of a picture.
+    """A decoded picture with all that indexing needs.
 
     Attributes:
         pixels: The whole picture as the region encoder takes it.
@@ -74,8 +74,8 @@ def read_photo(data: bytes, loader: PictureLoader, size: int, max_megapixels: fl
     except Image.DecompressionBombError as error:
         raise BrokenPicture(f"more than the {max_megapixels:g} megapixels allowed (--max-megapixels)") from error
     except Exception as error:  # a damaged file makes decoders raise nearly anything
-        said = " ".join(str(error).split())[:120] or type(error).__name__
-        raise BrokenPicture("truncated" if "truncated" in said.lower() else f"damaged ({said})") from error
+        reason = " ".join(str(error).split())[:120] or type(error).__name__
+        raise BrokenPicture("truncated" if "truncated" in reason.lower() else f"damaged ({reason})") from error
 
 
 def _read(data: bytes, loader: PictureLoader, size: int, max_megapixels: float) -> Photo:
@@ -92,21 +92,13 @@ def _read(data: bytes, loader: PictureLoader, size: int, max_megapixels: float) 
             image.draft("RGB", (side, side))
         image.load()
         pixels = loader.convert(image)
-        thumbnail, look = _small(image)
-        lies = facts["orientation"] >= 5 and image.format != "TIFF"  # which Pillow turns by itself
-    if lies:
-        width, height = height, width
-    return Photo(
-        pixels=pixels,
-        thumbnail=thumbnail,
-        width=width,
-        height=height,
-        hash=look,
-        **facts,
-    )
+        thumbnail, difference_hash = _thumbnail(image)
+        if facts["orientation"] >= 5 and image.format != "TIFF":  # which Pillow turns by itself
+            width, height = height, width
+    return Photo(pixels, thumbnail, width, height, difference_hash, **facts)
 
 
-def _small(image: Image.Image) -> tuple[bytes, bytes | None]:
+def _thumbnail(image: Image.Image) -> tuple[bytes, bytes | None]:
     """Return the picture as a small upright WebP file, and its difference hash."""
     if image.mode.startswith("I") or image.mode == "F":
         values = np.asarray(image, dtype=np.float32)
@@ -123,7 +115,7 @@ def _small(image: Image.Image) -> tuple[bytes, bytes | None]:
 
 
 def _facts(image: Image.Image) -> dict[str, Any]:
-    """Return what EXIF says; a damaged EXIF says nothing."""
+    """Return the facts of EXIF; a damaged EXIF has none."""
     facts: dict[str, Any] = dict.fromkeys(("date", "camera", "latitude", "longitude")) | {"orientation": 1}
     with warnings.catch_warnings(), contextlib.suppress(Exception):
         warnings.simplefilter("ignore")
@@ -143,7 +135,7 @@ def _facts(image: Image.Image) -> dict[str, Any]:
 
 
 def _date(value: object) -> str | None:
-    """Read EXIF's "2021:05:03 12:30:00"."""
+    """Return EXIF's "2021:05:03 12:30:00" as ISO, or None where it is no date."""
     with contextlib.suppress(ValueError):
         taken = datetime.datetime.strptime(_text(value)[:19], "%Y:%m:%d %H:%M:%S")
         return taken.isoformat() if taken.year > 1 else None
@@ -158,7 +150,7 @@ def _text(value: object) -> str:
 def _degrees(value: Any, side: Any, negative: str) -> float | None:
     with contextlib.suppress(TypeError, ValueError, ZeroDivisionError):
         degrees, minutes, seconds = (float(part) for part in value)
-        found = degrees + minutes / 60 + seconds / 3600
-        if np.isfinite(found):
-            return -found if _text(side).upper() == negative else found
+        angle = degrees + minutes / 60 + seconds / 3600
+        if np.isfinite(angle):
+            return -angle if _text(side).upper() == negative else angle
     return None

@@ -1,4 +1,4 @@
-"""A file on its way into the library, as a reader thread leaves it."""
+"""Reads a file for indexing: its content's digest, and of new content pixels and thumbnail."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from crossgraph.vision.scan import PictureFile
 
 
 @dataclass(frozen=True)
-class Read:
-    """What came of reading a file.
+class ReadFile:
+    """The result of reading a file.
 
     Attributes:
-        file: Which.
+        file: The file.
         sha256: Of its bytes; empty where they could not be read.
         picture: Id of a known picture of this content, or None.
         photo: What a new picture needs; None where the content is known or broken.
@@ -36,25 +36,25 @@ class Read:
     error: OSError | None = None
 
 
-def read_file(library: Library, file: PictureFile, loader: PictureLoader, size: int, max_megapixels: float) -> Read:
-    """Read a file; of new content also pixels and thumbnail, which is put in its place."""
+def read_file(library: Library, file: PictureFile, loader: PictureLoader, size: int, max_megapixels: float) -> ReadFile:
+    """Read a file; of new content decode pixels and write the thumbnail."""
     try:
         data = Path(file.path).read_bytes()
     except OSError as error:
-        return Read(file, "", error=error)
+        return ReadFile(file, "", error=error)
     digest = hashlib.sha256(data).hexdigest()
     known = library.manifest.by_content(digest)
     if known is not None and known[1] == "ready":
-        return Read(file, digest, picture=known[0])
+        return ReadFile(file, digest, picture=known[0])
     try:
         photo = read_photo(data, loader, size, max_megapixels)
     except BrokenPicture as reason:
-        return Read(file, digest, broken=str(reason))
-    put_thumbnail(library.thumbnail(digest), photo.thumbnail)
-    return Read(file, digest, photo=photo)
+        return ReadFile(file, digest, broken=str(reason))
+    write_thumbnail(library.thumbnail(digest), photo.thumbnail)
+    return ReadFile(file, digest, photo=photo)
 
 
-def put_thumbnail(path: Path, data: bytes) -> None:
+def write_thumbnail(path: Path, data: bytes) -> None:
     """Write a thumbnail, whole or not at all; it is not synced, since it can be made again."""
     with contextlib.suppress(OSError):  # a library without thumbnails still finds; verify says which are missing
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -1,8 +1,8 @@
-"""Codes on disk: one record of fixed size a picture, appended to shards, read through a memory map.
+"""Stores codes on disk: one record of fixed size a picture, appended to shards, read through a memory map.
 
 A record holds the index vector (float32), the region embeddings (float16, or int8 with one scale a region),
 their mask, whatever else the model's score needs (float16), and a checksum. The manifest says which record is
-whose; bytes behind the last record it knows are the remains of a killed run, and are cut off by the next one.
+whose; bytes behind the last record it knows are left by a killed run, and the next append cuts them off.
 """
 
 from __future__ import annotations
@@ -18,22 +18,21 @@ from typing import Any, Literal, cast
 
 import numpy as np
 import torch
-from jaxtyping import Float
 
 from crossgraph.core.errors import InputError
 from crossgraph.core.types import ImageCode
 from crossgraph.files import sync_folder, unwritable
-from crossgraph.library.manifest import Place
+from crossgraph.library.manifest import RecordPosition
 
 Kind = Literal["float16", "int8"]
 ROWS = 4096
-"""Records of a shard."""
+"""Number of records in a full shard."""
 _CHECK = "checksum"
 
 
 @dataclass(frozen=True)
 class Layout:
-    """What a record holds.
+    """The fields of a record.
 
     Attributes:
         index: Numbers of the index vector.
@@ -49,7 +48,7 @@ class Layout:
 
     @property
     def dtype(self) -> np.dtype[np.void]:
-        """The record as a structured type; its `itemsize` is bytes per picture."""
+        """Return the record as a structured type; its `itemsize` is bytes per picture."""
         regions, _ = self.local
         fields: list[tuple[str, str, tuple[int, ...]]] = [("index", "<f4", (self.index,))]
         if self.kind == "int8":
@@ -73,7 +72,7 @@ class Layout:
 
     @classmethod
     def from_json(cls, text: str) -> Layout:
-        """Read what `to_json` gave."""
+        """Return the layout of a text by `to_json`."""
         values = json.loads(text)
         parts = tuple((name, tuple(shape)) for name, shape in values["parts"])
         return cls(values["index"], tuple(values["local"]), parts, values["kind"])
@@ -108,7 +107,7 @@ def checksums(records: np.ndarray) -> np.ndarray:
 
 
 def are_whole(records: np.ndarray) -> np.ndarray:
-    """Tell of each record whether it is as it was written."""
+    """Return whether each record is as it was written."""
     return records[_CHECK] == checksums(records)
 
 
@@ -132,60 +131,57 @@ class Shards:
 
     def __init__(self, folder: Path, dtype: np.dtype[np.void]) -> None:
         self.folder, self.dtype = folder, dtype
-        self._maps: dict[tuple[int, int], _Mapped] = {}
+        self._maps: dict[tuple[int, int], _MappedShard] = {}
 
     def path(self, generation: int, shard: int) -> Path:
         """Return a shard's file."""
         return self.folder / f"{generation:03d}-{shard:05d}.records"
 
-    def read(self, places: Sequence[Place], field: str | None = None) -> np.ndarray:
-        """Return the records at some places, in their order.
+    def read(self, positions: Sequence[RecordPosition], field: str | None = None) -> np.ndarray:
+        """Return the records at some positions, in their order.
 
         Args:
-            places: Where.
+            positions: In any order.
             field: Read this field alone.
 
         Raises:
             InputError: A file is missing or shorter than the manifest says.
         """
-        records = np.empty(len(places), dtype=_part(self.dtype, field)[0])
-        wanted: dict[tuple[int, int], list[int]] = {}
-        for number, place in enumerate(places):
-            wanted.setdefault((place.generation, place.shard), []).append(number)
-        maps: list[tuple[list[int], np.ndarray, np.ndarray]] = []
-        for key, numbers in wanted.items():
-            rows = np.array([places[number].row for number in numbers])
+        records = np.empty(len(positions), dtype=_field_layout(self.dtype, field)[0])
+        by_shard: dict[tuple[int, int], list[int]] = {}
+        for number, position in enumerate(positions):
+            by_shard.setdefault((position.generation, position.shard), []).append(number)
+        reads: list[tuple[list[int], np.ndarray, np.ndarray]] = []
+        for key, numbers in by_shard.items():
+            rows = np.array([positions[number].row for number in numbers])
             mapped = self._map(key, int(rows.max()) + 1)
-            mapped.fetch(rows, field)
-            maps.append((numbers, rows, mapped.records if field is None else mapped.records[field]))
-        for numbers, rows, mapped in maps:
-            records[numbers] = mapped[rows]
+            mapped.prefetch(rows, field)  # of all shards before any is copied, so that the disk reads them together
+            reads.append((numbers, rows, mapped.records if field is None else mapped.records[field]))
+        for numbers, rows, source in reads:
+            records[numbers] = source[rows]
         return records
 
-    def append(self, records: np.ndarray, after: Place) -> list[Place]:
-        """Write records behind a place; they are on disk when this returns.
+    def append(self, records: np.ndarray, start: RecordPosition) -> list[RecordPosition]:
+        """Write records from a position on and return the position of each; they are on disk when this returns.
 
         Args:
             records: At least one.
-            after: The place for the first of them: behind the last that the manifest knows. What lies there
-                is cut off.
-
-        Returns:
-            Where each of them lies.
+            start: The position of the first of them: behind the last that the manifest knows. What a killed run left
+                there is cut off.
 
         Raises:
             InputError: The disk is full, or the folder cannot be written.
         """
-        places: list[Place] = []
-        shard, row, start = after.shard, after.row, 0
-        while start < len(records):
+        positions: list[RecordPosition] = []
+        shard, row = start.shard, start.row
+        while len(positions) < len(records):
             if row >= ROWS:
                 shard, row = shard + 1, 0
-            some = records[start : start + ROWS - row]
-            self._write(self.path(after.generation, shard), row, some)
-            places += [Place(after.generation, shard, row + number) for number in range(len(some))]
-            row, start = row + len(some), start + len(some)
-        return places
+            chunk = records[len(positions) : len(positions) + ROWS - row]
+            self._write(self.path(start.generation, shard), row, chunk)
+            positions += [RecordPosition(start.generation, shard, row + number) for number in range(len(chunk))]
+            row += len(chunk)
+        return positions
 
     def rows(self, generation: int, shard: int) -> int:
         """Return how many whole records a shard's file holds."""
@@ -204,7 +200,7 @@ class Shards:
                 path.unlink(missing_ok=True)
 
     def drop_generation(self, generation: int) -> None:
-        """Delete the files of one generation: the remains of a run that was killed."""
+        """Delete the files of one generation, which a killed run left."""
         for path in self.folder.glob(f"{generation:03d}-*.records"):
             path.unlink(missing_ok=True)
 
@@ -213,34 +209,33 @@ class Shards:
             self.folder.mkdir(parents=True, exist_ok=True)
             with path.open("r+b" if path.exists() else "w+b") as file:
                 file.seek(row * self.dtype.itemsize)
-                file.truncate()
+                file.truncate()  # a half written record must not shift those that follow
                 file.write(records.tobytes())
                 file.flush()
                 os.fsync(file.fileno())
             if row == 0:
-                sync_folder(self.folder)  # the file's name too
+                sync_folder(self.folder)  # otherwise a power cut could lose the new file's name
         except OSError as error:
             raise unwritable(path, error) from error
 
-    def _map(self, key: tuple[int, int], rows: int) -> _Mapped:
-        found = self._maps.get(key)
-        if found is None or len(found.records) < rows:
-            path = self.path(*key)
+    def _map(self, key: tuple[int, int], rows: int) -> _MappedShard:
+        """Return a shard's file mapped, with at least so many records; it is mapped again where it has grown."""
+        mapped = self._maps.get(key)
+        if mapped is None or len(mapped.records) < rows:
+            path, remedy = self.path(*key), "run: crossgraph library verify"
             try:
-                found = _mapped(path, self.dtype)
+                mapped = _map_file(path, self.dtype)
             except OSError as error:
-                raise InputError(
-                    f"{path}: cannot be read ({error.strerror})", "run: crossgraph library verify"
-                ) from error
-            if found is None or len(found.records) < rows:
-                raise InputError(f"{path}: ends before record {rows:,}", "run: crossgraph library verify")
-            self._maps[key] = found
-        return found
+                raise InputError(f"{path}: cannot be read ({error.strerror})", remedy) from error
+            if mapped is None or len(mapped.records) < rows:
+                raise InputError(f"{path}: ends before record {rows:,}", remedy)
+            self._maps[key] = mapped
+        return mapped
 
 
 @dataclass(frozen=True)
-class _Mapped:
-    """A shard's file in memory.
+class _MappedShard:
+    """A shard's file, mapped into memory.
 
     Attributes:
         bytes: The mapped file.
@@ -250,34 +245,27 @@ class _Mapped:
     bytes: mmap.mmap
     records: np.ndarray
 
-    def fetch(self, rows: np.ndarray, field: str | None) -> None:
-        """Ask the system to read some records now, all at a time: each by itself would wait for the disk in turn."""
+    def prefetch(self, rows: np.ndarray, field: str | None) -> None:
+        """Ask the system to read some records now, all at once: one by one, each would wait for the disk."""
         dtype = self.records.dtype
-        part, offset = _part(dtype, field)
+        part, offset = _field_layout(dtype, field)
         for row in rows.tolist():
             first = row * dtype.itemsize + offset
             start = first // mmap.PAGESIZE * mmap.PAGESIZE
             self.bytes.madvise(mmap.MADV_WILLNEED, start, first + part.itemsize - start)
 
 
-def _part(dtype: np.dtype[np.void], field: str | None) -> tuple[np.dtype[Any], int]:
-    """Return a field's type and where it lies in a record; the record's own without one."""
+def _field_layout(dtype: np.dtype[np.void], field: str | None) -> tuple[np.dtype[Any], int]:
+    """Return a field's type and its offset in a record; without a field those of the whole record."""
     fields = cast(Mapping[str, Any], dtype.fields)
     return (dtype, 0) if field is None else fields[field][:2]
 
 
-def _mapped(path: Path, dtype: np.dtype[np.void]) -> _Mapped | None:
+def _map_file(path: Path, dtype: np.dtype[np.void]) -> _MappedShard | None:
     """Map a file; None where it holds no whole record."""
     with path.open("rb") as file:
         whole = os.fstat(file.fileno()).st_size // dtype.itemsize
         if not whole:
             return None
         mapped = mmap.mmap(file.fileno(), whole * dtype.itemsize, access=mmap.ACCESS_READ)
-    return _Mapped(mapped, np.frombuffer(mapped, dtype, whole))
-
-
-def loss_of_int8(local: Float[np.ndarray, "region dim"]) -> float:
-    """Return the largest change that int8 makes to an embedding, as a share of its length."""
-    scale = np.maximum(np.abs(local).max(axis=1), 1e-12) / 127
-    kept = np.rint(local / scale[:, None]) * scale[:, None]
-    return float((np.linalg.norm(kept - local, axis=1) / np.maximum(np.linalg.norm(local, axis=1), 1e-12)).max())
+    return _MappedShard(mapped, np.frombuffer(mapped, dtype, whole))

@@ -13,7 +13,7 @@ from crossgraph.library.manifest import Manifest
 from crossgraph.vision.pictures import heif_is_read
 from crossgraph.vision.scan import KINDS, is_gone, is_ignored, printable, reason_of, scan_folder
 
-_TAKEN_OUT = "taken_out"
+_REMOVED = "taken_out"
 _ENTERED = "entered"
 
 
@@ -87,7 +87,7 @@ def choose_roots(manifest: Manifest, named: Sequence[Path]) -> tuple[list[Path],
         return check_roots([root for root in known if root not in problems]), notes
     real = check_roots(named)
     every = [_real_root(folder) for folder in named]
-    put_back(manifest, every)
+    forget_removed_folders(manifest, every)
     _remember_entered(manifest, every, known)
     outer = {root: next((other for other in known if root.is_relative_to(other)), root) for root in real}
     return list(dict.fromkeys(outer.values())), notes
@@ -129,31 +129,31 @@ def may_exist(path: Path) -> bool:
     return True
 
 
-def taken_out(manifest: Manifest) -> list[Path]:
+def removed_folders(manifest: Manifest) -> list[Path]:
     """Return the folders inside roots that were taken out of the library."""
-    return _folders(manifest, _TAKEN_OUT)
+    return _folders(manifest, _REMOVED)
 
 
-def take_out(manifest: Manifest, folder: Path) -> None:
+def add_removed_folder(manifest: Manifest, folder: Path) -> None:
     """Remember that a folder inside a root is not wanted."""
-    folders = [str(path) for path in taken_out(manifest) if not path.is_relative_to(folder)]
-    manifest.remember({_TAKEN_OUT: json.dumps([*folders, str(folder)])})
+    folders = [str(path) for path in removed_folders(manifest) if not path.is_relative_to(folder)]
+    manifest.remember({_REMOVED: json.dumps([*folders, str(folder)])})
 
 
-def put_back(manifest: Manifest, folders: Sequence[Path]) -> None:
+def forget_removed_folders(manifest: Manifest, folders: Sequence[Path]) -> None:
     """Forget that folders were taken out, where one of them, or one inside them, is asked for by name."""
-    before = taken_out(manifest)
+    before = removed_folders(manifest)
     left = [path for path in before if not any(folder.is_relative_to(path) for folder in folders)]
     if left != before:
-        manifest.remember({_TAKEN_OUT: json.dumps([str(path) for path in left])})
+        manifest.remember({_REMOVED: json.dumps([str(path) for path in left])})
 
 
-def entered(manifest: Manifest, root: Path) -> list[Path]:
+def named_folders(manifest: Manifest, root: Path) -> list[Path]:
     """Return the hidden and system folders below a root that are scanned because they were named."""
     return [path for path in _folders(manifest, _ENTERED) if path != root and path.is_relative_to(root)]
 
 
-def forget_entered(manifest: Manifest, folder: Path) -> None:
+def forget_named_folders(manifest: Manifest, folder: Path) -> None:
     """Forget the hidden and system folders at or below a folder that were named."""
     before = _folders(manifest, _ENTERED)
     left = [str(path) for path in before if not path.is_relative_to(folder)]

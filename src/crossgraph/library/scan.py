@@ -10,7 +10,7 @@ from pathlib import Path
 
 from crossgraph.library.library import Library
 from crossgraph.library.manifest import KnownFile, Manifest
-from crossgraph.library.roots import entered, is_ignored_below, taken_out
+from crossgraph.library.roots import is_ignored_below, named_folders, removed_folders
 from crossgraph.vision.missing import Identity, Missing, find_missing, folders_above
 from crossgraph.vision.scan import (
     FolderScan,
@@ -83,7 +83,7 @@ def scan_root(
         is_unchanged: Whether a file needs not be read again.
     """
     manifest = library.manifest
-    enter, avoid = entered(manifest, root), [library.folder, *taken_out(manifest)]
+    enter, avoid = named_folders(manifest, root), [library.folder, *removed_folders(manifest)]
     scan = scan_folder(root, exclude, avoid, enter, heif, links_stay_inside=True)
     known = manifest.files(number)
     found = {file.path for file in scan.files}

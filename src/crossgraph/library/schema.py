@@ -1,7 +1,7 @@
-"""The manifest's tables, and how an older manifest becomes a newer one.
+"""Defines the manifest's tables, opens its file, and brings an older one up to date.
 
-`pictures` has one row per *content*: a copy or a renamed file is the same picture. `files` says where it lies,
-`pending` which pictures the store may not know as they are now. Everything else on disk (codes, thumbnails,
+`pictures` has one row per *content*: a copy or a renamed file is the same picture. `files` has the paths of each,
+`pending` the pictures whose points in the store may be out of date. Everything else on disk (codes, thumbnails,
 nearest neighbours) can be made again from here and the files. `pictures.reader` names the program and decoders that
 could not read a broken picture, `files.changed` is the file's ctime; both are NULL in rows of an older program.
 """
@@ -59,43 +59,40 @@ MIGRATIONS: dict[int, str] = {
 
 
 class Cursor(sqlite3.Cursor):
-    """Rows, whose errors are lines for people too: damage shows where it is read."""
+    """A cursor that raises `InputError` while rows are fetched too: damage shows only where it is read."""
 
     def __next__(self) -> Any:
         """Return the next row; see `Connection.execute`."""
         try:
             return super().__next__()
-        except sqlite3.DatabaseError:
-            with self._explained():
-                raise
+        except sqlite3.DatabaseError as error:
+            raise self._input_error(error) from error
 
     def fetchone(self) -> Any:
         """Return the next row, or None; see `Connection.execute`."""
         try:
             return super().fetchone()
-        except sqlite3.DatabaseError:
-            with self._explained():
-                raise
+        except sqlite3.DatabaseError as error:
+            raise self._input_error(error) from error
 
     def fetchall(self) -> list[Any]:
         """Return the rows that are left; see `Connection.execute`."""
         try:
             return super().fetchall()
-        except sqlite3.DatabaseError:
-            with self._explained():
-                raise
+        except sqlite3.DatabaseError as error:
+            raise self._input_error(error) from error
 
-    def _explained(self) -> contextlib.AbstractContextManager[None]:
-        return _explained(self.connection.path if isinstance(self.connection, Connection) else Path())
+    def _input_error(self, error: sqlite3.DatabaseError) -> Exception:
+        return _input_error(error, self.connection.path if isinstance(self.connection, Connection) else Path())
 
 
 class Connection(sqlite3.Connection):
-    """A connection whose errors are lines for people; it closes when nobody holds it any more."""
+    """A connection that raises `InputError`; it closes when its last reference is gone."""
 
     path = Path()
 
     def __del__(self) -> None:
-        """Close, where a thread ended without doing so."""
+        """Close the connection of a thread that ended without doing so."""
         self.close()
 
     def execute(self, sql: str, parameters: Any = (), /) -> sqlite3.Cursor:
@@ -104,32 +101,34 @@ class Connection(sqlite3.Connection):
         Raises:
             InputError: The file is damaged, locked, of another layout, or the disk is full.
         """
-        with _explained(self.path):
+        with _input_errors(self.path):
             return self.cursor(Cursor).execute(sql, parameters)
 
     def executemany(self, sql: str, parameters: Iterable[Any], /) -> sqlite3.Cursor:
         """Run a statement for many rows; see `execute`."""
-        with _explained(self.path):
+        with _input_errors(self.path):
             return super().executemany(sql, parameters)
 
 
 @contextlib.contextmanager
-def _explained(path: Path) -> Iterator[None]:
+def _input_errors(path: Path) -> Iterator[None]:
     try:
         yield
-    except (sqlite3.IntegrityError, sqlite3.ProgrammingError):
-        raise  # a defect of ours
     except sqlite3.DatabaseError as error:
-        said = str(error)
-        if "full" in said or "disk I/O" in said:
-            raise unwritable(path, OSError(errno.ENOSPC if "full" in said else errno.EIO, "")) from error
-        if "locked" in said or "readonly" in said or "unable to open" in said:
-            raise InputError(
-                f"{path}: {said}", "check that no other program holds it and that it can be written"
-            ) from error
-        raise InputError(
-            f"{path}: cannot be read as a manifest ({said})", "restore it from a backup, or index into a new library"
-        ) from error
+        raise _input_error(error, path) from error
+
+
+def _input_error(error: sqlite3.DatabaseError, path: Path) -> Exception:
+    """Return SQLite's error as one for people; a defect of this program stays what it is."""
+    if isinstance(error, (sqlite3.IntegrityError, sqlite3.ProgrammingError)):
+        return error
+    reason = str(error)
+    if "full" in reason or "disk I/O" in reason:
+        return unwritable(path, OSError(errno.ENOSPC if "full" in reason else errno.EIO, ""))
+    if "locked" in reason or "readonly" in reason or "unable to open" in reason:
+        return InputError(f"{path}: {reason}", "check that no other program holds it and that it can be written")
+    remedy = "restore it from a backup, or index into a new library"
+    return InputError(f"{path}: cannot be read as a manifest ({reason})", remedy)
 
 
 def needs_copy(path: Path) -> bool:
@@ -141,13 +140,13 @@ def needs_copy(path: Path) -> bool:
     log = path.with_name(f"{path.name}-wal")
     if log.exists() and log.stat().st_size:
         return True
-    with contextlib.closing(_open(path, read_only=True)) as connection, _explained(path):
+    with contextlib.closing(_open(path, read_only=True)) as connection, _input_errors(path):
         (version,) = connection.cursor().execute("PRAGMA user_version").fetchone()
     return 0 < version < VERSION
 
 
 def _open(path: Path, read_only: bool) -> Connection:
-    with _explained(path):
+    with _input_errors(path):
         options: dict[str, Any] = {"timeout": 30, "isolation_level": None, "check_same_thread": False}
         if read_only:  # immutable: SQLite then needs no lock file, which could not be made
             address = f"file:{quote(str(path.absolute()))}?mode=ro&immutable=1"
@@ -156,12 +155,12 @@ def _open(path: Path, read_only: bool) -> Connection:
 
 
 def connect(path: Path, create: bool, read_only: bool = False) -> Connection:
-    """Open a manifest, made or brought up to date where needed.
+    """Return a connection to a manifest, which is made or brought up to date where needed.
 
     Args:
         path: The SQLite file.
         create: Whether a missing one is made.
-        read_only: Whether it lies where nothing can be written; its schema must then be up to date.
+        read_only: Whether its folder cannot be written; its schema must then be up to date.
 
     Raises:
         InputError: It is missing, no manifest, damaged, or of a newer program.

@@ -1,4 +1,4 @@
-"""Renders the page: template, style, script and data in one file that asks the network for nothing."""
+"""Renders pages: template, style, script and data in one file that asks the network for nothing."""
 
 from __future__ import annotations
 
@@ -17,39 +17,43 @@ _POLICY = (
 )
 
 
-def check_templates() -> None:
+def check_templates(page: str = "the report") -> None:
     """Check that the package that fills templates is installed.
+
+    Args:
+        page: What needs it.
 
     Raises:
         InputError: It is not.
     """
     if importlib.util.find_spec("jinja2") is None:
-        raise InputError("the report needs the package jinja2", "pip install 'crossgraph[explain]'")
+        raise InputError(f"{page} needs the package jinja2", "pip install 'crossgraph[explain]'")
 
 
-def render(values: dict[str, Any], data: dict[str, Any]) -> str:
-    """Return the page.
+def render(values: dict[str, Any], data: dict[str, Any], package: str = "crossgraph.report") -> str:
+    """Return a page.
 
     Args:
         values: What the template names.
         data: What the script reads: plain values.
+        package: Has the page's parts: page.html, page.css, page.js.
     """
     from jinja2 import Environment, PackageLoader, StrictUndefined
     from markupsafe import Markup
 
     environment = Environment(
-        loader=PackageLoader("crossgraph.report", "."),
+        loader=PackageLoader(package, "."),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    script = _text("page.js")
+    style, script = (resources.files(package).joinpath(name).read_text("utf-8") for name in ("page.css", "page.js"))
     digest = base64.b64encode(hashlib.sha256(script.encode("utf-8")).digest()).decode("ascii")
     page = environment.get_template("page.html").render(
         **values,
         policy=_POLICY.format(digest=digest),
-        style=Markup(_text("page.css")),
+        style=Markup(style),
         script=Markup(script),
         data=Markup(json_for_script(data)),
     )
@@ -62,7 +66,3 @@ def json_for_script(value: Any) -> str:
     for character in "<>&\u2028\u2029":
         text = text.replace(character, f"\\u{ord(character):04x}")
     return text
-
-
-def _text(name: str) -> str:
-    return resources.files("crossgraph.report").joinpath(name).read_text(encoding="utf-8")

@@ -23,6 +23,7 @@ from jaxtyping import Float, Float32
 
 from crossgraph.core.errors import InputError
 from crossgraph.data.npy_file import read_header
+from crossgraph.data.split import Split
 from crossgraph.files import atomic_write, check_output_file, read_json, reserve, sha256, write_json
 from crossgraph.provenance import all_versions, describe_run, git_revision, hardware, pairs_fingerprint, typed_command
 from crossgraph.runs import Run

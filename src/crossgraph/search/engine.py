@@ -177,7 +177,7 @@ class Searcher:
 
     def _check_named(self, query: Query) -> None:
         named = [*query.like, *query.unlike]
-        present = self.library.manifest.places(named) if named else {}
+        present = self.library.manifest.positions(named) if named else {}
         absent = [number for number in named if number not in present]
         if absent:
             raise InputError(f"picture {absent[0]} is not in the library", "leave it out, or search again")
@@ -223,7 +223,7 @@ class Searcher:
                 known = {neighbour.id for neighbour in near}
                 more = self.library.store.search(asked.vector, limit, words)
                 near = near + [neighbour for neighbour in more if neighbour.id not in known]
-        present = self.library.manifest.places([neighbour.id for neighbour in near])
+        present = self.library.manifest.positions([neighbour.id for neighbour in near])
         return [one for one in near if one.id in present and one.id not in query.like]
 
     def _rank(

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import base64
-import hashlib
-import importlib.util
 import io
 from collections.abc import Sequence
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -15,20 +12,14 @@ import numpy as np
 import torch
 from PIL import Image
 
-from crossgraph.core.errors import InputError
 from crossgraph.files import write_text
 from crossgraph.library.library import Library
 from crossgraph.pipeline.alignment import Alignment
-from crossgraph.report.page import json_for_script
+from crossgraph.report.page import check_templates, render
 from crossgraph.report.thumbnails import thumbnail
 from crossgraph.search.query import Query
 from crossgraph.search.results import Hit, Results
 from crossgraph.vision.boxes import find_grids
-
-_POLICY = (
-    "default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'sha256-{digest}'; "
-    "base-uri 'none'; form-action 'none'"
-)
 
 
 def write_page(path: Path, library: Library, query: Query, results: Results, found: Sequence[Alignment]) -> None:
@@ -44,29 +35,16 @@ def write_page(path: Path, library: Library, query: Query, results: Results, fou
     Raises:
         InputError: The package jinja2 is missing, or the file cannot be written.
     """
-    if importlib.util.find_spec("jinja2") is None:
-        raise InputError("a page needs the package jinja2", "pip install 'crossgraph[explain]'")
-    from jinja2 import Environment, PackageLoader, StrictUndefined
-    from markupsafe import Markup
-
-    environment = Environment(
-        loader=PackageLoader("crossgraph.search", "."), autoescape=True, undefined=StrictUndefined, trim_blocks=True
-    )
-    script = _text("page.js")
-    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode("ascii")
-    page = environment.get_template("page.html").render(
-        policy=_POLICY.format(digest=digest),
-        style=Markup(_text("page.css")),
-        script=Markup(script),
-        data=Markup(json_for_script(_data(found))),
-        asked=_asked(query),
-        tokens=[vars(token) | {"row": row} for row, token in enumerate(results.tokens) if not token.special],
-        told=_summary(results),
-        verdict="" if results.any_good else "No good match; these are the nearest.",
-        hits=[_hit(library, hit) for hit in results.hits],
-        meaning=_meaning(results),
-    )
-    write_text(path, page.encode("utf-8", "replace").decode("utf-8"))
+    check_templates("a page")
+    values = {
+        "asked": _asked(query),
+        "tokens": [vars(token) | {"row": row} for row, token in enumerate(results.tokens) if not token.special],
+        "told": _summary(results),
+        "verdict": "" if results.any_good else "No good match; these are the nearest.",
+        "hits": [_hit(library, hit) for hit in results.hits],
+        "meaning": _meaning(results),
+    }
+    write_text(path, render(values, _data(found), "crossgraph.search"))
 
 
 def _asked(query: Query) -> str:
@@ -122,7 +100,3 @@ def _data(found: Sequence[Alignment]) -> dict[str, Any]:
         "boxes": None if boxes is None or grids else np.round(boxes, 4).astype(float).tolist(),
         "hits": [{"weights": np.round(alignment.weights, 4).astype(float).tolist()} for alignment in found],
     }
-
-
-def _text(name: str) -> str:
-    return resources.files("crossgraph.search").joinpath(name).read_text(encoding="utf-8")

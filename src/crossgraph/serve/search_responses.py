@@ -98,7 +98,7 @@ def explanation(service: Service, ids: Sequence[int], text: str) -> dict[str, An
         if not service.open_store():
             raise Problem(404, "the library is empty", FILL, "empty")
     request = SearchRequest(q=text)
-    present = service.library.manifest.places(ids)
+    present = service.library.manifest.positions(ids)
     there = [number for number in dict.fromkeys(ids) if number in present]
     missing = [number for number in dict.fromkeys(ids) if number not in present]
     if not there:
@@ -133,7 +133,7 @@ def _as_values(service: Service, page: Sequence[Hit]) -> list[dict[str, Any]]:
 def _check_answerable(service: Service, request: SearchRequest) -> None:
     named = [*request.like, *request.unlike]
     if named:
-        present = service.library.manifest.places(named)
+        present = service.library.manifest.positions(named)
         absent = [number for number in named if number not in present]
         if absent:
             raise Problem(404, f"picture {absent[0]} is not in the library", "leave it out, or search again", "picture")

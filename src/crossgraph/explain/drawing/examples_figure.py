@@ -91,7 +91,7 @@ def _draw_match(
     significance = both[0].significance + both[1].significance
     bars = token_bars(alignment, strongest_tokens(significance, _BARS), canvas.theme)
     left = x + max(across, 1.5) + 0.1
-    longest = max(max(*one.significance.tolist(), one.global_significance) for one in both)
+    longest = max(max(*pair.significance.tolist(), pair.global_significance) for pair in both)
     even = 1 / (len(alignment.tokens) + has_global_node(alignment))
     draw_bars(canvas, bars, left, y, x + _HALF - left, 1, longest, even)
     y += max(down, chart_height(len(bars), 1)) + 0.12

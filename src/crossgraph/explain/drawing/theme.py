@@ -10,7 +10,7 @@ ThemeName = Literal["light", "dark"]
 
 @dataclass(frozen=True)
 class Theme:
-    """The colours of a figure.
+    """The colours of a figure, on a light page by default.
 
     Attributes:
         paper: Behind everything.
@@ -26,34 +26,22 @@ class Theme:
         dimmed: How bright a picture is under a map, where 1 is unchanged.
     """
 
-    paper: str
-    ink: str
-    faint: str
-    line: str
-    content: str
-    other: str
-    unknown: str
-    whole: str
-    right: str
-    wrong: str
-    dimmed: float
+    paper: str = "#ffffff"
+    ink: str = "#1b1f24"
+    faint: str = "#59636e"
+    line: str = "#c9d0d7"
+    content: str = "#0072B2"
+    other: str = "#a9b2ba"
+    unknown: str = "#D55E00"
+    whole: str = "#CC79A7"
+    right: str = "#009E73"
+    wrong: str = "#D55E00"
+    dimmed: float = 0.62
 
 
 # Okabe and Ito's colours; on dark paper the lighter one of two that could serve.
 THEMES: dict[ThemeName, Theme] = {
-    "light": Theme(
-        paper="#ffffff",
-        ink="#1b1f24",
-        faint="#59636e",
-        line="#c9d0d7",
-        content="#0072B2",
-        other="#a9b2ba",
-        unknown="#D55E00",
-        whole="#CC79A7",
-        right="#009E73",
-        wrong="#D55E00",
-        dimmed=0.62,
-    ),
+    "light": Theme(),
     "dark": Theme(
         paper="#14181d",
         ink="#eceff2",
@@ -62,7 +50,6 @@ THEMES: dict[ThemeName, Theme] = {
         content="#56B4E9",
         other="#6d7782",
         unknown="#E69F00",
-        whole="#CC79A7",
         right="#2bc79a",
         wrong="#ff8a3d",
         dimmed=0.52,

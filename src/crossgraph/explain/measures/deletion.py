@@ -196,10 +196,10 @@ def _all_but(hidden: Int64[np.ndarray, " hidden"], parts: int) -> Bool[np.ndarra
 
 def _without(caption: EncodedCaption, hidden: set[int]) -> EncodedCaption:
     """Return a caption without some tokens, and without the parse's edges at them."""
-    kept = [token for token in range(len(caption.ids)) if token not in hidden]
-    ids, offsets = [caption.ids[token] for token in kept], [caption.offsets[token] for token in kept]
+    shown = [token for token in range(len(caption.ids)) if token not in hidden]
+    ids, offsets = [caption.ids[token] for token in shown], [caption.offsets[token] for token in shown]
     if caption.parse is None:
         return EncodedCaption(ids, offsets, [])
-    row = {token: number for number, token in enumerate(kept)}
+    row = {token: number for number, token in enumerate(shown)}
     edges = [(row[head], row[other]) for head, other in caption.parse() if head in row and other in row]
     return EncodedCaption(ids, offsets, [], lambda: edges)

@@ -58,7 +58,7 @@ class ObjectBoxes:
         """Return the boxes of a split's pictures, in their order; empty for a picture the file does not know.
 
         Pictures are found by path, file name or COCO's number. Names that are plain numbers count only where
-        all of the split's are found, for a data set that merely counts its pictures knows no COCO numbers.
+        all of the split's are found, for the names of a data set that merely counts its pictures are no COCO numbers.
         """
         files = list(self.pictures)
         try:

@@ -1,4 +1,4 @@
-"""Whether the manifest itself is sound: what SQLite finds in its own file, and rows that point nowhere."""
+"""Checks and repairs the manifest itself: SQLite's file, and rows that refer to nothing."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ _DANGLING = {
 }
 
 
-def mend_manifest(manifest: Manifest) -> int:
-    """Check SQLite's file and the references in it, and mend what nothing is lost by.
+def repair_manifest(manifest: Manifest) -> int:
+    """Check SQLite's file and the references in it; repair what can be repaired without loss.
 
     A damaged index is made anew from its table. Rows of files and captions without their picture or folder say
     nothing that the next indexing does not find again, so they are deleted.
 
     Returns:
-        How many faults were mended.
+        How many faults were repaired.
 
     Raises:
         InputError: The file is damaged beyond that.
@@ -28,8 +28,7 @@ def mend_manifest(manifest: Manifest) -> int:
     faults = _faults(connection)
     if faults:
         connection.execute("REINDEX")
-        left = _faults(connection)
-        if left:
+        if left := _faults(connection):
             raise InputError(
                 f"{manifest.path}: is damaged ({left[0]})",
                 "restore it from a backup, or index into a new library; the pictures themselves are untouched",
@@ -43,6 +42,6 @@ def mend_manifest(manifest: Manifest) -> int:
 
 
 def _faults(connection: Connection) -> list[str]:
-    """Return what SQLite finds wrong with its file, a line each."""
-    found = [str(row[0]) for row in connection.execute("PRAGMA integrity_check(20)").fetchall()]
-    return [] if found == ["ok"] else [" ".join(line.split()) for text in found for line in text.splitlines()]
+    """Return the faults that SQLite finds in its file, one line each."""
+    lines = [line for row in connection.execute("PRAGMA integrity_check(20)") for line in str(row[0]).splitlines()]
+    return [] if lines == ["ok"] else [" ".join(line.split()) for line in lines]

@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from crossgraph.data.near_duplicates import NEAR, group_alike
-from crossgraph.library.alike import close_pairs, drop_pictures, group_new
 from crossgraph.library.manifest import Manifest
+from crossgraph.library.near_duplicates import close_pairs, delete_pictures, group_new
 
 
 def changed(code: bytes, bits: list[int]) -> bytes:
@@ -76,7 +76,7 @@ def test_pictures_that_come_and_go_leave_the_groups_of_those_that_are_there(mani
         assert kept(manifest) == at_once(manifest)
         gone = data.draw(st.lists(st.sampled_from(ids), unique=True, max_size=3)) if ids else []
         with manifest.transaction() as connection:
-            drop_pictures(connection, gone)
+            delete_pictures(connection, gone)
         ids = [number for number in ids if number not in gone]
         if data.draw(st.booleans()):
             group_new(manifest)
@@ -109,7 +109,7 @@ def pairs_of(codes: np.ndarray, first: int) -> dict[int, set[int]]:
 
 
 def test_thousands_of_the_same_look_do_not_fill_the_memory(manifest, monkeypatch):
-    monkeypatch.setattr("crossgraph.library.alike._AT_ONCE", 1000)
+    monkeypatch.setattr("crossgraph.library.near_duplicates._AT_ONCE", 1000)
     manifest.connection.execute("DELETE FROM pictures")
     ids = add(manifest, [bytes(16)] * 300)
     group_new(manifest)

@@ -1,7 +1,7 @@
-"""Groups of pictures that look nearly the same, kept up to date: what is new meets all, what is old stays.
+"""Groups pictures that look nearly the same: new pictures are compared with all, old groups stay.
 
-Two pictures are alike when few bits of their difference hashes differ, and a group is what hangs together by such
-pairs. A picture that joins can only merge groups; one that goes away can only split its own. So a picture whose
+Two pictures are alike when few bits of their difference hashes differ, and the groups are the connected components
+of such pairs. A new picture can only merge groups; a deleted one can only split its own. So a picture whose
 group is not known (`alike` is NULL in the manifest) is compared with all others, and the groups of pictures that
 go away are made unknown. The result is that of `crossgraph.data.near_duplicates.group_alike` among all.
 """
@@ -19,17 +19,17 @@ from crossgraph.library.manifest import Manifest
 from crossgraph.progress import ProgressCallback
 
 _BANDS = (NEAR + 1) // 2  # with so many bands and at most NEAR differing bits, one band differs in at most one
-_AT_ONCE = 1 << 20  # pairs compared at a time
-_MANY = 5000  # fewer are found before anyone wonders
+_MAX_PAIRS = 1 << 20  # compared in one call
+_MANY = 5000  # progress is reported from so many on
 _ONES = np.array([number.bit_count() for number in range(1 << 16)], dtype=np.uint8)
 
 
 def group_new(manifest: Manifest, report: ProgressCallback = lambda what, done, total: None) -> int:
-    """Give every picture without a group its group; return how many there were.
+    """Assign a group to every picture without one; return how many there were.
 
     Args:
         manifest: Its caller holds the library's lock.
-        report: Hears how far it is.
+        report: Progress callback.
     """
     query = "SELECT id, hash FROM pictures WHERE state = 'ready' AND alike IS NULL ORDER BY id"
     fresh = [(row[0], row[1]) for row in manifest.connection.execute(query)]
@@ -50,8 +50,8 @@ def group_new(manifest: Manifest, report: ProgressCallback = lambda what, done, 
     return len(fresh)
 
 
-def drop_pictures(connection: sqlite3.Connection, ids: Sequence[int]) -> None:
-    """Delete pictures from a manifest, inside a transaction; what was alike to them is grouped anew next time."""
+def delete_pictures(connection: sqlite3.Connection, ids: Sequence[int]) -> None:
+    """Delete pictures from a manifest, inside a transaction; their groups are made anew by the next `group_new`."""
     rows = [(number,) for number in ids]
     mates = "UPDATE pictures SET alike = NULL WHERE alike = (SELECT alike FROM pictures WHERE id = ?)"
     connection.executemany(mates, rows)
@@ -64,45 +64,49 @@ def _merge(
     fresh: int,
     report: ProgressCallback,
 ) -> dict[int, int]:
-    """Return, for every label that becomes another, the least label it hangs together with.
+    """Return, for every label that becomes another, the least label of its connected component.
 
     Args:
         labels: Groups; of the first `fresh` pictures, which have none, their ids.
         codes: Their hashes.
         fresh: How many are compared with all.
-        report: Hears how far it is.
+        report: Progress callback.
     """
-    names, places = np.unique(labels, return_inverse=True)
-    roots = np.arange(len(names))
+    names, nodes = np.unique(labels, return_inverse=True)
+    parents = np.arange(len(names))  # a union-find forest; a root is its own parent
     for first, second in close_pairs(codes, fresh, report):
-        low, high = roots[places[first]], roots[places[second]]
+        low, high = parents[nodes[first]], parents[nodes[second]]
         apart = low != high
         if not apart.any():
             continue
         pairs = np.unique(np.stack([low[apart], high[apart]], axis=1), axis=0)
         for one, other in pairs.tolist():
-            ends = sorted((_root(roots, one), _root(roots, other)))
-            roots[ends[1]] = ends[0]
-        while (shorter := roots[roots]).tobytes() != roots.tobytes():
-            roots = shorter
-    return {int(names[place]): int(names[root]) for place, root in enumerate(roots.tolist()) if place != root}
+            roots = sorted((_root(parents, one), _root(parents, other)))
+            parents[roots[1]] = roots[0]
+        while (shorter := parents[parents]).tobytes() != parents.tobytes():
+            parents = shorter
+    return {int(names[node]): int(names[root]) for node, root in enumerate(parents.tolist()) if node != root}
 
 
-def _root(roots: Int64[np.ndarray, " label"], place: int) -> int:
-    while (above := int(roots[place])) != place:
-        place = above
-    return place
+def _root(parents: Int64[np.ndarray, " label"], node: int) -> int:
+    while (parent := int(parents[node])) != node:
+        node = parent
+    return node
 
 
 def close_pairs(
     codes: UInt8[np.ndarray, "picture 16"], first: int, report: ProgressCallback = lambda what, done, total: None
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Yield rows of pairs that are alike, some at a time; a pair may come several times, and either way round.
+    """Yield rows of pairs that are alike, in chunks; a pair may come several times, and in either order.
+
+    Hashes that differ in at most NEAR bits have a band of bits in which they differ by at most one, so only pictures
+    whose band is equal, or equal but for one flipped bit, are compared in full.
+
 
     Args:
         codes: Hashes.
         first: So many of the first are compared with all.
-        report: Hears how far it is.
+        report: Progress callback.
     """
     words = np.ascontiguousarray(codes).view(np.uint16)
     bits = np.array_split(np.arange(BITS), _BANDS)
@@ -116,12 +120,12 @@ def close_pairs(
             probe = wanted ^ np.uint32(flip)
             starts = np.searchsorted(ordered, probe, "left")
             ends = np.searchsorted(ordered, probe, "right")
-            for one, place in _expanded(starts, ends):
-                other = order[place]
-                near = _ONES[words[one] ^ words[other]].sum(axis=1, dtype=np.uint8) <= NEAR
-                near &= one != other
+            for rows, slots in _expand_ranges(starts, ends):
+                others = order[slots]
+                near = _ONES[words[rows] ^ words[others]].sum(axis=1, dtype=np.uint8) <= NEAR
+                near &= rows != others
                 if near.any():
-                    yield one[near], other[near]
+                    yield rows[near], others[near]
             done += 1
             if first >= _MANY:
                 report("finding near-duplicates", done, steps)
@@ -130,21 +134,21 @@ def close_pairs(
 def _keys(codes: UInt8[np.ndarray, "picture byte"], band: np.ndarray) -> UInt32[np.ndarray, " picture"]:
     """Return the bits of a band as one number a picture."""
     keys = np.zeros(len(codes), np.uint32)
-    for place, bit in enumerate(band.tolist()):
-        keys |= ((codes[:, bit // 8] >> (7 - bit % 8)) & 1).astype(np.uint32) << np.uint32(place)
+    for shift, bit in enumerate(band.tolist()):
+        keys |= ((codes[:, bit // 8] >> (7 - bit % 8)) & 1).astype(np.uint32) << np.uint32(shift)
     return keys
 
 
-def _expanded(starts: np.ndarray, ends: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Yield (row, place) for every place from a row's start to its end, a bounded number at a time."""
+def _expand_ranges(starts: np.ndarray, ends: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Yield (row, slot) for every slot from a row's start to its end, a bounded number at a time."""
     rows = np.flatnonzero(ends > starts)
     counts = (ends - starts)[rows]
     totals = np.cumsum(counts)
     begin = 0
     while begin < len(rows):
         before = totals[begin - 1] if begin else 0
-        until = max(begin + 1, int(np.searchsorted(totals, before + _AT_ONCE, "right")))
-        some, many = rows[begin:until], counts[begin:until]
-        offsets = np.arange(many.sum()) - np.repeat(np.cumsum(many) - many, many)
-        yield np.repeat(some, many), np.repeat(starts[some], many) + offsets
+        until = max(begin + 1, int(np.searchsorted(totals, before + _MAX_PAIRS, "right")))
+        chunk, lengths = rows[begin:until], counts[begin:until]
+        offsets = np.arange(lengths.sum()) - np.repeat(np.cumsum(lengths) - lengths, lengths)
+        yield np.repeat(chunk, lengths), np.repeat(starts[chunk], lengths) + offsets
         begin = until
