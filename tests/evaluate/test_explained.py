@@ -10,7 +10,7 @@ from references.planted import planted_run, planted_split
 
 from crossgraph.evaluate.explained import explained
 from crossgraph.evaluate.table import benchmarks
-from crossgraph.explain.measures import NO_BOXES, SAMPLE, THOROUGH, measure
+from crossgraph.explain.measures import NO_BOXES, SAMPLE, THOROUGH, measure_explanations
 from crossgraph.explain.measures.object_boxes import read_boxes
 
 
@@ -29,7 +29,7 @@ def rows(parts: list[str]) -> dict[str, list[str]]:
 
 
 def test_every_figure_of_the_card_stands_in_a_table_with_its_interval(planted):
-    found = measure([planted_run()], *planted, SAMPLE)
+    found = measure_explanations([planted_run()], *planted, SAMPLE)
     table = rows(explained(found))
     entry = found["models"][0]
     low, high = entry["pointing"]["pointing"]["centre"]["interval"]
@@ -41,12 +41,12 @@ def test_every_figure_of_the_card_stands_in_a_table_with_its_interval(planted):
 
 
 def test_a_small_sample_says_how_to_measure_more(planted):
-    assert "measures more" in explained(measure([planted_run()], *planted, SAMPLE))[-1]
-    assert "measures more" not in " ".join(explained(measure([planted_run()], *planted, THOROUGH)))
+    assert "measures more" in explained(measure_explanations([planted_run()], *planted, SAMPLE))[-1]
+    assert "measures more" not in " ".join(explained(measure_explanations([planted_run()], *planted, THOROUGH)))
 
 
 def test_the_runs_of_an_ensemble_are_told_apart(planted):
-    table = rows(explained(measure([planted_run(), planted_run("false")], *planted, SAMPLE)))
+    table = rows(explained(measure_explanations([planted_run(), planted_run("false")], *planted, SAMPLE)))
     assert table["runs/true: pointing game"][1] != table["runs/false: pointing game"][1]
 
 
@@ -55,8 +55,10 @@ def test_what_is_absent_says_why(planted):
     assert explained({"absent": "score files hold no attention"}) == [
         "**Explanations:** not measured: score files hold no attention."
     ]
-    assert f"**Not measured:** pointing game: {NO_BOXES}." in explained(measure([planted_run()], split, NO_BOXES))
-    assert any("tells no alignment" in part for part in explained(measure([planted_run("mute")], split, things)))
+    without_boxes = measure_explanations([planted_run()], split, NO_BOXES)
+    assert f"**Not measured:** pointing game: {NO_BOXES}." in explained(without_boxes)
+    mute = measure_explanations([planted_run("mute")], split, things)
+    assert any("tells no alignment" in part for part in explained(mute))
 
 
 def test_coco_as_others_judge_it_is_laid_out_by_benchmark():

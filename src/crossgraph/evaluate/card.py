@@ -42,7 +42,7 @@ class Circumstances:
         device: Where models ran; None for score files.
         precision: Of the matrix products; None for score files.
         seconds: Of the evaluation without the scoring.
-        explanations: What `crossgraph.explain.measures.measure` found, or why it was not asked.
+        explanations: What `crossgraph.explain.measures.measure_explanations` found, or why it was not asked.
         coco: What `crossgraph.evaluate.coco_measures.measure_coco` found, or why it found nothing.
     """
 

@@ -21,7 +21,7 @@ from crossgraph.evaluate.coco_measures import measure_coco, with_ids
 from crossgraph.evaluate.details import write_details
 from crossgraph.evaluate.protocol import Evaluation, Protocol, check_slices, evaluate_scores
 from crossgraph.evaluate.sources import Source, adopt_files, blame, combine, score_runs
-from crossgraph.explain.measures import NO_BOXES, SAMPLE, THOROUGH, measure
+from crossgraph.explain.measures import NO_BOXES, SAMPLE, THOROUGH, measure_explanations
 from crossgraph.explain.measures.object_boxes import ObjectBoxes, find_boxes
 from crossgraph.progress import ProgressCallback
 from crossgraph.runs import Run, load_run
@@ -141,7 +141,8 @@ def run_job(
     coco = measure_coco(combine(sources), split, job.ties, report("ECCV Caption and CxC") if report else None)
     explanations: dict[str, Any] = {"absent": NO_ATTENTION}
     if runs:
-        explanations = measure(runs, split, things, THOROUGH if job.explanations else SAMPLE, device, report)
+        options = THOROUGH if job.explanations else SAMPLE
+        explanations = measure_explanations(runs, split, things, options, device, report)
     around = Circumstances(
         data=job.data,
         features=job.features,

@@ -18,7 +18,7 @@ from crossgraph.data.split import Split
 from crossgraph.evaluate.card import Circumstances, build_card
 from crossgraph.evaluate.protocol import Evaluation, Protocol, evaluate_scores
 from crossgraph.evaluate.sources import Source, adopt_files, blame, combine, score_runs
-from crossgraph.explain.measures import NO_BOXES, SAMPLE, measure
+from crossgraph.explain.measures import NO_BOXES, SAMPLE, measure_explanations
 from crossgraph.explain.measures.object_boxes import find_boxes
 from crossgraph.progress import ProgressCallback
 from crossgraph.provenance import describe_run
@@ -129,7 +129,7 @@ def _view(
                 boxes = find_boxes(around.data) or NO_BOXES
             except InputError as error:  # a broken file beside the data must not prevent a report
                 boxes = error.problem
-            explanations = measure(runs, split, boxes, SAMPLE, around.device, report)
+            explanations = measure_explanations(runs, split, boxes, SAMPLE, around.device, report)
             around = dataclasses.replace(around, explanations=explanations)
         card = build_card(sources, evaluation, protocol, around)
     return View(name, kind, runs, scores, evaluation, card)

@@ -4,6 +4,6 @@
 `deletion` measure one pair, `card_entry` measures a split and describes the layout of the results.
 """
 
-from crossgraph.explain.measures.card_entry import FORMAT_VERSION, NO_BOXES, SAMPLE, THOROUGH, measure
+from crossgraph.explain.measures.card_entry import FORMAT_VERSION, NO_BOXES, SAMPLE, THOROUGH, measure_explanations
 
-__all__ = ["FORMAT_VERSION", "NO_BOXES", "SAMPLE", "THOROUGH", "measure"]
+__all__ = ["FORMAT_VERSION", "NO_BOXES", "SAMPLE", "THOROUGH", "measure_explanations"]

@@ -65,7 +65,7 @@ _INTERVALS = "percentile bootstrap, clustered by image"
 
 
 @dataclass(frozen=True)
-class Extent:
+class MeasureOptions:
     """How much is measured.
 
     Attributes:
@@ -85,8 +85,8 @@ class Extent:
     seed: int = 0
 
 
-SAMPLE = Extent(False, captions=100, pairs=40, steps=5, orders=3)
-THOROUGH = Extent(True, captions=None, pairs=1000, steps=10, orders=5)
+SAMPLE = MeasureOptions(False, captions=100, pairs=40, steps=5, orders=3)
+THOROUGH = MeasureOptions(True, captions=None, pairs=1000, steps=10, orders=5)
 
 
 @dataclass(frozen=True, order=True)
@@ -98,11 +98,11 @@ class _Pair:
     words: tuple[tuple[Mention, Boxes], ...] = ()
 
 
-def measure(
+def measure_explanations(
     runs: Sequence[Run],
     split: Split,
     objects: ObjectBoxes | str,
-    extent: Extent = SAMPLE,
+    options: MeasureOptions = SAMPLE,
     device: torch.device | None = None,
     report: Callable[[str], ProgressCallback] | None = None,
 ) -> dict[str, Any]:
@@ -112,12 +112,12 @@ def measure(
         runs: Each is measured by itself; that they fit the split has been checked.
         split: Pictures and captions; the captions' own pictures are the matched pairs.
         objects: Boxes of named objects, or why there are none.
-        extent: How much is measured.
+        options: How much is measured.
         device: Where the models run; where they are by default.
         report: Makes a progress callback for a task's name.
     """
-    boxed = _boxed_pairs(split, objects, extent) if isinstance(objects, ObjectBoxes) else []
-    matched = _draw_pairs(split, extent)
+    boxed = _boxed_pairs(split, objects, options) if isinstance(objects, ObjectBoxes) else []
+    matched = _draw_pairs(split, options)
     entries: list[dict[str, Any]] = []
     for run in runs:
         home = device_of(run.model)
@@ -126,8 +126,8 @@ def measure(
         begun = time.monotonic()
         entry: dict[str, Any] = {"run": str(run.path), "model": run.info.model}
         try:
-            pointing = _measure_pointing(run, split, objects, boxed, extent.seed, run_report)
-            hiding = _measure_hiding(run, split, matched, extent, run_report)
+            pointing = _measure_pointing(run, split, objects, boxed, options.seed, run_report)
+            hiding = _measure_hiding(run, split, matched, options, run_report)
             entry |= {"pointing": pointing, **hiding, "seconds": round(time.monotonic() - begun, 3)}
         except NotImplementedError:
             entry["absent"] = "this model tells no alignment"
@@ -139,38 +139,38 @@ def measure(
         source = {"source": objects.source.name, "kind": objects.kind, "boxes": objects.count}
     return {
         "format_version": FORMAT_VERSION,
-        "sample": asdict(extent),
+        "sample": asdict(options),
         "boxes": source,
         "intervals": {"level": LEVEL, "method": _INTERVALS, "resamples": RESAMPLES},
         "models": entries,
     }
 
 
-def _boxed_pairs(split: Split, objects: ObjectBoxes, extent: Extent) -> list[_Pair]:
+def _boxed_pairs(split: Split, objects: ObjectBoxes, options: MeasureOptions) -> list[_Pair]:
     """Return captions that name something boxed in their picture: in random order, until there are enough."""
     boxes = objects.of(split.image_ids)
     pairs: list[_Pair] = []
-    rows: list[int] = np.random.default_rng(extent.seed).permutation(len(split.captions)).tolist()
+    rows: list[int] = np.random.default_rng(options.seed).permutation(len(split.captions)).tolist()
     for row in rows:
         own = boxes[image := int(split.caption_image[row])]
         mentions = objects.mentions(split.captions[row]) if own else []
         if words := tuple((mention, own[mention.name]) for mention in mentions if mention.name in own):
             pairs.append(_Pair(image, row, words))
-        if len(pairs) == extent.captions:
+        if len(pairs) == options.captions:
             break
     return sorted(pairs)
 
 
-def _draw_pairs(split: Split, extent: Extent) -> list[_Pair]:
+def _draw_pairs(split: Split, options: MeasureOptions) -> list[_Pair]:
     """Draw matched pairs, a caption of each picture before a second of any."""
-    order: list[int] = np.random.default_rng(extent.seed).permutation(len(split.captions)).tolist()
+    order: list[int] = np.random.default_rng(options.seed).permutation(len(split.captions)).tolist()
     seen: Counter[int] = Counter()
     turns: list[int] = []  # of each caption: how many of its picture were drawn before it
     for row in order:
         image = int(split.caption_image[row])
         turns.append(seen[image])
         seen[image] += 1
-    drawn = sorted(range(len(order)), key=turns.__getitem__)[: extent.pairs]
+    drawn = sorted(range(len(order)), key=turns.__getitem__)[: options.pairs]
     return sorted(_Pair(int(split.caption_image[order[number]]), order[number]) for number in drawn)
 
 
@@ -242,7 +242,7 @@ def _method_figures(outcomes: Sequence[Mapping[str, float]], images: np.ndarray,
 
 
 def _measure_hiding(
-    run: Run, split: Split, pairs: Sequence[_Pair], extent: Extent, report: ProgressCallback
+    run: Run, split: Split, pairs: Sequence[_Pair], options: MeasureOptions, report: ProgressCallback
 ) -> dict[str, Any]:
     curves: dict[str, list[tuple[int, HidingCurves | None]]] = {"regions": [], "words": []}
     insignificant = False
@@ -250,7 +250,7 @@ def _measure_hiding(
         regions = split.features.read([pair.image])
         sentence = split.captions[pair.caption]
         caption = run.vocabulary.encode(sentence)
-        draws = (extent.steps, extent.orders, np.random.default_rng([extent.seed, pair.caption]))
+        draws = (options.steps, options.orders, np.random.default_rng([options.seed, pair.caption]))
         alignment = _align(run, encode_regions(run, regions), caption)
         significance = _numpy(alignment.significance)
         weights = _numpy(alignment.weights)[:, regions.mask[0].numpy()]
@@ -265,7 +265,7 @@ def _measure_hiding(
         "regions": "no picture has more than one region",
         "words": "this model gives words no significance" if insignificant else "no caption has more than one word",
     }
-    return {part: _hiding(part_curves, extent.seed, why[part]) for part, part_curves in curves.items()}
+    return {part: _hiding(part_curves, options.seed, why[part]) for part, part_curves in curves.items()}
 
 
 def _hiding(curves: Sequence[tuple[int, HidingCurves | None]], seed: int, absent: str) -> dict[str, Any]:
