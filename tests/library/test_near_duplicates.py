@@ -109,7 +109,7 @@ def pairs_of(codes: np.ndarray, first: int) -> dict[int, set[int]]:
 
 
 def test_thousands_of_the_same_look_do_not_fill_the_memory(manifest, monkeypatch):
-    monkeypatch.setattr("crossgraph.library.near_duplicates._AT_ONCE", 1000)
+    monkeypatch.setattr("crossgraph.library.near_duplicates._MAX_PAIRS", 1000)
     manifest.connection.execute("DELETE FROM pictures")
     ids = add(manifest, [bytes(16)] * 300)
     group_new(manifest)

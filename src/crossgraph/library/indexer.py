@@ -1,9 +1,7 @@
-"""Indexing: a library made equal to what lies in its roots, in steps that a kill cannot undo.
+"""Indexes pictures: makes a library equal to what its roots hold, in steps that a kill cannot undo.
 
-The order within a step is what keeps it safe: records are written and synced first, then one transaction of the
-manifest names them, then the store learns of them, and only then is the step reported. A run killed between any
-two leaves bytes that nobody names, or points that the store lacks; the next run overwrites the one and adds the
-other.
+`crossgraph.library.writer` writes each step; only when it is on disk is it reported. Files that are gone are deleted
+after all new ones are written, since a renamed file is recognised by the content that the library still has.
 """
 
 from __future__ import annotations
@@ -48,9 +46,9 @@ class Settings(CheckedSettings, prefix="--"):
         batch_size: Pictures a forward pass of the region encoder.
         workers: Threads that read and decode.
         max_megapixels: Larger pictures are listed as broken.
-        exclude: Patterns of names and paths below a root to pass over; the library remembers them. None takes
-            those remembered.
-        keep_features: Whether region features are kept for a later model.
+        exclude: Patterns of names and paths below a root to skip; the library keeps them. None takes those
+            kept.
+        keep_features: Whether region features are stored for a later model.
         codes: How codes are stored in a new library; None is float16, or whatever an older library has.
         step: Pictures that are committed together.
         seconds: A step is committed at least so often.
@@ -72,7 +70,7 @@ class Settings(CheckedSettings, prefix="--"):
 
 @dataclass
 class Outcome:
-    """What an indexing run did.
+    """The results of an indexing run.
 
     Attributes:
         added: New files of new content.
@@ -80,9 +78,9 @@ class Outcome:
         updated: Files whose content changed.
         removed: Files that are gone.
         unchanged: Files that are as before.
-        kept: Files that cannot be seen or read now; what is known of them stays.
+        kept: Files that cannot be seen or read now; their pictures stay.
         broken: (path, reason) of files and folders that cannot be used.
-        notes: What a person should know about folders and patterns, a line each.
+        notes: Lines for the user about folders and patterns.
         pictures: In the library afterwards.
         seconds: Spent reading and encoding.
     """
@@ -103,16 +101,16 @@ def index_pictures(
     library: Library,
     roots: Sequence[Path],
     settings: Settings | None = None,
-    report: ProgressCallback = lambda what, done, total: None,
+    report: ProgressCallback = lambda task, done, total: None,
     encoder: RegionEncoder | None = None,
 ) -> Outcome:
     """Make the library equal to what lies in some roots; other roots stay as they are.
 
     Args:
         library: With a model.
-        roots: Folders; none takes the library's own, of which one that is not there now is passed over.
-        settings: How.
-        report: Told of progress; what it was told of is on disk.
+        roots: Folders; none takes the library's own, of which one that is not there now is skipped.
+        settings: Of the run.
+        report: Progress callback; what it reports is on disk.
         encoder: In place of the one that the model names.
 
     Raises:
@@ -131,7 +129,7 @@ def index_pictures(
             raise InputError(problem, "mount it" if notes else "name one: crossgraph index PICTURES")
         run = _Run(library, settings, report, encoder)
         run.outcome.notes += notes
-        return run.go(real, bool(roots))
+        return run.index(real, bool(roots))
 
 
 class _Run:
@@ -147,14 +145,15 @@ class _Run:
         self.heif = heif_is_read()
         self.reader = reader_signature()
         self.same_limit = library.manifest.meta("max_megapixels") == f"{settings.max_megapixels:g}"
-        self.before: dict[str, KnownFile] = {}  # what was known of the files to be read
+        self.before: dict[str, KnownFile] = {}  # known files that are read again, or cannot be seen
         self.seen: set[str] = set()  # contents that this run has encoded
-        self.moved: set[int] = set()  # pictures that this run has found under another path
-        self.unread: dict[str, str] = {}  # files and folders that could not be asked, with the reason
+        self.moved: set[int] = set()  # pictures that this run found under another path
+        self.unread: dict[str, str] = {}  # files and folders that could not be read, with the reason
         self.unread_known: list[str] = []  # known files among them
         self.gone: list[str] = []
 
-    def go(self, roots: Sequence[Path], named: bool) -> Outcome:
+    def index(self, roots: Sequence[Path], named: bool) -> Outcome:
+        """Scan the roots, encode new files, delete files that are gone, attach captions, and update the groups."""
         begun = time.monotonic()
         manifest = self.library.manifest
         self.writer.repair(self.report)
@@ -167,7 +166,7 @@ class _Run:
         self._check_emptied(changes.values(), exclude, named)
         self._remember_patterns(exclude, sum(change.excluded for change in changes.values()), named)
         for change in changes.values():
-            self._take(change)
+            self._note_changes(change)
         self._encode([(number, file) for number, change in changes.items() for file in change.to_read])
         self._sort_unseen(changes.values())
         self.outcome.removed = len(self.gone)
@@ -187,12 +186,13 @@ class _Run:
         return self.outcome
 
     def _patterns(self) -> list[str]:
+        """Return the patterns of the settings, or else those that the library keeps."""
         if self.settings.exclude is not None:
             return [pattern for pattern in self.settings.exclude if pattern]
         return json.loads(self.library.manifest.meta("exclude", "[]"))
 
     def _remember_patterns(self, patterns: list[str], excluded: int, named: bool) -> None:
-        """Remember the patterns once every root was read with them: a refused run must not change the next one."""
+        """Keep the patterns once every root was scanned with them: a refused run must not change the next one."""
         manifest, notes = self.library.manifest, self.outcome.notes
         if self.settings.exclude is not None:
             manifest.remember({"exclude": json.dumps(patterns)})
@@ -206,7 +206,7 @@ class _Run:
             notes.append(f"{_as_options(patterns)} takes out {count}; {undo}")
 
     def _is_unchanged(self, file: PictureFile, before: KnownFile) -> bool:
-        """Return whether a known file needs not be read again."""
+        """Return whether a known file need not be read again."""
         if (before.size, before.modified) != (file.size, file.modified):
             return False
         if before.changed not in (None, file.changed):  # other content can have the same size and mtime
@@ -235,8 +235,8 @@ class _Run:
                     f"mount it; or if they are really gone: crossgraph library remove '{root}'",
                 )
 
-    def _take(self, change: RootChanges) -> None:
-        """Take over what a scan found, but for the pictures that cannot be seen."""
+    def _note_changes(self, change: RootChanges) -> None:
+        """Note the results of a scan, but for the pictures that cannot be seen."""
         self.outcome.unchanged += change.unchanged
         self.outcome.broken += change.unusable
         self.outcome.notes += change.notes
@@ -246,7 +246,7 @@ class _Run:
         self.gone += change.missing.gone
 
     def _sort_unseen(self, changes: Iterable[RootChanges]) -> None:
-        """Forget unseen files whose pictures this run found elsewhere; keep the others and note them."""
+        """Mark unseen files as gone whose pictures this run found elsewhere; keep the others and note them."""
         for change in changes:
             unseen = change.missing.unseen
             for folder, paths in unseen.items():
@@ -297,7 +297,7 @@ class _Run:
             commit()
 
     def _note_error(self, path: str, error: OSError) -> None:
-        """Note a file that could not be read: gone since the scan, or what is known of it stays."""
+        """Note a file that could not be read: it is gone since the scan, or its picture stays."""
         if not is_gone(error):
             self.unread[path] = reason_of(error)
             self.unread_known += [path] if path in self.before else []
@@ -305,6 +305,7 @@ class _Run:
             self.gone.append(path)
 
     def _count(self, step: Step) -> None:
+        """Add a step's files to the outcome."""
         outcome = self.outcome
         outcome.broken += step.broken()
         fresh = {read.file.path for _, read in step.fresh}
@@ -325,7 +326,7 @@ class _Run:
     def _read_ahead(
         self, todo: Sequence[tuple[int, PictureFile]], loader: PictureLoader
     ) -> Iterator[tuple[int, ReadFile]]:
-        """Read files in order, some of them ahead, by threads: Pillow decodes outside the interpreter's lock."""
+        """Yield files in order, read ahead by threads: Pillow decodes outside the interpreter's lock."""
         pool = ThreadPoolExecutor(self.settings.workers, thread_name_prefix="picture")
         waiting: list[tuple[int, Future[ReadFile]]] = []
         size, cap = self.encoder.image_size, self.settings.max_megapixels
@@ -345,14 +346,8 @@ def _as_options(patterns: Sequence[str]) -> str:
     return " ".join(f"--exclude {shlex.quote(pattern)}" for pattern in patterns)
 
 
-def bundle_left_by_demo() -> Path | None:
-    """Return the bundle that `make demo` left in this folder, where there is one."""
-    found = Path("demo") / "bundle"
-    return found if (found / "bundle.json").exists() else None
-
-
 def check_model(model: Path) -> Bundle:
-    """Load a model and check that it can encode pictures.
+    """Return a model that can encode pictures.
 
     Raises:
         InputError: It is neither bundle nor run, or its region encoder is unknown or not installed.
@@ -379,7 +374,10 @@ def choose_model(named: Path | None, library_folder: Path, environment: str | No
     Raises:
         InputError: There is none; the message names the two commands that make one.
     """
-    chosen = named or (Path(environment) if environment else None) or bundle_left_by_demo()
+    demo = Path("demo") / "bundle"
+    chosen = (
+        named or (Path(environment) if environment else None) or (demo if (demo / "bundle.json").exists() else None)
+    )
     if chosen is None:
         raise InputError(
             f"{library_folder}: no model is named, and none lies here",

@@ -213,8 +213,7 @@ class Library:
         except InputError:
             if "#" in self.engine:  # a server's collection of that name; any other broken store is just replaced
                 raise
-        drop = getattr(self._store, "drop", None)
-        if drop is not None:
+        if drop := getattr(self._store, "drop", None):
             drop()
         self.close_store()
         shutil.rmtree(self.folder / "store", ignore_errors=True)

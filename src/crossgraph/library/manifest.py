@@ -21,6 +21,11 @@ from crossgraph.vision.scan import PictureFile
 
 FILE = "manifest.sqlite"
 _CHUNK = 500  # ids in one statement
+_PICTURE = """
+SELECT id, sha256, date, camera, latitude, longitude, state, coalesce(width, 0) AS width, coalesce(height, 0) AS height,
+    coalesce(orientation, 1) AS orientation, coalesce(alike, id) AS alike, coalesce(reason, '') AS reason
+FROM pictures WHERE id IN ({})
+"""
 
 
 @dataclass(frozen=True)
@@ -236,8 +241,10 @@ class Manifest:
         query = "SELECT DISTINCT picture, text FROM captions WHERE picture IN ({}) ORDER BY text"
         for row in self._select_in(query, ids):
             captions[row[0]].append(row[1])
-        rows = self._select_in("SELECT * FROM pictures WHERE id IN ({})", ids)
-        return {row["id"]: _picture(row, paths[row["id"]], captions[row["id"]]) for row in rows}
+        return {
+            row["id"]: Picture(**dict(row), paths=tuple(paths[row["id"]]), captions=tuple(captions[row["id"]]))
+            for row in self._select_in(_PICTURE, ids)
+        }
 
     def positions(self, ids: Sequence[int]) -> dict[int, RecordPosition]:
         """Return the positions of pictures' codes; pictures without codes are left out."""
@@ -329,22 +336,3 @@ def _writable_copy(path: Path) -> tempfile.TemporaryDirectory[str]:
 def now() -> str:
     """Return the time, UTC, to the second."""
     return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
-
-
-def _picture(row: Any, paths: list[Path], captions: list[str]) -> Picture:
-    return Picture(
-        id=row["id"],
-        sha256=row["sha256"],
-        paths=tuple(paths),
-        width=row["width"] or 0,
-        height=row["height"] or 0,
-        date=row["date"],
-        camera=row["camera"],
-        latitude=row["latitude"],
-        longitude=row["longitude"],
-        orientation=row["orientation"] or 1,
-        captions=tuple(captions),
-        alike=row["alike"] or row["id"],
-        state=row["state"],
-        reason=row["reason"] or "",
-    )

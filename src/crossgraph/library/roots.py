@@ -1,4 +1,4 @@
-"""Which folders an indexing run scans, and which paths of a picture exist now."""
+"""Chooses the folders that an indexing run scans, and checks which paths of a picture exist."""
 
 from __future__ import annotations
 
@@ -23,11 +23,8 @@ def check_roots(roots: Sequence[Path]) -> list[Path]:
     Raises:
         InputError: One does not exist, is no folder, or cannot be opened.
     """
-    real = [_real_root(root) for root in roots]
-    outer = [
-        root for root in dict.fromkeys(real) if not any(root != other and root.is_relative_to(other) for other in real)
-    ]
-    return sorted(outer)
+    real = {_real_root(root) for root in roots}
+    return sorted(root for root in real if not any(root != other and root.is_relative_to(other) for other in real))
 
 
 def _real_root(root: Path) -> Path:
@@ -72,7 +69,7 @@ def choose_roots(manifest: Manifest, named: Sequence[Path]) -> tuple[list[Path],
 
     Args:
         manifest: The library's.
-        named: By a person; one inside a root of the library stands for that root. None takes the library's own.
+        named: By the user; one inside a root of the library means that root. None takes the library's own.
 
     Returns:
         Real paths, and a line for each root of the library that is not there now.
@@ -94,7 +91,7 @@ def choose_roots(manifest: Manifest, named: Sequence[Path]) -> tuple[list[Path],
 
 
 def root_problems(roots: Iterable[Path]) -> dict[Path, str]:
-    """Return what is wrong with each root that is not there or cannot be opened now, with what to do."""
+    """Return the problem of each root that is not there or cannot be opened now, with what to do."""
     problems: dict[Path, str] = {}
     for root in roots:
         remove = f"crossgraph library remove '{printable(str(root))}'"
@@ -121,7 +118,7 @@ def existing_first(paths: Sequence[Path]) -> tuple[list[Path], int]:
 
 
 def may_exist(path: Path) -> bool:
-    """Return whether a path exists, or cannot be asked now."""
+    """Return whether a path exists, or may exist where that cannot be found out now."""
     try:
         path.stat()
     except OSError as error:
@@ -130,22 +127,20 @@ def may_exist(path: Path) -> bool:
 
 
 def removed_folders(manifest: Manifest) -> list[Path]:
-    """Return the folders inside roots that were taken out of the library."""
+    """Return the folders inside roots that the user removed from the library."""
     return _folders(manifest, _REMOVED)
 
 
 def add_removed_folder(manifest: Manifest, folder: Path) -> None:
-    """Remember that a folder inside a root is not wanted."""
-    folders = [str(path) for path in removed_folders(manifest) if not path.is_relative_to(folder)]
-    manifest.remember({_REMOVED: json.dumps([*folders, str(folder)])})
+    """Write to the manifest that a folder inside a root was removed."""
+    outside = [path for path in removed_folders(manifest) if not path.is_relative_to(folder)]
+    _remember(manifest, _REMOVED, [*outside, folder])
 
 
 def forget_removed_folders(manifest: Manifest, folders: Sequence[Path]) -> None:
-    """Forget that folders were taken out, where one of them, or one inside them, is asked for by name."""
+    """Forget that folders were removed, where one of them, or one inside them, is named again."""
     before = removed_folders(manifest)
-    left = [path for path in before if not any(folder.is_relative_to(path) for folder in folders)]
-    if left != before:
-        manifest.remember({_REMOVED: json.dumps([str(path) for path in left])})
+    _remember(manifest, _REMOVED, [path for path in before if not any(each.is_relative_to(path) for each in folders)])
 
 
 def named_folders(manifest: Manifest, root: Path) -> list[Path]:
@@ -155,10 +150,7 @@ def named_folders(manifest: Manifest, root: Path) -> list[Path]:
 
 def forget_named_folders(manifest: Manifest, folder: Path) -> None:
     """Forget the hidden and system folders at or below a folder that were named."""
-    before = _folders(manifest, _ENTERED)
-    left = [str(path) for path in before if not path.is_relative_to(folder)]
-    if len(left) < len(before):
-        manifest.remember({_ENTERED: json.dumps(left)})
+    _remember(manifest, _ENTERED, [path for path in _folders(manifest, _ENTERED) if not path.is_relative_to(folder)])
 
 
 def is_ignored_below(root: Path, path: Path, enter: Sequence[Path]) -> bool:
@@ -168,18 +160,20 @@ def is_ignored_below(root: Path, path: Path, enter: Sequence[Path]) -> bool:
 
 
 def _remember_entered(manifest: Manifest, named: Sequence[Path], known: Sequence[Path]) -> None:
-    """Remember folders that a scan of the roots would not enter, and that were named, now or as roots before."""
-    before = _folders(manifest, _ENTERED)
+    """Write to the manifest the folders that were named, now or before, and that a scan would not enter otherwise."""
     roots = [*named, *known]
     fresh = [
         folder
         for folder in roots
         if any(folder != root and folder.is_relative_to(root) and is_ignored_below(root, folder, []) for root in roots)
     ]
-    both = list(dict.fromkeys([*before, *fresh]))
-    if both != before:
-        manifest.remember({_ENTERED: json.dumps([str(folder) for folder in both])})
+    _remember(manifest, _ENTERED, list(dict.fromkeys([*_folders(manifest, _ENTERED), *fresh])))
 
 
 def _folders(manifest: Manifest, key: str) -> list[Path]:
     return [Path(path) for path in json.loads(manifest.meta(key, "[]"))]
+
+
+def _remember(manifest: Manifest, key: str, folders: Sequence[Path]) -> None:
+    if folders != _folders(manifest, key):
+        manifest.remember({key: json.dumps([str(folder) for folder in folders])})

@@ -28,18 +28,18 @@ _IDENTITIES = "folders"
 
 @dataclass(frozen=True)
 class RootChanges:
-    """How a root differs from what the library knows.
+    """The differences between a root and what the library knows of it.
 
     Attributes:
         root: The folder.
         to_read: Its new and changed files.
         unchanged: How many files are as before.
         known: How many files were known.
-        excluded: How many of them patterns pass over now.
+        excluded: How many of them the patterns skip now.
         before: What is known of the changed files, and of those that cannot be seen.
         missing: Known files that were not found.
-        unread: Files and folders that could not be asked, with the reason.
-        unusable: (path, reason) of what looks like a picture and is none, and of pictures that are broken as before.
+        unread: Files and folders that could not be read, with the reason.
+        unusable: (path, reason) of files that only look like pictures, and of pictures that are broken as before.
         undated: Unchanged files whose ctime the library does not know yet.
         notes: Lines about folders that are ignored.
         identities: Device and inode of its folders of pictures.
@@ -60,7 +60,7 @@ class RootChanges:
 
     @property
     def is_seen(self) -> bool:
-        """Whether the root itself could be read and is what it was."""
+        """Return whether the root itself could be read and is the same folder as before."""
         return str(self.root) not in self.missing.unseen and str(self.root) not in self.unread
 
 
@@ -78,9 +78,9 @@ def scan_root(
         library: Whose root it is.
         root: A real path.
         number: Its id.
-        exclude: Patterns of names or of paths below the root that are passed over.
+        exclude: Patterns of names or of paths below the root to skip.
         heif: Whether HEIC pictures can be read.
-        is_unchanged: Whether a file needs not be read again.
+        is_unchanged: Whether a file need not be read again.
     """
     manifest = library.manifest
     enter, avoid = named_folders(manifest, root), [library.folder, *removed_folders(manifest)]
@@ -130,7 +130,7 @@ def _ignored_notes(scan: FolderScan, leaving: Sequence[str]) -> list[str]:
 
 
 def remember_identities(manifest: Manifest, changes: Iterable[RootChanges]) -> None:
-    """Remember which device and inode each folder of pictures was, to notice later that another disk is there."""
+    """Write device and inode of each folder of pictures to the manifest, to notice later that another disk is there."""
     before = _all_identities(manifest)
     roots = set(map(str, manifest.roots().values()))
     after = dict(before)

@@ -35,6 +35,7 @@ from crossgraph.vision.pictures import reader_signature
 
 _MAX_UNFLUSHED = 4096  # pictures whose points a killed run may leave to be written again
 
+_PHOTO_COLUMNS = ("width", "height", "orientation", "date", "camera", "latitude", "longitude", "hash")
 _RootFile = tuple[int, ReadFile]
 
 
@@ -229,18 +230,9 @@ def _next_position(library: Library) -> RecordPosition:
 def _insert(
     connection: sqlite3.Connection, read: ReadFile, position: RecordPosition, feature: RecordPosition | None
 ) -> None:
-    photo = read.photo
-    assert photo is not None
     values = {
         "sha256": read.sha256,
-        "width": photo.width,
-        "height": photo.height,
-        "orientation": photo.orientation,
-        "date": photo.date,
-        "camera": photo.camera,
-        "latitude": photo.latitude,
-        "longitude": photo.longitude,
-        "hash": photo.hash,
+        **{name: getattr(read.photo, name) for name in _PHOTO_COLUMNS},
         "state": "ready",
         "reason": None,
         "feature_shard": feature.shard if feature else None,

@@ -1,4 +1,4 @@
-"""A Matplotlib figure addressed in inches from its top left corner, with text of any script."""
+"""Draws on a Matplotlib figure by inches from its top left corner, with text of any script."""
 
 from __future__ import annotations
 
