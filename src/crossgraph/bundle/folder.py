@@ -1,4 +1,4 @@
-"""A bundle on disk.
+"""Read and write bundles.
 
 bundle.json         what it is: format version, region encoder, short-list sizes, calibration, how it was made
 reranker/           a run
@@ -66,7 +66,7 @@ def load_bundle(path: Path) -> Bundle:
 
 
 def save_bundle(folder: Path, bundle: Bundle, made: dict[str, Any]) -> Bundle:
-    """Write a bundle; `bundle.json` comes last, so that it means "whole".
+    """Write a bundle; `bundle.json` comes last and marks it as complete.
 
     Args:
         folder: Made where missing.
@@ -137,7 +137,7 @@ def _read(path: Path, about: dict[str, Any]) -> Bundle:
 
 
 def _save_part(part: IndexHead | LateInteractionRetriever | None, path: Path) -> dict[str, Any] | None:
-    """Write a part's weights, and return what bundle.json says of it."""
+    """Write a part's weights, and return its entry of bundle.json."""
     if part is None:
         return None
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in part.state_dict().items()}
@@ -161,7 +161,7 @@ def _read_late_interaction(path: Path, about: dict[str, Any]) -> LateInteraction
 
 
 def _filled(part: Part, path: Path, expected: str) -> Part:
-    """Read a part's weights from the file of that digest."""
+    """Load a part's weights from a file, after checking its digest."""
     try:
         if sha256(path) != expected:
             raise InputError(f"{path}: is not the file that bundle.json names", _AGAIN)

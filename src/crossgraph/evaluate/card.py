@@ -1,4 +1,4 @@
-"""The result card: every figure with all that a reviewer needs to trust it, as plain JSON values.
+"""Result cards: every figure with all that a reviewer needs to trust it, as plain JSON values.
 
 `card.json` is the card; `card.md` is made from it by `crossgraph.evaluate.table` and from nothing else.
 """
@@ -31,7 +31,7 @@ NO_ATTENTION = "score files hold no attention"
 
 @dataclass(frozen=True)
 class EvaluationContext:
-    """What surrounds an evaluation.
+    """Data, device and settings of an evaluation, for its card.
 
     Attributes:
         data: The data folder.
@@ -61,7 +61,7 @@ class EvaluationContext:
 def build_card(
     sources: Sequence[Source], evaluation: Evaluation, protocol: Protocol, context: EvaluationContext
 ) -> dict[str, Any]:
-    """Put a card together.
+    """Return the card of an evaluation.
 
     Args:
         sources: The matrices, whose mean was evaluated.
@@ -103,7 +103,7 @@ def build_card(
 
 
 def title(models: Sequence[dict[str, Any]]) -> str:
-    """Return what a table calls the models: "sgr", or "sgr + saf (ensemble of 2)"."""
+    """Return the models' name in tables: "sgr", or "sgr + saf (ensemble of 2)"."""
     names = [str(model["model"]) for model in models]
     names = [
         name if name != "unknown" else Path(str(model["run"])).stem for name, model in zip(names, models, strict=True)
@@ -112,7 +112,7 @@ def title(models: Sequence[dict[str, Any]]) -> str:
 
 
 def write_card(card: dict[str, Any], folder: Path, stem: str = "card") -> Path:
-    """Write the card and its table into a folder; each file is whole or not there.
+    """Write the card as JSON and Markdown into a folder, atomically.
 
     Args:
         card: As `build_card` gives it.

@@ -1,4 +1,4 @@
-"""One evaluation from paths to a card: what `crossgraph evaluate` does, for Python as well."""
+"""Run an evaluation, from paths to a card; `crossgraph evaluate` is a thin layer over it."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ DEV = "dev"
 
 @dataclass(frozen=True)
 class Job:
-    """What is to be evaluated, and how.
+    """A request to evaluate runs or score files on a split.
 
     Attributes:
         runs: Runs; several are an ensemble. Either these or `scores`.
@@ -78,7 +78,7 @@ class Job:
     ids: Path | None = None
 
     def __post_init__(self) -> None:
-        """Refuse what cannot be done, before any of it is.
+        """Check the request before anything is loaded.
 
         Raises:
             InputError: Neither or both of runs and scores, a limit or slices below 1, explanations of score
@@ -103,7 +103,7 @@ class Job:
 def run_job(
     job: Job, log: Callable[[str], object] = print, report: Callable[[str], ProgressCallback] | None = None
 ) -> dict[str, Any]:
-    """Evaluate, write the details where they are wanted, and return the card.
+    """Evaluate, write the details if asked for, and return the card.
 
     Args:
         job: What and how.
@@ -164,7 +164,7 @@ def _silent(task: str) -> ProgressCallback:
 
 
 def _how(job: Job, runs: Sequence[Run], split: Split, device: torch.device) -> tuple[Precision, BlockSize]:
-    """Return precision and block size, as the first run would have them."""
+    """Return precision and block size for the first run."""
     if not runs:
         return "float32", BlockSize(pairs=job.block)
     for run in runs:
@@ -180,7 +180,7 @@ def _dev(data: DataSet, job: Job) -> Split:
 
 
 def _boxes(job: Job) -> ObjectBoxes | str:
-    """Find boxes, or say why there are none; a file beside the data that is no good spoils no card."""
+    """Find boxes, or return why there are none; a broken file beside the data does not prevent a card."""
     try:
         return find_boxes(job.data, job.boxes) or NO_BOXES
     except InputError as error:

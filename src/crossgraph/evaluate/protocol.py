@@ -20,7 +20,7 @@ Samples = dict[str, Float[np.ndarray, " resample"]]
 
 @dataclass(frozen=True)
 class Protocol:
-    """How a score matrix is read.
+    """Ties and slices of an evaluation.
 
     Attributes:
         ties: "expected", the mean over all orders of equal scores, or "worst".
@@ -37,7 +37,7 @@ class Protocol:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What a score matrix is worth.
+    """Figures, intervals and outcomes of a score matrix.
 
     Attributes:
         whole: The whole gallery.
@@ -92,7 +92,7 @@ def evaluate_scores(
 
 
 def check_slices(slices: int, images: int) -> None:
-    """Refuse a number of slices that cannot be cut.
+    """Check that a split can be cut into so many slices.
 
     Raises:
         InputError: Fewer than one, or more than there are images.

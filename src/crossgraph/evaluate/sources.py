@@ -1,4 +1,4 @@
-"""Where score matrices come from, runs or files, and whether they belong to the data and together."""
+"""Score matrices from runs, files or a cascade, checked against the data and each other."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from crossgraph.scoring.score_file import ScoreFile, ScoreInfo
 
 @dataclass(frozen=True)
 class Source:
-    """One score matrix.
+    """One score matrix and the models that made it.
 
     Attributes:
         name: The run or file.
@@ -55,7 +55,7 @@ def score_runs(
     report: Callable[[str], ProgressCallback] | None = None,
     size: BlockSize = DEFAULT_SIZE,
 ) -> list[Source]:
-    """Score a split with every run; whether all can take it is checked before the first begins.
+    """Score a split with every run; all are checked before the first is scored.
 
     Raises:
         InputError: The split does not fit a run, or its features hold NaN.
@@ -81,7 +81,7 @@ def score_runs(
 
 
 def adopt_files(files: Sequence[ScoreFile], whole: Split, split: Split) -> list[Source]:
-    """Take score files for a split, having checked that they are about it.
+    """Return score files as sources, after checking that they belong to the split.
 
     Args:
         files: Opened files.
@@ -128,7 +128,7 @@ def combine(sources: Sequence[Source]) -> ScoreRows:
 
 
 def blame(error: NonFiniteScore, sources: Sequence[Source], split: Split) -> InputError:
-    """Name the matrix, the image and the caption of a score that is no number."""
+    """Return an error that names matrix, image and caption of a non-finite score."""
     rows = slice(error.image, error.image + 1)
     for source in sources:
         value = float(source.scores[rows][0, error.caption])

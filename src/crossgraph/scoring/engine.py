@@ -98,7 +98,7 @@ def score_blocks_of_split(
     report: ProgressCallback | None = None,
     name: str = "the model",
 ) -> Iterator[ScoreBlock]:
-    """Score a split as `score_split` does, giving portions as they get ready; each pair is in exactly one."""
+    """Score a split as `score_split` does, and yield blocks; each pair is in exactly one."""
     check_fits(model.inputs, vocabulary, split, name)
     # what is rounded in a code is rounded in all its pairs, and encoding is a small part of the work
     encoding: Precision = precision if model.kind == "independent" else "float32"
@@ -137,7 +137,7 @@ def score_matrix(
 
 
 def gather(portions: Iterable[ScoreBlock], shape: tuple[int, int]) -> Float32[np.ndarray, "img txt"]:
-    """Return portions as one matrix of the given shape; a large one mapped from a nameless file."""
+    """Collect blocks into one matrix; a large one is backed by an anonymous file."""
     scores = empty_matrix(shape)
     for portion in portions:
         rows, columns = portion.scores.shape
@@ -153,7 +153,7 @@ def score_rows(
     size: BlockSize = DEFAULT_SIZE,
     report: ProgressCallback | None = None,
 ) -> Iterator[Float32[np.ndarray, "img txt"]]:
-    """Score codes with each other, giving whole rows as they get ready: all captions of some pictures.
+    """Score codes with each other, and yield whole rows: all captions of some pictures.
 
     Args:
         model: Scores, by its folded form where it has one.
@@ -178,7 +178,7 @@ def rows_by(
     size: BlockSize = DEFAULT_SIZE,
     report: ProgressCallback | None = None,
 ) -> Iterator[Float32[np.ndarray, "img txt"]]:
-    """Score codes as `score_rows` does, by a scorer of which only the owner of its weights is known.
+    """Score codes as `score_rows` does, by any scorer.
 
     Args:
         owner: In evaluation mode while it is computed.
@@ -203,7 +203,7 @@ def rows_by(
 def score_bucket(
     scorer: Scorer, images: ImageCode, bucket: TextBucket, tick: Callable[[int], None], size: BlockSize = DEFAULT_SIZE
 ) -> Float32[np.ndarray, "img txt"]:
-    """Score a block of pictures with a bucket, cut so that the pair tensors keep to the budget.
+    """Score a block of pictures with a bucket, in calls within the memory budget.
 
     Args:
         scorer: A model or its folded form.
@@ -297,7 +297,7 @@ def _jobs(
     precision: Precision | None,
     size: BlockSize,
 ) -> Iterator[Job]:
-    """Cut pictures × captions into blocks; each job writes its part of `scores`, which is no other's.
+    """Yield jobs that score pictures × captions in blocks; each writes its own part of `scores`.
 
     Captions are prepared for as many pictures as there are here: what that adds to a code may be large.
     `precision` None: jobs run in the caller's thread, which has chosen one.

@@ -38,11 +38,11 @@ class NonFiniteScore(InputError):
         )
 
     def __reduce__(self) -> tuple[type[NonFiniteScore], tuple[int, int, str]]:  # pyright: ignore[reportIncompatibleMethodOverride]
-        """Survive the trip between processes."""
+        """Support pickling between processes."""
         return type(self), (self.image, self.caption, self.value)
 
     def named(self, source: str, image_ids: Sequence[str], captions: Sequence[str]) -> InputError:
-        """Return the same refusal with the file, the image's id and the caption's text."""
+        """Return the same error with the file, the image's id and the caption's text."""
         text = captions[self.caption]
         short = text if len(text) <= 80 else text[:79] + "…"
         return InputError(
@@ -70,7 +70,7 @@ def refuse_nonfinite(block: Float[np.ndarray, "img txt"], first_row: int = 0) ->
 
 
 class ScoreRows(Protocol):
-    """Anything that gives consecutive rows of a score matrix: an array, a memory map, a mean of several."""
+    """Protocol of score matrices that are read by rows: an array, a memory map, a mean of several."""
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -84,7 +84,7 @@ class ScoreRows(Protocol):
 
 @dataclass(frozen=True)
 class Ranks:
-    """Where each query's best right answer stands. A query without a right answer is left out.
+    """Ranks of each query's best right answer; queries without a right answer are left out.
 
     Attributes:
         queries: Row of each query: an image (i2t) or a caption (t2i).
@@ -147,7 +147,7 @@ class Direction:
 
 @dataclass(frozen=True)
 class Recalls:
-    """Both directions, and the sum that chooses checkpoints.
+    """Figures of both directions, and rSum, which selects checkpoints.
 
     Attributes:
         i2t: From an image to its captions.
@@ -165,7 +165,7 @@ def recalls(
     caption_image: Int64[np.ndarray, " caption"],
     ties: Ties = "expected",
 ) -> Recalls:
-    """Reduce a score matrix to the field's figures.
+    """Return R@K, ranks and rSum of a score matrix.
 
     Args:
         scores: (images, captions), higher is better; read in blocks of rows.
@@ -185,7 +185,7 @@ def recalls(
 
 
 def summarise(found: Ranks, ties: Ties = "expected") -> Direction:
-    """Reduce one direction's ranks to its figures."""
+    """Return the figures of one direction's ranks."""
     rank = found.rank(ties)
     return Direction(
         recall={cutoff: percent(found.hit(cutoff, ties)) for cutoff in CUTOFFS},
@@ -232,7 +232,7 @@ def ranks(scores: ScoreRows, caption_image: Int64[np.ndarray, " caption"]) -> tu
 
 
 def right_scores(scores: ScoreRows, caption_image: Int64[np.ndarray, " caption"]) -> Float[np.ndarray, " caption"]:
-    """Return each caption's score with its own image, having checked that every score is finite.
+    """Return each caption's score with its own image; checks that every score is finite.
 
     Raises:
         InputError: NaN or infinity in the scores.
@@ -251,7 +251,7 @@ def right_scores(scores: ScoreRows, caption_image: Int64[np.ndarray, " caption"]
 
 
 def blocks(scores: ScoreRows) -> Iterator[tuple[slice, Float[np.ndarray, "img txt"]]]:
-    """Walk over a score matrix by consecutive rows, a bounded number of scores at a time."""
+    """Yield a score matrix by blocks of consecutive rows, a bounded number of scores each."""
     images, captions = scores.shape
     step = max(1, BLOCK_VALUES // max(1, captions))
     for start in range(0, images, step):
@@ -260,7 +260,7 @@ def blocks(scores: ScoreRows) -> Iterator[tuple[slice, Float[np.ndarray, "img tx
 
 
 def check_map(shape: tuple[int, ...], caption_image: Int64[np.ndarray, " caption"]) -> None:
-    """Refuse scores and a caption→image map that do not belong together.
+    """Check that scores and the caption→image map fit each other.
 
     Raises:
         InputError: Another shape than (images, captions), no caption at all, or a row out of range.

@@ -1,4 +1,4 @@
-"""Score matrices on disk: a plain `.npy` and, beside it, a JSON that says what made it.
+"""Score files: a plain `.npy` and a JSON beside it that records how it was made.
 
     scores.npy        float32, images × captions, in the split's order
     scores.npy.json   models, data fingerprint, split, command, the digest of scores.npy
@@ -37,7 +37,7 @@ _REMEDY = "give a float32 .npy of images × captions, as 'crossgraph score' writ
 
 @dataclass(frozen=True)
 class ScoreInfo:
-    """What made a score matrix; stands beside it.
+    """Record of how a score matrix was made, saved beside it.
 
     Attributes:
         models: One entry a model, as `describe_run` gives it.
@@ -107,7 +107,7 @@ def write_scores(
     shape: tuple[int, int],
     info: ScoreInfo,
 ) -> ScoreInfo:
-    """Write a score matrix as its parts get ready; the file takes its name when it is whole.
+    """Write a score matrix block by block; the file is renamed into place when complete.
 
     Args:
         path: The `.npy`.
@@ -188,7 +188,7 @@ def write_best(
 
 
 def open_scores(path: Path) -> ScoreFile:
-    """Open a score matrix, memory-mapped, with what is known of it.
+    """Open a score file, memory-mapped, with its record.
 
     Raises:
         InputError: It is missing, no `.npy`, truncated, not a matrix, empty, or not float32 or float64.
@@ -210,7 +210,7 @@ def open_scores(path: Path) -> ScoreFile:
 
 
 def _put(file: IO[bytes], portion: ScoreBlock, start: int, columns: int) -> None:
-    """Write a portion where it belongs; plain writes, since a mapped file would count as the program's memory."""
+    """Write a block at its position; plain writes, since a memory map would count as the process's memory."""
     values = np.ascontiguousarray(portion.scores, dtype="<f4")
     place = start + 4 * (portion.image * columns + portion.caption)
     if values.shape[1] == columns:

@@ -157,12 +157,12 @@ def _in_time(model: Matcher, images: ImageCode, texts: Sequence[TextBucket], tri
 def score_codes(
     model: Matcher, images: ImageCode, texts: Sequence[TextBucket], precision: Precision, size: BlockSize
 ) -> Float32[np.ndarray, "img txt"]:
-    """Score codes that are there as the engine scores those of a split."""
+    """Score codes in memory as the engine scores a split."""
     return score_matrix(model, SplitCodes(InMemory([images]), texts), precision=precision, size=size)
 
 
 def read_cached(model: Matcher) -> Tuned | None:
-    """Return what was found for a model on this machine, or None."""
+    """Return the cached speeds of a model on this machine, or None."""
     entry = _entries().get(_key(model))
     try:
         found = Tuned(**entry) if isinstance(entry, dict) else None  # pyright: ignore[reportUnknownArgumentType]
@@ -175,14 +175,14 @@ def read_cached(model: Matcher) -> Tuned | None:
 
 
 def write_cached(model: Matcher, found: Tuned) -> None:
-    """Keep what was found, where the cache folder can be written."""
+    """Cache measured speeds, if the cache folder can be written."""
     with contextlib.suppress(InputError, OSError, ValueError):
         entries = {**_entries(), _key(model): dataclasses.asdict(found)}
         write_json(cache_file(), {"format_version": FORMAT_VERSION, "entries": entries})
 
 
 def cache_file() -> Path:
-    """Return where it is kept."""
+    """Return the path of the cache."""
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "crossgraph" / "scoring.json"
 
 
@@ -199,7 +199,7 @@ def _entries() -> dict[str, Any]:
 
 
 def _key(model: Matcher) -> str:
-    """Name a machine and the shape of a model."""
+    """Return the cache key of this machine and the model's sizes."""
     device = device_of(model)
     parts = [hardware(device), torch.get_num_threads(), torch.__version__, type(model).__name__]
     parts += [dataclasses.asdict(model.config), dataclasses.asdict(model.inputs)]
