@@ -111,7 +111,7 @@ def measure(bundle_path: Path, data: Path, what: str, images: int) -> dict[str, 
     from crossgraph.bundle.folder import load_bundle
     from crossgraph.cascade.scores import cascade_scores, margins_of
     from crossgraph.data import open_data
-    from crossgraph.scoring.engine import score_split
+    from crossgraph.scoring.engine import ScoringOptions, score_split
     from crossgraph.scoring.recall import recalls
     from crossgraph.scoring.tuning import choose_precision
 
@@ -125,7 +125,7 @@ def measure(bundle_path: Path, data: Path, what: str, images: int) -> dict[str, 
     if margins is not None:
         scores, about = cascade_scores(bundle, split, margins, chosen, silent, size)
     else:
-        scores = score_split(run.model, run.vocabulary, split, precision=chosen, size=size)
+        scores = score_split(run.model, run.vocabulary, split, ScoringOptions(precision=chosen, size=size))
     found = recalls(scores, split.caption_image)
     seconds, processor = time.perf_counter() - began, time.process_time() - worked
     pairs = about["pairs_by_nearness"] + about["pairs_by_guess"] if about else scores.size

@@ -15,7 +15,7 @@ from crossgraph import memory
 from crossgraph.core.errors import InputError
 from crossgraph.scoring import blocks, encode, engine
 from crossgraph.scoring.encode import encode_split, plan_buckets
-from crossgraph.scoring.engine import gather, score_blocks_of_split, score_matrix, score_split
+from crossgraph.scoring.engine import ScoringOptions, gather, score_blocks_of_split, score_matrix, score_split
 from crossgraph.text.packing import collate
 
 
@@ -109,7 +109,10 @@ def test_codes_can_be_scored_again_and_again():
 
 def test_bfloat16_gives_float32_scores_close_to_the_exact_ones():
     split, (model, vocabulary) = tiny_split(), tiny_model()
-    exact, quick = score_split(model, vocabulary, split), score_split(model, vocabulary, split, precision="bfloat16")
+    exact, quick = (
+        score_split(model, vocabulary, split),
+        score_split(model, vocabulary, split, ScoringOptions(precision="bfloat16")),
+    )
     assert quick.dtype == np.float32
     assert 0 < np.abs(exact - quick).max() < 0.1
 
@@ -117,7 +120,7 @@ def test_bfloat16_gives_float32_scores_close_to_the_exact_ones():
 def test_the_report_counts_captions_then_pairs_to_the_end():
     split, (model, vocabulary) = tiny_split(), tiny_model()
     heard = []
-    score_split(model, vocabulary, split, report=lambda *told: heard.append(told))
+    score_split(model, vocabulary, split, ScoringOptions(progress=lambda *told: heard.append(told)))
     captions, pairs = len(split.captions), len(split.image_ids) * len(split.captions)
     assert ("captions", captions, captions) in heard
     assert heard[-1] == ("pairs", pairs, pairs)

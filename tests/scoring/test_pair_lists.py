@@ -15,7 +15,7 @@ from crossgraph.models.base import MODELS, Inputs
 from crossgraph.scoring import pair_lists
 from crossgraph.scoring.blocks import BlockSize
 from crossgraph.scoring.encode import ImageBlocks, encode_captions
-from crossgraph.scoring.engine import DEFAULT_SIZE, score_split
+from crossgraph.scoring.engine import DEFAULT_SIZE, ScoringOptions, score_split
 from crossgraph.scoring.pair_lists import CaptionCodeCache, ListScorer
 from crossgraph.text.vocabulary import Vocabulary
 
@@ -167,7 +167,7 @@ def test_in_bfloat16_blocks_have_few_shapes_and_the_scores_of_the_whole_matrix()
     split = dataclasses.replace(split, captions=["dog"] * 23, caption_image=np.arange(23) % len(split.image_ids))
     texts = encode_captions(model, vocabulary, split.captions)
     chosen = [np.arange(count) for count in (23, 5, 1, 7, 11, 17, 9)]
-    whole = score_split(model, vocabulary, split, precision="bfloat16")
+    whole = score_split(model, vocabulary, split, ScoringOptions(precision="bfloat16"))
     model.blocks.clear()
     for one in scorer(model, texts, "bfloat16").scores(ImageBlocks(model, split), chosen):
         np.testing.assert_allclose(one.scores, whole[one.image, one.captions], atol=1e-3)

@@ -11,7 +11,7 @@ from references.tiny_matcher import tiny_model, tiny_split
 from crossgraph.core.errors import InputError
 from crossgraph.scoring import tuning
 from crossgraph.scoring.blocks import BlockSize
-from crossgraph.scoring.engine import score_split
+from crossgraph.scoring.engine import ScoringOptions, score_split
 from crossgraph.scoring.tuning import Tuned, cache_file, choose_precision, read_cached, sample, tune, write_cached
 
 FOUND = Tuned({"float32": 1 << 20, "bfloat16": 1 << 22}, {"float32": 4e-6, "bfloat16": 1e-6}, 1e-4)
@@ -55,7 +55,9 @@ def test_a_block_is_as_large_as_told_and_changes_no_score():
     (model, vocabulary), split = tiny_model(), tiny_split()
     whole = score_split(model, vocabulary, split)
     model.blocks.clear()
-    np.testing.assert_allclose(score_split(model, vocabulary, split, size=BlockSize(pairs=2)), whole, atol=1e-6)
+    np.testing.assert_allclose(
+        score_split(model, vocabulary, split, ScoringOptions(size=BlockSize(pairs=2))), whole, atol=1e-6
+    )
     assert {a * b for a, b in model.blocks} <= {1, 2}
 
 

@@ -26,7 +26,7 @@ from crossgraph.data.subset import select_pairs
 from crossgraph.progress import ProgressCallback
 from crossgraph.runs import Run
 from crossgraph.scoring.encode import ImageBlocks, TextBucket, device_of, encode_captions
-from crossgraph.scoring.engine import score_split
+from crossgraph.scoring.engine import ScoringOptions, score_split
 from crossgraph.scoring.tuning import choose_precision
 
 _AtLeastTwo = Annotated[int, Range(least=2)]
@@ -161,7 +161,9 @@ def _score_galleries(
             if task == "pairs":
                 progress(task, before * pairs + done, total * pairs)
 
-        scores = score_split(run.model, run.vocabulary, split, precision=precision, size=size, report=pairs_done)
+        scores = score_split(
+            run.model, run.vocabulary, split, ScoringOptions(precision=precision, size=size, progress=pairs_done)
+        )
         texts = encode_captions(run.model, run.vocabulary, split.captions, edges=split.edges)
         buckets = [TextBucket(bucket.captions, bucket.code.map(_to_half)) for bucket in texts]
         codes = _concatenate(list(ImageBlocks(run.model, split))).map(_to_half)

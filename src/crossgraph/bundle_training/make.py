@@ -27,7 +27,7 @@ from crossgraph.progress import ProgressCallback
 from crossgraph.provenance import all_versions, git_revision, typed_command
 from crossgraph.runs import Run, load_run
 from crossgraph.scoring.compatibility import check_run_fits
-from crossgraph.scoring.engine import choose_device, score_split
+from crossgraph.scoring.engine import ScoringOptions, choose_device, score_split
 from crossgraph.scoring.tuning import choose_precision
 from crossgraph.train.job import open_splits
 
@@ -83,11 +83,15 @@ def make_bundle(
     run.model.to(choose_device("auto"))
     precision, size = choose_precision(run.model, run.vocabulary, dev, "auto")
     scoring, name = progress("scoring dev"), str(run.path)
-    scores = score_split(run.model, run.vocabulary, dev, precision=precision, size=size, report=scoring, name=name)
+    scores = score_split(
+        run.model, run.vocabulary, dev, ScoringOptions(precision=precision, size=size, progress=scoring, name=name)
+    )
     made: dict[str, Any] = {"data": {"dev": dev.fingerprint()}, "reranker": str(request.reranker)}
     head, retrieved = None, scores
     if retriever is not None:
-        retrieved = score_split(retriever.model, retriever.vocabulary, dev, report=progress("retrieving dev"))
+        retrieved = score_split(
+            retriever.model, retriever.vocabulary, dev, ScoringOptions(progress=progress("retrieving dev"))
+        )
         made["retriever"] = str(request.retriever)
     elif run.model.kind == "interaction":
         check_run_fits(run, train)

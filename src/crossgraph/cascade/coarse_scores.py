@@ -32,7 +32,7 @@ from crossgraph.scoring.encode import (
     encode_captions,
     inference,
 )
-from crossgraph.scoring.engine import rows_by
+from crossgraph.scoring.engine import ScoringOptions, rows_by
 
 CAPTIONS_PER_CHUNK = 4096  # 220 MB of codes at 13 words × 1,024 in float32
 IMAGES_IN_MEMORY = 1500  # 220 MB of codes at 36 regions × 1,024 in float32
@@ -143,7 +143,12 @@ def _by_late_interaction(
         del codes  # frees them before the next chunk
         trim_heap()
         row, report = 0, offset_progress(comparing, part.start * len(matrix), matrix.size)
-        for rows in rows_by(retriever, retriever, SplitCodes(InMemory(pictures), texts), precision, _BLOCK, report):
+        for rows in rows_by(
+            retriever,
+            retriever,
+            SplitCodes(InMemory(pictures), texts),
+            ScoringOptions(precision=precision, size=_BLOCK, progress=report),
+        ):
             matrix[row : row + len(rows), part.start : part.stop] = rows
             row += len(rows)
         release_pages(matrix)

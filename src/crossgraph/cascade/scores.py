@@ -34,7 +34,7 @@ from crossgraph.models.fast.form import Precision
 from crossgraph.progress import ProgressCallback
 from crossgraph.scoring.blocks import BlockSize
 from crossgraph.scoring.encode import CodeBlocks, TextBucket
-from crossgraph.scoring.engine import DEFAULT_SIZE, score_split
+from crossgraph.scoring.engine import DEFAULT_SIZE, ScoringOptions, score_split
 from crossgraph.scoring.pair_lists import ListScorer
 
 CACHE_BYTES = 3 << 28  # caption codes in memory and files: 30,000 captions of 13 words × 1,024 in bfloat16
@@ -75,7 +75,10 @@ def margins_of(
         return known
     run = bundle.reranker
     scores = score_split(
-        run.model, run.vocabulary, split, precision=precision, size=size, report=progress("all pairs of dev")
+        run.model,
+        run.vocabulary,
+        split,
+        ScoringOptions(precision=precision, size=size, progress=progress("all pairs of dev")),
     )
     coarse = coarse_scores(bundle, split, lambda task: progress(f"{task} of dev"), precision).matrix
     margins = choose_margins(bundle, split, scores, coarse)

@@ -43,7 +43,7 @@ def score(
     from crossgraph.progress import ProgressDisplay
     from crossgraph.runs import load_run
     from crossgraph.scoring.compatibility import check_run_fits
-    from crossgraph.scoring.engine import choose_device, score_blocks_of_split
+    from crossgraph.scoring.engine import ScoringOptions, choose_device, score_blocks_of_split
     from crossgraph.scoring.recall import NonFiniteScore
     from crossgraph.scoring.score_file import describe_score, write_best, write_scores
     from crossgraph.scoring.tuning import choose_precision
@@ -61,7 +61,10 @@ def score(
         chosen, size = choose_precision(model, loaded.vocabulary, opened, precision, block)
         info = describe_score(loaded, opened, where, chosen)
         portions = score_blocks_of_split(
-            model, loaded.vocabulary, opened, precision=chosen, size=size, report=report, name=str(run)
+            model,
+            loaded.vocabulary,
+            opened,
+            ScoringOptions(precision=chosen, size=size, progress=report, name=str(run)),
         )
         try:
             if top_k is None:

@@ -21,7 +21,7 @@ from crossgraph.runs import Run
 from crossgraph.scoring.blocks import BlockSize
 from crossgraph.scoring.compatibility import check_run_fits
 from crossgraph.scoring.encode import Precision
-from crossgraph.scoring.engine import DEFAULT_SIZE, score_split
+from crossgraph.scoring.engine import DEFAULT_SIZE, ScoringOptions, score_split
 from crossgraph.scoring.recall import NonFiniteScore, ScoreRows
 from crossgraph.scoring.score_file import ScoreFile, ScoreInfo
 
@@ -70,10 +70,7 @@ def score_runs(
             run.model.to(device),
             run.vocabulary,
             split,
-            precision=precision,
-            size=size,
-            report=progress,
-            name=str(run.path),
+            ScoringOptions(precision=precision, size=size, progress=progress, name=str(run.path)),
         )
         run.model.to("cpu")
         sources.append(Source(str(run.path), scores, [describe_run(run)], time.monotonic() - begun))

@@ -18,7 +18,7 @@ from crossgraph.progress import ProgressCallback
 from crossgraph.runs import Run
 from crossgraph.scoring.compatibility import check_run_fits
 from crossgraph.scoring.encode import ImageBlocks, SplitCodes, encode_captions
-from crossgraph.scoring.engine import score_matrix
+from crossgraph.scoring.engine import ScoringOptions, score_matrix
 from crossgraph.scoring.topk import best_captions, best_images
 
 ANSWERS = 5
@@ -193,4 +193,4 @@ def _scores(
     run: Run, split: Split, sentences: Sequence[str], report: ProgressCallback | None
 ) -> Float32[np.ndarray, "img txt"]:
     texts = encode_captions(run.model, run.vocabulary, sentences, report=report)
-    return score_matrix(run.model, SplitCodes(ImageBlocks(run.model, split), texts), report=report)
+    return score_matrix(run.model, SplitCodes(ImageBlocks(run.model, split), texts), ScoringOptions(progress=report))

@@ -7,7 +7,7 @@ which costs little beside the scoring. Blocks of scores are yielded as soon as t
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -42,6 +42,26 @@ DEFAULT_SIZE = BlockSize()
 
 
 @dataclass(frozen=True)
+class ScoringOptions:
+    """How pairs are scored.
+
+    Attributes:
+        precision: bfloat16 computes the matrix products in it; scores are float32 either way.
+        size: Size of a block of pairs.
+        progress: Called with the progress of captions and pairs.
+        name: Name of the model in messages.
+    """
+
+    precision: Precision = "float32"
+    size: BlockSize = DEFAULT_SIZE
+    progress: ProgressCallback | None = None
+    name: str = "the model"
+
+
+DEFAULT_OPTIONS = ScoringOptions()
+
+
+@dataclass(frozen=True)
 class ScoreBlock:
     """Scores of consecutive pictures with consecutive captions.
 
@@ -60,11 +80,7 @@ def score_split(
     model: Matcher,
     vocabulary: Vocabulary,
     split: Split,
-    *,
-    precision: Precision = "float32",
-    size: BlockSize = DEFAULT_SIZE,
-    report: ProgressCallback | None = None,
-    name: str = "the model",
+    options: ScoringOptions = DEFAULT_OPTIONS,
 ) -> Float32[np.ndarray, "img txt"]:
     """Score every picture of a split with every caption.
 
@@ -72,10 +88,7 @@ def score_split(
         model: On the device to use; its modes are left as they are.
         vocabulary: The model's.
         split: Pictures and captions.
-        precision: bfloat16 computes the matrix products in it; scores are float32 either way.
-        size: Of a block of pairs.
-        report: Called with progress.
-        name: What the model is called in messages.
+        options: Precision, block size, progress.
 
     Returns:
         Scores; a large matrix is mapped from a file that vanishes with it.
@@ -84,7 +97,7 @@ def score_split(
         InputError: The split does not fit the model, or its features hold NaN.
     """
     shape = (len(split.image_ids), len(split.captions))
-    portions = score_blocks_of_split(model, vocabulary, split, precision=precision, size=size, report=report, name=name)
+    portions = score_blocks_of_split(model, vocabulary, split, options)
     return gather(portions, shape)
 
 
@@ -92,24 +105,20 @@ def score_blocks_of_split(
     model: Matcher,
     vocabulary: Vocabulary,
     split: Split,
-    *,
-    precision: Precision = "float32",
-    size: BlockSize = DEFAULT_SIZE,
-    report: ProgressCallback | None = None,
-    name: str = "the model",
+    options: ScoringOptions = DEFAULT_OPTIONS,
 ) -> Iterator[ScoreBlock]:
     """Score a split as `score_split` does, and yield blocks; each pair is in exactly one."""
-    check_fits(model.inputs, vocabulary, split, name)
+    check_fits(model.inputs, vocabulary, split, options.name)
     # what is rounded in a code is rounded in all its pairs, and encoding is a small part of the work
-    encoding: Precision = precision if model.kind == "independent" else "float32"
+    encoding: Precision = options.precision if model.kind == "independent" else "float32"
     images = ImageBlocks(model, split, encoding)
-    progress = ProgressOffset(report, len(images), len(split.captions))
+    progress = ProgressOffset(options.progress, len(images), len(split.captions))
     portion = INDEPENDENT_PER_CHUNK if model.kind == "independent" else CAPTIONS_PER_CHUNK
     for first in range(0, len(split.captions), portion):
         last = min(first + portion, len(split.captions))
         codes = SplitCodes(images, _encode_chunk(model, vocabulary, split, first, last, encoding, progress))
         row = 0
-        for rows in score_rows(model, codes, precision=precision, size=size, report=progress.pairs(first)):
+        for rows in score_rows(model, codes, replace(options, progress=progress.pairs(first))):
             yield ScoreBlock(row, first, rows)
             row += len(rows)
 
@@ -117,10 +126,7 @@ def score_blocks_of_split(
 def score_matrix(
     model: Matcher,
     codes: SplitCodes,
-    *,
-    precision: Precision = "float32",
-    size: BlockSize = DEFAULT_SIZE,
-    report: ProgressCallback | None = None,
+    options: ScoringOptions = DEFAULT_OPTIONS,
 ) -> Float32[np.ndarray, "img txt"]:
     """Score codes with each other.
 
@@ -130,7 +136,7 @@ def score_matrix(
     captions = sum(len(bucket.captions) for bucket in codes.texts)
     scores = np.empty((len(codes.images), captions), dtype=np.float32)
     row = 0
-    for rows in score_rows(model, codes, precision=precision, size=size, report=report):
+    for rows in score_rows(model, codes, options):
         scores[row : row + len(rows)] = rows
         row += len(rows)
     return scores
@@ -148,35 +154,28 @@ def gather(portions: Iterable[ScoreBlock], shape: tuple[int, int]) -> Float32[np
 def score_rows(
     model: Matcher,
     codes: SplitCodes,
-    *,
-    precision: Precision = "float32",
-    size: BlockSize = DEFAULT_SIZE,
-    report: ProgressCallback | None = None,
+    options: ScoringOptions = DEFAULT_OPTIONS,
 ) -> Iterator[Float32[np.ndarray, "img txt"]]:
     """Score codes with each other, and yield whole rows: all captions of some pictures.
 
     Args:
         model: Scores, by its folded form where it has one.
         codes: Both sides.
-        precision: bfloat16 computes the matrix products in it.
-        size: Of a block of pairs.
-        report: Called with progress.
+        options: Precision, block size, progress.
     """
-    with inference(model, precision):
-        scorer = model.fold(precision)
-        buckets = codes.texts
+    with inference(model, options.precision):
+        scorer = model.fold(options.precision)
         if model.kind == "independent":
-            buckets, size = [one_bucket(buckets)], BlockSize(pairs=size.pairs or INDEPENDENT_PAIRS)
-    yield from rows_by(model, scorer, SplitCodes(codes.images, buckets), precision, size, report)
+            codes = SplitCodes(codes.images, [one_bucket(codes.texts)])
+            options = replace(options, size=BlockSize(pairs=options.size.pairs or INDEPENDENT_PAIRS))
+    yield from rows_by(model, scorer, codes, options)
 
 
 def rows_by(
     owner: nn.Module,
     scorer: Scorer,
     codes: SplitCodes,
-    precision: Precision = "float32",
-    size: BlockSize = DEFAULT_SIZE,
-    report: ProgressCallback | None = None,
+    options: ScoringOptions = DEFAULT_OPTIONS,
 ) -> Iterator[Float32[np.ndarray, "img txt"]]:
     """Score codes as `score_rows` does, by any scorer.
 
@@ -184,19 +183,17 @@ def rows_by(
         owner: In evaluation mode while it is computed.
         scorer: The owner itself, or its folded form.
         codes: Both sides.
-        precision: bfloat16 computes the matrix products in it.
-        size: Of a block of pairs.
-        report: Called with progress.
+        options: Precision, block size, progress.
     """
     captions = sum(len(bucket.captions) for bucket in codes.texts)
-    tick = pair_counter(report, len(codes.images) * captions)
+    tick = pair_counter(options.progress, len(codes.images) * captions)
 
     with workers(device_of(owner)) as crew:
         for images in codes.images:
             rows = np.empty((len(images), captions), dtype=np.float32)
-            with inference(owner, precision):
+            with inference(owner, options.precision):
                 code = prepared_images(scorer, images)
-                crew.run(_jobs(scorer, code, codes.texts, rows, precision, size), tick)
+                crew.run(_jobs(scorer, code, codes.texts, rows, options.precision, options.size), tick)
             yield rows
 
 

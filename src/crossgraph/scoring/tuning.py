@@ -33,7 +33,7 @@ from crossgraph.provenance import hardware
 from crossgraph.scoring.blocks import BlockSize
 from crossgraph.scoring.compatibility import check_fits
 from crossgraph.scoring.encode import ImageBlocks, InMemory, SplitCodes, TextBucket, device_of, encode_captions
-from crossgraph.scoring.engine import score_matrix
+from crossgraph.scoring.engine import ScoringOptions, score_matrix
 from crossgraph.text.vocabulary import Vocabulary
 
 FORMAT_VERSION = 1
@@ -158,7 +158,7 @@ def score_codes(
     model: Matcher, images: ImageCode, texts: Sequence[TextBucket], precision: Precision, size: BlockSize
 ) -> Float32[np.ndarray, "img txt"]:
     """Score codes in memory as the engine scores a split."""
-    return score_matrix(model, SplitCodes(InMemory([images]), texts), precision=precision, size=size)
+    return score_matrix(model, SplitCodes(InMemory([images]), texts), ScoringOptions(precision=precision, size=size))
 
 
 def read_cached(model: Matcher) -> Tuned | None:
