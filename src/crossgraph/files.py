@@ -1,4 +1,4 @@
-"""Files that are either whole or not there: write to a temporary name, fsync, rename."""
+"""Atomic file writing (temporary name, fsync, rename), reading with clear errors, and checks of output paths."""
 
 from __future__ import annotations
 

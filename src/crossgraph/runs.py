@@ -1,4 +1,4 @@
-"""A run: a folder that holds one trained or imported model with all that its use needs.
+"""Read and write runs: folders with a trained or imported model and all that its use needs.
 
 run.json            what it is and where it came from (`RunInfo`)
 model.safetensors   weights, of the epoch that the choosing split liked best

@@ -1,4 +1,4 @@
-"""`crossgraph bench`: how fast models score on this machine."""
+"""`crossgraph bench`: measures how fast models score on this machine."""
 
 from __future__ import annotations
 

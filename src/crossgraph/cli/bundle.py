@@ -1,4 +1,4 @@
-"""`crossgraph bundle`: a run made ready for search."""
+"""`crossgraph bundle`: makes a searchable bundle from a run."""
 
 from __future__ import annotations
 

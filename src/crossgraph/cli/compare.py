@@ -1,4 +1,4 @@
-"""`crossgraph compare`: two systems on the same queries, with paired intervals."""
+"""`crossgraph compare`: compares two systems on the same queries, with paired intervals."""
 
 from __future__ import annotations
 

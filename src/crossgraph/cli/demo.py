@@ -1,4 +1,4 @@
-"""`crossgraph demo`: the whole way in a few minutes."""
+"""`crossgraph demo`: draws, trains, evaluates and searches in a few minutes."""
 
 from __future__ import annotations
 

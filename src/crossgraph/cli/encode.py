@@ -1,4 +1,4 @@
-"""`crossgraph encode`: pictures and sentences to a run's codes, for other programs."""
+"""`crossgraph encode`: encodes pictures and sentences by a run, for other programs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`crossgraph evaluate`: runs or score matrices to figures, intervals and a card."""
+"""`crossgraph evaluate`: evaluates runs or score files: figures, intervals and a card."""
 
 from __future__ import annotations
 

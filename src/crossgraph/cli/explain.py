@@ -1,4 +1,4 @@
-"""`crossgraph explain`: which word of a sentence met which region of a picture, as a table, JSON or a figure."""
+"""`crossgraph explain`: shows which regions each word attends to, as a table, JSON or a figure."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`crossgraph extract`: pictures to region features."""
+"""`crossgraph extract`: extracts region features from pictures."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`crossgraph figure`: what a run looks at in a right and in a wrong pair, and what it finds, as one figure."""
+"""`crossgraph figure`: draws captions with a right and a wrong picture and the best answers both ways."""
 
 from __future__ import annotations
 

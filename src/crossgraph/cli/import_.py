@@ -1,4 +1,4 @@
-"""The command `crossgraph import`."""
+"""`crossgraph import`: turns a published checkpoint into a run."""
 
 from __future__ import annotations
 

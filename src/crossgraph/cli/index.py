@@ -1,4 +1,4 @@
-"""`crossgraph index`: a library made equal to folders of pictures."""
+"""`crossgraph index`: makes a library equal to folders of pictures."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`crossgraph library`: what a library holds, and what keeps it in shape."""
+"""`crossgraph library`: describes, checks, repairs and exports a library."""
 
 from __future__ import annotations
 

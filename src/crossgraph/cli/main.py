@@ -1,4 +1,4 @@
-"""`crossgraph COMMAND ...`: finds the command, calls it, and turns what goes wrong into one line.
+"""`crossgraph COMMAND ...`: finds the command, calls it, and prints errors as one line.
 
 A command is a module of this package that defines a function of its own name (`import_` for `import`).
 Nothing heavy is imported before a command is chosen.

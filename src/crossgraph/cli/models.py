@@ -1,4 +1,4 @@
-"""`crossgraph models`: what can be trained here, and what cannot."""
+"""`crossgraph models`: lists the methods, and which of them can be trained here."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`crossgraph parse`: which words of each caption depend on which, kept beside the captions."""
+"""`crossgraph parse`: writes the dependency edges of captions beside them."""
 
 from __future__ import annotations
 

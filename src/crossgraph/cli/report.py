@@ -1,4 +1,4 @@
-"""`crossgraph report`: runs to one page that can be shown to a colleague."""
+"""`crossgraph report`: writes one self-contained page about runs."""
 
 from __future__ import annotations
 

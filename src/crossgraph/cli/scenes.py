@@ -1,4 +1,4 @@
-"""`crossgraph scenes`: captioned pictures made by this program."""
+"""`crossgraph scenes`: draws captioned pictures."""
 
 from __future__ import annotations
 

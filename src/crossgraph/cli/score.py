@@ -1,4 +1,4 @@
-"""`crossgraph score`: a run and a split to a score matrix."""
+"""`crossgraph score`: scores a split by a run and writes the score matrix."""
 
 from __future__ import annotations
 

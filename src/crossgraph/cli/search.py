@@ -1,4 +1,4 @@
-"""`crossgraph search`: pictures found by words, by another picture, or by both."""
+"""`crossgraph search`: finds pictures by words, by another picture, or by both."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`crossgraph serve`: a library over HTTP, with the page."""
+"""`crossgraph serve`: serves a library over HTTP, with the search page."""
 
 from __future__ import annotations
 

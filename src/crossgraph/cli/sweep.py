@@ -1,4 +1,4 @@
-"""`crossgraph sweep`: a recipe and variants of it, trained, evaluated, in one table."""
+"""`crossgraph sweep`: trains and evaluates variants of a recipe, and writes one table."""
 
 from __future__ import annotations
 

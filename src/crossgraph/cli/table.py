@@ -1,4 +1,4 @@
-"""`crossgraph table`: every model with one budget, in one page."""
+"""`crossgraph table`: trains every model with one budget, and writes one page."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`crossgraph train`."""
+"""`crossgraph train`: trains a model by a recipe."""
 
 from __future__ import annotations
 

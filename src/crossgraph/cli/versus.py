@@ -1,4 +1,4 @@
-"""`crossgraph versus`: the best of some variants, chosen on dev, against a baseline."""
+"""`crossgraph versus`: compares the best of some variants, chosen on dev, with a baseline."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""The nouns, settings, registries and errors that everything else stands on."""
+"""Types, settings, registries, plugins and errors; every other package imports these."""

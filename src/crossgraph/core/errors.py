@@ -1,4 +1,4 @@
-"""The one error that people at the keyboard see.
+"""`InputError`: the error for mistakes that a user can make, printed as one line.
 
 Whatever a person can cause (a wrong path, a file of another shape, a full disk) is raised as an
 `InputError` whose message is one line: the file, the value, the remedy. The command line prints that

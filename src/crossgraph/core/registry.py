@@ -1,4 +1,4 @@
-"""Names to things: one decorator registers, one lookup suggests.
+"""Registries of models, region encoders and data layouts by name.
 
 A registry is filled by importing the package whose modules register themselves, so a new model or
 region encoder is one new file and no edited list.

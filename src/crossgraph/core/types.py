@@ -1,4 +1,4 @@
-"""The nouns that everything passes around, as frozen dataclasses of tensors.
+"""Data types: regions, tokens, codes and alignments, as frozen dataclasses of tensors.
 
 The way of the data: pictures become `Regions`, captions become `Tokens`; a model encodes each side
 alone to an `ImageCode` and a `TextCode`; two codes meet in a score or an `Attention`.

@@ -1,4 +1,4 @@
-"""Write and read feature folders: float16 shards and a manifest, written so that a kill loses little.
+"""Write and read feature folders: float16 shards and a manifest; a kill loses at most one shard.
 
     FEATURES/manifest.json                      which picture lies where, and what made the features
     FEATURES/features-00000.npy                 float16 (rows, R, D)

@@ -1,4 +1,4 @@
-"""The pictures, captions and features of one split, as every layout is read into.
+"""Split: pictures, captions and features of one split, in the form that every layout is read into.
 
 The number of captions per image is never assumed: `caption_image` is the truth everywhere.
 """

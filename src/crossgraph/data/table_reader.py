@@ -1,4 +1,4 @@
-"""Read text tables (CSV and its kin) strictly: no quote, field or row is lost without a word.
+"""Read CSV and TSV tables strictly: no quote, field or row is lost silently.
 
 Python's `csv` takes everything up to the next quote for one field, so that one quote that is never closed swallows
 the rows below it. Here a quoted field may span lines, but a quote that does not end its field, and a field that

@@ -1,4 +1,4 @@
-"""Scores the demo's models and baselines, and measures retrieval and pairs told apart."""
+"""Scores the demo's models and baselines, and measures retrieval and the accuracy on hard pairs."""
 
 from __future__ import annotations
 

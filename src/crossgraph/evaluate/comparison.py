@@ -1,4 +1,4 @@
-"""A comparison of two systems as Markdown."""
+"""Markdown of a comparison of two systems."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""SCAN's cross attention, shared by its successors: fragments of one side attend to those of the other.
+"""SCAN's cross attention, shared by its successors: regions or words of one side attend to those of the other.
 
 A *fragment* is a word or a region. *Queries* attend to *contexts*: words to regions ("t2i"), or regions to words
 ("i2t"). All pairs of a group are computed at once, with axes (group, img, txt, query, context). A side that does not

@@ -1,4 +1,4 @@
-"""Two stages: nearest neighbours on index vectors, then the re-ranker's score of the short list.
+"""Search a library in two stages: nearest neighbours of index vectors, then re-ranking of the short list.
 
 What is subtracted is subtracted twice: from the query's index vector, so that the neighbours are others, and
 from the score, as P · Π (1 − P_minus). A picture in the query counts by the cosine of index vectors, both

@@ -1,4 +1,4 @@
-"""Kept cards: one for each cell (variant, seed, split) of a page, with figures that otherwise only the run has.
+"""Saved cards: one for each cell (variant, seed, split) of a page, with the figures that only the run has otherwise.
 
 A kept card outlives its run: it can be committed, so that a page is made and its missing cells are found without
 training anything twice. Beside the entries of an evaluation's card it has one called "table" (`describe`).

@@ -1,4 +1,4 @@
-"""`python -m crossgraph.sweep.child WORDS`: `crossgraph WORDS`, until the process that started it is gone.
+"""`python -m crossgraph.sweep.child WORDS`: runs `crossgraph WORDS`, and stops when its parent process ends.
 
 A sweep that is killed cannot stop its trainings. So each has the reading end of a pipe as its stdin, and treats the end
 of that as the signal to save and stop.
