@@ -7,9 +7,9 @@ drawn    drawn pictures and captions at the published sizes (36 × 2048, 1024, 2
 full     the same of the bundle of --full, trained at 1024 and 256, in bfloat16 alone
 large    the same bundle on 5,000 pictures with 25,000 captions, by cascade: test, dev, and what of train is needed
 
-Margins are chosen on DATA's dev split. Drawn pictures have no cascade: what to score is learned from scores that mean
-something. Each measurement is a process of its own, whose largest resident size is told. The card is written after
-each; parts that are not asked for stay as they were. --small draws small pictures, and keeps its card apart.
+Margins are chosen on DATA's dev split. Drawn pictures have no cascade, since short lists are learned from meaningful
+scores. Each measurement is a process of its own, whose peak resident size is measured. The card is written after each;
+parts that are not asked for stay as they were. --small draws small pictures, and keeps its card apart.
 """
 
 from __future__ import annotations
@@ -88,7 +88,7 @@ def joined(opened: Any, images: int) -> Any:
     """Return the test split with dev and the first pictures of train behind it."""
     import dataclasses
 
-    from crossgraph.scoring.limit import first_images
+    from crossgraph.data.subset import first_images
 
     test, dev, train = (opened.split(name) for name in ("test", "dev", "train"))
     train = first_images(train, images - len(test.image_ids) - len(dev.image_ids))
@@ -109,23 +109,23 @@ def joined(opened: Any, images: int) -> Any:
 def measure(bundle_path: Path, data: Path, what: str, images: int) -> dict[str, Any]:
     """Score once, in this process; `what` is a way and a precision; of `images` above 0, those of all splits."""
     from crossgraph.bundle.folder import load_bundle
+    from crossgraph.cascade.scores import cascade_scores, margins_of
     from crossgraph.data import open_data
-    from crossgraph.evaluate.cascade import cascade_scores, margins_of
-    from crossgraph.scoring.engine import score_split
+    from crossgraph.scoring.engine import ScoringOptions, score_split
     from crossgraph.scoring.recall import recalls
-    from crossgraph.scoring.tuning import settle
+    from crossgraph.scoring.tuning import choose_precision
 
     way, precision = what.split(" ")
     bundle, opened = load_bundle(bundle_path), open_data(data, log=lambda line: None)
     split, run = joined(opened, images) if images else opened.split("test"), bundle.reranker
-    chosen, size = settle(run.model, run.vocabulary, split, precision)
+    chosen, size = choose_precision(run.model, run.vocabulary, split, precision)
     margins = margins_of(bundle, lambda: opened.split("dev"), chosen, silent, size) if way == "cascade" else None
     about: dict[str, Any] = {}
     began, worked = time.perf_counter(), time.process_time()
     if margins is not None:
         scores, about = cascade_scores(bundle, split, margins, chosen, silent, size)
     else:
-        scores = score_split(run.model, run.vocabulary, split, precision=chosen, size=size)
+        scores = score_split(run.model, run.vocabulary, split, ScoringOptions(precision=chosen, size=size))
     found = recalls(scores, split.caption_image)
     seconds, processor = time.perf_counter() - began, time.process_time() - worked
     pairs = about["pairs_by_nearness"] + about["pairs_by_guess"] if about else scores.size

@@ -20,11 +20,11 @@ from crossgraph.bundle.folder import load_bundle
 from crossgraph.core.types import ImageCode
 from crossgraph.data.opening import open_data
 from crossgraph.data.split import Split
+from crossgraph.data.subset import first_images
 from crossgraph.library.records import Layout, pack, unpack
 from crossgraph.runs import Run
 from crossgraph.scoring.encode import encode_captions, inference
 from crossgraph.scoring.engine import score_bucket
-from crossgraph.scoring.limit import first_images
 from crossgraph.tables import Table
 
 BEGIN, END = "<!-- code_size: begin -->", "<!-- code_size: end -->"

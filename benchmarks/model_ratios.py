@@ -29,9 +29,9 @@ from crossgraph.core.types import ImageCode, TextCode
 from crossgraph.files import write_json
 from crossgraph.models.base import MODELS
 from crossgraph.provenance import all_versions, git_revision, hardware
+from crossgraph.scoring.benchmark import Setting, build, measure
 from crossgraph.scoring.blocks import BlockSize
 from crossgraph.scoring.encode import TextBucket
-from crossgraph.scoring.measure import Setting, build, measure
 from crossgraph.scoring.tuning import score_codes
 from crossgraph.tables import Table
 

@@ -30,9 +30,9 @@ def point(sizes: dict[str, int], precision: str) -> dict[str, float]:
     import torch
 
     from crossgraph.models.base import MODELS, Inputs
+    from crossgraph.scoring.benchmark import Setting, draw_codes
     from crossgraph.scoring.blocks import BlockSize
     from crossgraph.scoring.encode import TextBucket
-    from crossgraph.scoring.measure import Setting, draw_codes
     from crossgraph.scoring.tuning import score_codes
 
     torch.manual_seed(0)

@@ -20,7 +20,7 @@ import torch
 
 from crossgraph.models.sgraf_per_caption import per_caption_scores
 from crossgraph.provenance import all_versions, hardware
-from crossgraph.scoring.measure import Setting, build, draw_codes
+from crossgraph.scoring.benchmark import Setting, build, draw_codes
 
 SETTING = Setting(images=100, captions=50)  # the authors score 100 × 100 at a time
 ROUNDS = 5

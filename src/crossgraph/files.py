@@ -155,3 +155,42 @@ def sync_folder(folder: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def check_output_file(path: Path, suffix: str) -> None:
+    """Check that a file can be written, before the work that makes it.
+
+    Args:
+        path: The file that will be written.
+        suffix: What its name must end in, dot included.
+
+    Raises:
+        InputError: Another suffix, a folder of that name, or it cannot be written.
+    """
+    if path.suffix != suffix:
+        raise InputError(f"{path}: must end in {suffix}", f"name it {path.stem or 'scores'}{suffix}")
+    if path.is_dir():
+        raise InputError(f"{path}: is a folder", "name a file in it")
+    _check_ancestors(path)
+
+
+def check_output_folder(folder: Path) -> None:
+    """Check that a folder of results can be written, before the work that makes them.
+
+    Args:
+        folder: It need not exist.
+
+    Raises:
+        InputError: It is a file, or cannot be written.
+    """
+    _check_ancestors(folder / "anything")
+
+
+def _check_ancestors(path: Path) -> None:
+    for folder in path.absolute().parents:
+        if folder.is_dir():
+            if not os.access(folder, os.W_OK | os.X_OK):
+                raise InputError(f"{folder}: cannot be written", "choose another place or change its permissions")
+            return
+        if folder.exists():
+            raise InputError(f"{folder}: is a file where a folder is wanted", "choose another place")

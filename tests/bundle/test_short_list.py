@@ -12,8 +12,8 @@ from crossgraph.bundle.short_list import LEAST, MOST, RECALLS, ShortList, at_rec
 
 
 def test_places_count_from_one_and_ties_come_first():
-    nearness = np.array([[0.9, 0.1], [0.5, 0.1], [0.1, 0.2]])
-    assert places(nearness, np.array([1, 0]), np.arange(2)).tolist() == [2, 3]
+    coarse_scores = np.array([[0.9, 0.1], [0.5, 0.1], [0.1, 0.2]])
+    assert places(coarse_scores, np.array([1, 0]), np.arange(2)).tolist() == [2, 3]
 
 
 @given(arrays.arrays(np.int64, st.integers(1, 60), elements=st.integers(1, 50)), st.sampled_from(RECALLS))

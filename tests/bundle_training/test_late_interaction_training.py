@@ -22,9 +22,9 @@ from crossgraph.bundle_training.late_interaction_training import (
     train_late_interaction,
 )
 from crossgraph.bundle_training.make import BundleRequest, make_bundle
+from crossgraph.cascade.candidate_margins import fingerprint, read_margins
 from crossgraph.cli.main import main
 from crossgraph.core.errors import InputError
-from crossgraph.evaluate.margins import fingerprint, read_margins
 from crossgraph.models.base import MODELS, Inputs
 from crossgraph.runs import Run, RunInfo, describe_model, save_run
 from crossgraph.scoring.encode import SplitCodes, encode_split
@@ -80,15 +80,15 @@ def test_a_bundle_keeps_its_sieve_and_refuses_another_ones_file(data, tmp_path):
     request = BundleRequest(run, data, tmp_path / "bundle", sieve=SMALL)
     request = dataclasses.replace(request, recipe=dataclasses.replace(request.recipe, index_size=8, max_steps=2))
     made = make_bundle(request, log=lambda _: None)
-    assert made.sieve is not None and made.sieve.config.size == 4
+    assert made.late_interaction is not None and made.late_interaction.config.size == 4
     about = json.loads((tmp_path / "bundle" / "bundle.json").read_text())["made"]
     assert about["sieve"]["steps"] == 3 and -1 <= about["sieve"]["correlation"] <= 1
     again = load_bundle(tmp_path / "bundle")
     margins = read_margins(again.path)
     assert margins is not None
     assert (margins.dev, margins.bundle) == (about["data"]["dev"], fingerprint(again))
-    for name, tensor in made.sieve.state_dict().items():
-        torch.testing.assert_close(again.sieve.state_dict()[name], tensor)
+    for name, tensor in made.late_interaction.state_dict().items():
+        torch.testing.assert_close(again.late_interaction.state_dict()[name], tensor)
     spoilt = Path(shutil.copytree(tmp_path / "bundle", tmp_path / "spoilt"))
     (spoilt / "sieve.safetensors").write_bytes(b"x")
     with pytest.raises(InputError, match="not the file"):

@@ -12,7 +12,7 @@ from crossgraph.cli.main import main
 from crossgraph.core.errors import InputError
 from crossgraph.data import open_data
 from crossgraph.data.relations import EXTRA, FILE, read_relations
-from crossgraph.scoring.limit import first_images
+from crossgraph.data.subset import first_images
 
 HEAD = '{"format_version": 1, "predicates": ["on", "under"]}\n'
 

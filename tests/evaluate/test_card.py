@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 from references.tiny_matcher import tiny_split
 
-from crossgraph.evaluate.card import Circumstances, build_card, title, write_card
+from crossgraph.data.subset import first_images
+from crossgraph.evaluate.card import EvaluationContext, build_card, title, write_card
 from crossgraph.evaluate.protocol import Protocol, evaluate_scores
 from crossgraph.evaluate.sources import Source, combine
 from crossgraph.evaluate.table import compare, markdown
-from crossgraph.scoring.limit import first_images
 
 SPLIT = tiny_split(images=12)
 MODEL = {
@@ -38,7 +38,7 @@ def card(*models: dict, protocol: Protocol | None = None, dev_limit: int | None 
         Source(model["run"], scores(seed)[corner[0]][:, corner[1]], [model]) for seed, model in enumerate(models)
     ]
     evaluation = evaluate_scores(combine(sources), split.caption_image, protocol)
-    around = Circumstances(Path("data"), None, SPLIT, split, dev_limit, None, None, 0.5)
+    around = EvaluationContext(Path("data"), None, SPLIT, split, dev_limit, None, None, 0.5)
     return build_card(sources, evaluation, protocol, around)
 
 

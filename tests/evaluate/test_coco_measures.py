@@ -15,10 +15,10 @@ from references.tiny_matcher import tiny_split
 from crossgraph.core.errors import InputError
 from crossgraph.data import open_data
 from crossgraph.data.split import CocoIds, Split
+from crossgraph.data.subset import first_images
 from crossgraph.evaluate import coco_benchmark, coco_measures
 from crossgraph.evaluate.coco_benchmark import Benchmark, load_benchmark
 from crossgraph.evaluate.coco_measures import measure_coco, with_ids
-from crossgraph.scoring.limit import first_images
 
 ECCV = {"eccv_map_at_r": "mAP@R", "eccv_rprecision": "R-P", "eccv_r1": "R@1"}
 RECALLS = {"coco_1k": "COCO 1K", "coco_5k": "COCO 5K", "cxc": "CxC"}

@@ -13,7 +13,7 @@ import pytest
 
 from crossgraph.evaluate.matrices import Mean
 from crossgraph.evaluate.protocol import Protocol, evaluate_scores
-from crossgraph.scoring.store import open_scores
+from crossgraph.scoring.score_file import open_scores
 
 pytestmark = pytest.mark.slow
 

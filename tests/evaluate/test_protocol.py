@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from crossgraph.core.errors import InputError
-from crossgraph.evaluate.matrices import Mean, part_of
+from crossgraph.evaluate.matrices import Mean, select_pairs
 from crossgraph.evaluate.protocol import Protocol, evaluate_scores
 
 
@@ -54,7 +54,7 @@ def test_slices_that_cannot_be_cut_are_refused(drawn, slices):
 
 def test_a_part_of_a_mean_is_the_mean_of_parts(drawn):
     scores, owner = drawn
-    part, own = part_of(Mean([scores, scores**2]), owner, slice(2, 7))
+    part, own = select_pairs(Mean([scores, scores**2]), owner, slice(2, 7))
     kept = np.flatnonzero((owner >= 2) & (owner < 7))
     expected = (scores.astype(np.float64) + scores**2)[2:7][:, kept] / 2
     assert part.shape == expected.shape
@@ -66,5 +66,5 @@ def test_a_part_is_read_from_a_memory_map_without_copying_the_whole(tmp_path, dr
     scores, _ = drawn
     owner = np.sort(drawn[1])
     np.save(tmp_path / "s.npy", scores)
-    part, _ = part_of(np.load(tmp_path / "s.npy", mmap_mode="r"), owner, slice(2, 7))
+    part, _ = select_pairs(np.load(tmp_path / "s.npy", mmap_mode="r"), owner, slice(2, 7))
     assert isinstance(part[slice(0, 5)], np.memmap)

@@ -10,12 +10,11 @@ import pytest
 from references.tiny_matcher import tiny_split
 
 from crossgraph.core.errors import InputError
+from crossgraph.data.subset import first_images
 from crossgraph.evaluate.sources import adopt_files, blame, combine
 from crossgraph.provenance import pairs_fingerprint
-from crossgraph.scoring.finite import NonFiniteScore
-from crossgraph.scoring.limit import first_images
-from crossgraph.scoring.recall import recalls
-from crossgraph.scoring.store import ScoreInfo, open_scores, write_scores
+from crossgraph.scoring.recall import NonFiniteScore, recalls
+from crossgraph.scoring.score_file import ScoreInfo, open_scores, write_scores
 
 SPLIT = tiny_split()
 SHAPE = (len(SPLIT.image_ids), len(SPLIT.captions))

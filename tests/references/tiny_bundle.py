@@ -11,8 +11,8 @@ from crossgraph.bundle.bundle import Bundle
 from crossgraph.bundle.calibration import Calibration
 from crossgraph.bundle.folder import save_bundle
 from crossgraph.bundle.head import head_for
+from crossgraph.bundle.late_interaction import retriever_for
 from crossgraph.bundle.short_list import ShortList
-from crossgraph.bundle.sieve import sieve_for
 from crossgraph.core.types import Regions
 from crossgraph.runs import load_run
 
@@ -26,7 +26,7 @@ def write_tiny_bundle(
     regions = Regions(torch.rand(1, 4, 6), torch.ones(1, 4, dtype=torch.bool))
     with torch.no_grad():
         code = run.model.eval().encode_images(regions)
-        head, coarse = head_for(code, 8).eval(), sieve_for(code, 4).eval() if sieve else None
+        head, coarse = head_for(code, 8).eval(), retriever_for(code, 4).eval() if sieve else None
     sizes = {0.9: share // 2, 0.99: share}
     calibration = Calibration(slope, -slope * middle, 20, 100, 0.1, 10, 0.01, ((0.1, 0.1, 50), (0.9, 0.9, 50)))
     bundle = Bundle(run.path, run, None, head, ShortList(20, 10, sizes, sizes), calibration, coarse)

@@ -15,7 +15,7 @@ from crossgraph import memory
 from crossgraph.core.errors import InputError
 from crossgraph.scoring import blocks, encode, engine
 from crossgraph.scoring.encode import encode_split, plan_buckets
-from crossgraph.scoring.engine import gather, score_matrix, score_split, split_portions
+from crossgraph.scoring.engine import ScoringOptions, gather, score_blocks_of_split, score_matrix, score_split
 from crossgraph.text.packing import collate
 
 
@@ -55,9 +55,9 @@ def test_block_sizes_and_threads_change_nothing(monkeypatch, threads):
 def test_portions_of_captions_change_nothing_and_hold_every_pair_once(monkeypatch):
     split, (model, vocabulary) = tiny_split(), tiny_model()
     whole = score_split(model, vocabulary, split)
-    monkeypatch.setattr(engine, "CAPTIONS_PER_PORTION", 3)
+    monkeypatch.setattr(engine, "CAPTIONS_PER_CHUNK", 3)
     monkeypatch.setattr(encode, "IMAGES_PER_BLOCK", 2)
-    portions = list(split_portions(model, vocabulary, split))
+    portions = list(score_blocks_of_split(model, vocabulary, split))
     assert max(portion.scores.size for portion in portions) == 6
     assert sum(portion.scores.size for portion in portions) == whole.size
     np.testing.assert_allclose(gather(iter(portions), whole.shape), whole, atol=1e-6)
@@ -109,7 +109,10 @@ def test_codes_can_be_scored_again_and_again():
 
 def test_bfloat16_gives_float32_scores_close_to_the_exact_ones():
     split, (model, vocabulary) = tiny_split(), tiny_model()
-    exact, quick = score_split(model, vocabulary, split), score_split(model, vocabulary, split, precision="bfloat16")
+    exact, quick = (
+        score_split(model, vocabulary, split),
+        score_split(model, vocabulary, split, ScoringOptions(precision="bfloat16")),
+    )
     assert quick.dtype == np.float32
     assert 0 < np.abs(exact - quick).max() < 0.1
 
@@ -117,7 +120,7 @@ def test_bfloat16_gives_float32_scores_close_to_the_exact_ones():
 def test_the_report_counts_captions_then_pairs_to_the_end():
     split, (model, vocabulary) = tiny_split(), tiny_model()
     heard = []
-    score_split(model, vocabulary, split, report=lambda *told: heard.append(told))
+    score_split(model, vocabulary, split, ScoringOptions(progress=lambda *told: heard.append(told)))
     captions, pairs = len(split.captions), len(split.image_ids) * len(split.captions)
     assert ("captions", captions, captions) in heard
     assert heard[-1] == ("pairs", pairs, pairs)

@@ -12,8 +12,7 @@ from hypothesis.extra import numpy as hnp
 
 from crossgraph.core.errors import InputError
 from crossgraph.scoring import recall
-from crossgraph.scoring.finite import NonFiniteScore
-from crossgraph.scoring.recall import Recalls, ranks, recalls, summarise
+from crossgraph.scoring.recall import NonFiniteScore, Recalls, ranks, recalls, summarise
 
 FIVES = np.arange(20) // 5
 

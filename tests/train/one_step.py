@@ -89,7 +89,7 @@ def main(out: str) -> None:
     fabric = make_fabric("32", "cpu", 1)
     fabric.launch()
     if fabric.world_size > 1:  # the halves compute their blocks twice, the whole keeps its graph
-        training_blocks.KEPT_BYTES, training_blocks.BLOCK_BYTES = 0, 10_000
+        training_blocks.GRAPH_BYTES, training_blocks.BLOCK_BYTES = 0, 10_000
     tensors = {key: tensor for name in MEASURED for key, tensor in measure(name, fabric).items()}
     if fabric.global_rank == 0:
         save_file(tensors, out)

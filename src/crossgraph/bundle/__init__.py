@@ -1,4 +1,4 @@
-"""A bundle: a retriever and a re-ranker over the same region features, with what search needs to know of them."""
+"""Bundles: a retriever and a re-ranker over the same region features, with short-list sizes and calibration."""
 
 from crossgraph.bundle.bundle import Bundle, EncodedPictures, EncodedText
 from crossgraph.bundle.calibration import Calibration

@@ -1,4 +1,4 @@
-"""What search asks of a model: an index vector a side, and a score, alignment and probability of few pairs."""
+"""The interface of search to models: index vectors, and score, alignment and probability of pairs."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from torch import nn
 
 from crossgraph.bundle.calibration import Calibration
 from crossgraph.bundle.head import IndexHead
+from crossgraph.bundle.late_interaction import LateInteractionRetriever
 from crossgraph.bundle.short_list import ShortList
-from crossgraph.bundle.sieve import Sieve
 from crossgraph.core.errors import InputError
 from crossgraph.core.types import Attention, ImageCode, Regions, TextCode
 from crossgraph.files import sha256
@@ -35,7 +35,7 @@ _PAIRS = 256
 
 @dataclass(frozen=True)
 class EncodedPictures:
-    """Some pictures, ready for the index and for re-ranking.
+    """Index vectors and codes of pictures.
 
     Attributes:
         index: Unit vectors.
@@ -48,7 +48,7 @@ class EncodedPictures:
 
 @dataclass(frozen=True)
 class EncodedText:
-    """A sentence, ready for the index and for re-ranking.
+    """Index vector and code of a sentence.
 
     Attributes:
         index: A unit vector.
@@ -65,7 +65,7 @@ class EncodedText:
 
 @dataclass(frozen=True)
 class Bundle:
-    """A retriever and a re-ranker.
+    """A retriever and a re-ranker, loaded.
 
     Attributes:
         path: Its folder; a run's, where it was made from a bare run.
@@ -74,7 +74,7 @@ class Bundle:
         head: The index head on the re-ranker's codes, where there is one.
         short_list: Measured sizes; None where nothing was measured.
         calibration: From scores to probabilities; None where there is none.
-        sieve: What chooses the pairs of a cascade, where one was trained; search does without.
+        late_interaction: Retriever of a cascade, where one was trained; search does not use it.
     """
 
     path: Path
@@ -83,11 +83,11 @@ class Bundle:
     head: IndexHead | None = None
     short_list: ShortList | None = None
     calibration: Calibration | None = None
-    sieve: Sieve | None = None
+    late_interaction: LateInteractionRetriever | None = None
 
     @property
     def name(self) -> str:
-        """What people call it: its folder's name."""
+        """Name of its folder."""
         return self.path.name or str(self.path)
 
     @property
@@ -103,7 +103,7 @@ class Bundle:
 
     @property
     def index_by(self) -> str:
-        """What the index vectors are, in words."""
+        """The kind of index vectors, in words."""
         if self.retriever is not None:
             return f"{self.retriever.info.model}'s index vector"
         if self.head is not None:
@@ -114,7 +114,7 @@ class Bundle:
 
     @cached_property
     def fingerprint(self) -> str:
-        """A digest of all weights and words: what a library was encoded by."""
+        """Digest of all weights and vocabularies; a library records it."""
         digest = hashlib.sha256()
         for run in (self.reranker, self.retriever):
             if run is not None:
@@ -127,7 +127,7 @@ class Bundle:
 
     @cached_property
     def index_size(self) -> int:
-        """Numbers of an index vector."""
+        """Size of an index vector."""
         inputs = self.reranker.model.inputs
         regions = Regions(
             torch.zeros(1, inputs.regions or 1, inputs.feature_size),
@@ -141,7 +141,7 @@ class Bundle:
             self.reranker.model,
             self.retriever.model if self.retriever else None,
             self.head,
-            self.sieve,
+            self.late_interaction,
         )
         for part in parts:
             if part is not None:
@@ -196,7 +196,7 @@ class Bundle:
 
     @cached_property
     def scorer(self) -> Scorer:
-        """The re-ranker's folded form, merged once: its weights do not change."""
+        """The re-ranker's fast form, built once."""
         with inference(self.reranker.model):
             return self.reranker.model.fold()
 
@@ -219,14 +219,14 @@ class Bundle:
         return scores
 
     def align(self, text: TextCode, image: ImageCode) -> Attention:
-        """Look inside one pair; both with a leading axis of 1."""
+        """Return the alignment of one pair; both codes have a leading axis of 1."""
         model = self.reranker.model
         with inference(model):
             found = model.align(image.to(device_of(model)), text.to(device_of(model)))
         return Attention(_plain(found.weights), _plain(found.significance), _plain(found.score))
 
     def probability(self, scores: Float32[np.ndarray, "..."]) -> Float32[np.ndarray, "..."] | None:
-        """Return P(match) of re-ranker scores; None where nothing was calibrated."""
+        """Return P(match) of re-ranker scores; None for bundles without calibration."""
         return None if self.calibration is None else self.calibration.probability(scores)
 
     def short_list_size(self, pictures: int, recall: float | None = None) -> int:
@@ -239,7 +239,7 @@ class Bundle:
 
 
 def _unit(code: ImageCode | TextCode) -> torch.Tensor:
-    """Return a model's own index vector; its global vector or the mean of its parts where it has none."""
+    """Return a model's index vector, or else its global vector, or the mean of its local vectors."""
     if code.index is not None:
         return l2norm(code.index)
     overall = code.parts.get("global")

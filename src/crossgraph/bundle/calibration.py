@@ -1,4 +1,4 @@
-"""From a score to the probability of a match, after Platt (1999): P = 1 / (1 + exp(−(a·s + b))).
+"""Map scores to probabilities of a match, after Platt (1999): P = 1 / (1 + exp(−(a·s + b))).
 
 It is fitted on the short lists of a dev gallery, so it answers: of the pairs that nearest neighbours bring up
 with such a score, how many were written for each other? A larger gallery brings up more near misses, so the
@@ -20,7 +20,7 @@ _BINS = 10
 
 @dataclass(frozen=True)
 class Calibration:
-    """A fitted curve, and how well it holds.
+    """A fitted calibration curve and its reliability.
 
     Attributes:
         slope: a.
@@ -50,12 +50,12 @@ class Calibration:
         return sigmoid(self.slope * np.asarray(scores, dtype=np.float64) + self.offset).astype(np.float32)
 
     def as_json(self) -> dict[str, Any]:
-        """Return plain values."""
+        """Return plain values for JSON."""
         return asdict(self)
 
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> Calibration:
-        """Read what `as_json` gave.
+        """Return the object that `as_json` described.
 
         Raises:
             TypeError: A value is missing or unknown.
@@ -71,7 +71,7 @@ def calibrate(
     gallery: int,
     short_list: int,
 ) -> Calibration:
-    """Fit a curve on all pairs, and judge it on halves.
+    """Fit a curve on all pairs, and evaluate it by two-fold cross-validation.
 
     Args:
         scores: Of the pairs of all short lists.
@@ -129,7 +129,7 @@ def fit_platt(scores: Float[np.ndarray, " pair"], matches: Bool[np.ndarray, " pa
 def reliability(
     predicted: Float[np.ndarray, " pair"], matches: Bool[np.ndarray, " pair"]
 ) -> list[tuple[float, float, int]]:
-    """Return (mean predicted, share found, pairs) over bins by rising prediction.
+    """Return (mean prediction, share of matches, pairs) of bins by rising prediction.
 
     Each bin holds about equally many matches as predicted, not pairs: nine tenths of a short list are hardly ever a
     match, and would leave one bin for all that matters.

@@ -1,10 +1,10 @@
-"""A bundle on disk.
+"""Read and write bundles.
 
 bundle.json         what it is: format version, region encoder, short-list sizes, calibration, how it was made
 reranker/           a run
 retriever/          a run, or
 head.safetensors    an index head on the re-ranker's codes
-sieve.safetensors   where one was asked for: a sieve on the same codes, for scoring large matrices by cascade
+sieve.safetensors   optional: a late-interaction retriever on the same codes, for cascades
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ from safetensors.torch import load_file, save
 from crossgraph.bundle.bundle import Bundle
 from crossgraph.bundle.calibration import Calibration
 from crossgraph.bundle.head import HeadConfig, IndexHead
+from crossgraph.bundle.late_interaction import LateInteractionConfig, LateInteractionRetriever
 from crossgraph.bundle.short_list import ShortList
-from crossgraph.bundle.sieve import Sieve, SieveConfig
 from crossgraph.core import config as configs
 from crossgraph.core.errors import InputError
 from crossgraph.files import atomic_write, read_json, sha256, unwritable, write_json
 from crossgraph.runs import Run, load_run
 
-Part = TypeVar("Part", IndexHead, Sieve)
+Part = TypeVar("Part", IndexHead, LateInteractionRetriever)
 FORMAT_VERSION = 1
 MANIFEST = "bundle.json"
 RUN_FILES = ("run.json", "model.safetensors", "vocabulary.json")
@@ -66,7 +66,7 @@ def load_bundle(path: Path) -> Bundle:
 
 
 def save_bundle(folder: Path, bundle: Bundle, made: dict[str, Any]) -> Bundle:
-    """Write a bundle; `bundle.json` comes last, so that it means "whole".
+    """Write a bundle; `bundle.json` comes last and marks it as complete.
 
     Args:
         folder: Made where missing.
@@ -88,7 +88,7 @@ def save_bundle(folder: Path, bundle: Bundle, made: dict[str, Any]) -> Bundle:
         "reranker": {"model": bundle.reranker.info.model, "sha256": sha256(folder / "reranker" / "model.safetensors")},
         "retriever": None,
         "head": _save_part(bundle.head, folder / "head.safetensors"),
-        "sieve": _save_part(bundle.sieve, folder / "sieve.safetensors"),
+        "sieve": _save_part(bundle.late_interaction, folder / "sieve.safetensors"),
         "short_list": bundle.short_list.as_json() if bundle.short_list else None,
         "calibration": bundle.calibration.as_json() if bundle.calibration else None,
         "made": made,
@@ -132,12 +132,12 @@ def _read(path: Path, about: dict[str, Any]) -> Bundle:
         head,
         ShortList.from_json(about["short_list"]) if about["short_list"] else None,
         Calibration.from_json(about["calibration"]) if about["calibration"] else None,
-        _read_sieve(path / "sieve.safetensors", dict(about["sieve"])) if about.get("sieve") else None,
+        _read_late_interaction(path / "sieve.safetensors", dict(about["sieve"])) if about.get("sieve") else None,
     )
 
 
-def _save_part(part: IndexHead | Sieve | None, path: Path) -> dict[str, Any] | None:
-    """Write a part's weights, and return what bundle.json says of it."""
+def _save_part(part: IndexHead | LateInteractionRetriever | None, path: Path) -> dict[str, Any] | None:
+    """Write a part's weights, and return its entry of bundle.json."""
     if part is None:
         return None
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in part.state_dict().items()}
@@ -152,14 +152,16 @@ def _read_head(path: Path, about: dict[str, Any]) -> IndexHead:
     return _filled(head, path, expected)
 
 
-def _read_sieve(path: Path, about: dict[str, Any]) -> Sieve:
+def _read_late_interaction(path: Path, about: dict[str, Any]) -> LateInteractionRetriever:
     expected = about.pop("sha256")
-    sieve = Sieve(configs.build(SieveConfig, about, f"{path.parent / MANIFEST}: sieve"))
-    return _filled(sieve, path, expected)
+    retriever = LateInteractionRetriever(
+        configs.build(LateInteractionConfig, about, f"{path.parent / MANIFEST}: sieve")
+    )
+    return _filled(retriever, path, expected)
 
 
 def _filled(part: Part, path: Path, expected: str) -> Part:
-    """Read a part's weights from the file of that digest."""
+    """Load a part's weights from a file, after checking its digest."""
     try:
         if sha256(path) != expected:
             raise InputError(f"{path}: is not the file that bundle.json names", _AGAIN)

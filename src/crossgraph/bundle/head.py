@@ -1,4 +1,4 @@
-"""A small index head: one unit vector a side from an interaction model's own codes.
+"""Index head: one unit vector a side from the codes of an interaction model.
 
 An interaction model such as SGRAF has no vector that a nearest-neighbour index could use: its score looks at
 both codes. The head reads the codes that the re-ranker computes anyway (region and word embeddings, and the
@@ -36,7 +36,7 @@ class HeadConfig:
 
 
 class Side(nn.Module):
-    """One side: the parts pooled by learned queries and by their mean, beside the global vector, then projected."""
+    """One side: local vectors pooled by learned queries and by mean, joined with the global vector, projected."""
 
     def __init__(self, config: HeadConfig) -> None:
         super().__init__()
@@ -61,7 +61,7 @@ class Side(nn.Module):
 
 
 class IndexHead(nn.Module):
-    """Both sides' index vectors.
+    """Index vectors of both sides.
 
     Args:
         config: Sizes.
@@ -85,7 +85,7 @@ class IndexHead(nn.Module):
 
 
 def head_for(image: ImageCode, index_size: int) -> IndexHead:
-    """Return a fresh head that fits the codes of a model."""
+    """Return an untrained head for the codes of a model."""
     overall = image.parts.get("global")
     width = overall.shape[-1] if overall is not None and overall.dim() == 2 else 0
     return IndexHead(HeadConfig(image.local.shape[-1], width, index_size))

@@ -1,4 +1,4 @@
-"""How many nearest neighbours the re-ranker must see, so that it finds what it would find among all.
+"""Choose short-list lengths that contain the re-ranker's best pictures at a given recall.
 
 The answer comes from a dev gallery: where does the picture that the re-ranker likes best among *all* stand in
 the retriever's order? The share of the gallery is what carries over to a library of another size.
@@ -23,7 +23,7 @@ MOST = 1000
 
 @dataclass(frozen=True)
 class ShortList:
-    """Sizes by recall target.
+    """Short-list lengths by recall target.
 
     Attributes:
         gallery: Pictures of the dev gallery.
@@ -52,41 +52,41 @@ class ShortList:
         return max(0, min(pictures, MOST, self.wanted(pictures, recall)))
 
     def wanted(self, pictures: int, recall: float | None = None) -> int:
-        """Return how many the target asks for, were there no bound; see `size`."""
+        """Return the length that the target needs without the upper limit; see `size`."""
         wanted = DEFAULT_RECALL if recall is None else recall
         known = sorted(self.sizes)
         target = next((value for value in known if value >= wanted - 1e-9), known[-1])
         return min(pictures, max(LEAST, math.ceil(self.sizes[target] * pictures / max(1, self.gallery))))
 
     def as_json(self) -> dict[str, Any]:
-        """Return plain values."""
+        """Return plain values for JSON."""
         sizes = {f"{recall:g}": size for recall, size in self.sizes.items()}
         matches = {f"{recall:g}": size for recall, size in self.match_sizes.items()}
         return {"gallery": self.gallery, "queries": self.queries, "sizes": sizes, "match_sizes": matches}
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> ShortList:
-        """Read what `as_json` gave."""
+        """Return the object that `as_json` described."""
         sizes = {float(recall): int(size) for recall, size in values["sizes"].items()}
         matches = {float(recall): int(size) for recall, size in values["match_sizes"].items()}
         return cls(int(values["gallery"]), int(values["queries"]), sizes, matches)
 
 
 def choose(
-    nearness: Float[np.ndarray, "img txt"],
+    coarse_scores: Float[np.ndarray, "img txt"],
     scores: Float[np.ndarray, "img txt"],
     caption_image: Int64[np.ndarray, " txt"],
 ) -> ShortList:
-    """Measure the sizes on a gallery.
+    """Measure the lengths on a gallery.
 
     Args:
-        nearness: The retriever's scores.
+        coarse_scores: The retriever's scores.
         scores: The re-ranker's.
         caption_image: Row of the picture each caption was written for.
     """
     captions = np.arange(scores.shape[1])
-    best = places(nearness, scores.argmax(axis=0), captions)
-    own = places(nearness, caption_image, captions)
+    best = places(coarse_scores, scores.argmax(axis=0), captions)
+    own = places(coarse_scores, caption_image, captions)
     return ShortList(
         gallery=len(scores),
         queries=scores.shape[1],
@@ -96,14 +96,14 @@ def choose(
 
 
 def places(
-    nearness: Float[np.ndarray, "img txt"], rows: Int64[np.ndarray, " txt"], columns: Int64[np.ndarray, " txt"]
+    coarse_scores: Float[np.ndarray, "img txt"], rows: Int64[np.ndarray, " txt"], columns: Int64[np.ndarray, " txt"]
 ) -> Int64[np.ndarray, " txt"]:
-    """Return how many pictures are needed until each caption's row is among them; ties count as before it."""
-    wanted = nearness[rows, columns]
-    return (nearness >= wanted[None, :]).sum(axis=0).astype(np.int64)
+    """Return the rank by `coarse` of each caption's wanted picture; ties count as ranked before it."""
+    wanted = coarse_scores[rows, columns]
+    return (coarse_scores >= wanted[None, :]).sum(axis=0).astype(np.int64)
 
 
 def at_recall(found: Int64[np.ndarray, " query"], recall: float) -> int:
-    """Return the least size that holds the wanted one for at least that share of the queries."""
+    """Return the smallest length that contains the wanted picture for at least that share of queries."""
     ordered = np.sort(found)
     return int(ordered[max(0, math.ceil(recall * len(ordered) - 1e-9) - 1)])

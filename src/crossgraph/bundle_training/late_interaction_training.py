@@ -16,18 +16,18 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
-from crossgraph.bundle.sieve import Sieve, sieve_for
+from crossgraph.bundle.late_interaction import LateInteractionRetriever, retriever_for
 from crossgraph.bundle_training.distillation import CosineAdamW
 from crossgraph.core.errors import InputError
 from crossgraph.core.ranges import CheckedSettings, Count, NotNegative, Positive, Range, Size
 from crossgraph.core.types import ImageCode
 from crossgraph.data.split import Split
+from crossgraph.data.subset import select_pairs
 from crossgraph.progress import ProgressCallback
 from crossgraph.runs import Run
 from crossgraph.scoring.encode import ImageBlocks, TextBucket, device_of, encode_captions
-from crossgraph.scoring.engine import score_split
-from crossgraph.scoring.limit import part_of
-from crossgraph.scoring.tuning import settle
+from crossgraph.scoring.engine import ScoringOptions, score_split
+from crossgraph.scoring.tuning import choose_precision
 
 _AtLeastTwo = Annotated[int, Range(least=2)]
 _BUCKET_CAPTIONS = 32  # captions of one length in a step, at most
@@ -80,7 +80,7 @@ class Gallery:
 
 def train_late_interaction(
     run: Run, train: Split, recipe: LateInteractionRecipe, progress: ProgressCallback
-) -> tuple[Sieve, dict[str, float | None]]:
+) -> tuple[LateInteractionRetriever, dict[str, float | None]]:
     """Train a late-interaction retriever.
 
     Args:
@@ -100,7 +100,7 @@ def train_late_interaction(
     random = np.random.default_rng(recipe.seed)
     galleries = standardise(_score_galleries(run, train, recipe, random, progress))
     device = device_of(run.model)
-    retriever = sieve_for(galleries[0].images, recipe.size).to(device)
+    retriever = retriever_for(galleries[0].images, recipe.size).to(device)
     optimiser = CosineAdamW(retriever, recipe.lr, recipe.weight_decay, recipe.steps)
     correlations: list[float] = []
     for step in range(recipe.steps):
@@ -154,14 +154,16 @@ def _score_galleries(
     galleries: list[Gallery] = []
     for number in range(total):
         images = np.take(described, np.arange(number * count, (number + 1) * count), mode="wrap")
-        split = part_of(train, images, _draw_captions(train, images, random))
-        precision, size = settle(run.model, run.vocabulary, split, "auto")
+        split = select_pairs(train, images, _draw_captions(train, images, random))
+        precision, size = choose_precision(run.model, run.vocabulary, split, "auto")
 
         def pairs_done(task: str, done: int, pairs: int, before: int = number) -> None:
             if task == "pairs":
                 progress(task, before * pairs + done, total * pairs)
 
-        scores = score_split(run.model, run.vocabulary, split, precision=precision, size=size, report=pairs_done)
+        scores = score_split(
+            run.model, run.vocabulary, split, ScoringOptions(precision=precision, size=size, progress=pairs_done)
+        )
         texts = encode_captions(run.model, run.vocabulary, split.captions, edges=split.edges)
         buckets = [TextBucket(bucket.captions, bucket.code.map(_to_half)) for bucket in texts]
         codes = _concatenate(list(ImageBlocks(run.model, split))).map(_to_half)
@@ -178,7 +180,7 @@ def _draw_captions(split: Split, images: np.ndarray, random: np.random.Generator
 
 
 def _block(
-    retriever: Sieve, gallery: Gallery, batch: int, random: np.random.Generator, device: torch.device
+    retriever: LateInteractionRetriever, gallery: Gallery, batch: int, random: np.random.Generator, device: torch.device
 ) -> tuple[Float[Tensor, "img txt"], Float[Tensor, "img txt"]]:
     """Return the retriever's scores of a random block of a gallery, and the targets.
 

@@ -18,17 +18,17 @@ from crossgraph.bundle.short_list import LEAST, ShortList, choose
 from crossgraph.bundle_training.head_training import HeadRecipe, index_scores, train_head
 from crossgraph.bundle_training.late_interaction_training import LateInteractionRecipe, train_late_interaction
 from crossgraph.bundle_training.reliability import PLOT, draw
+from crossgraph.cascade.candidate_margins import choose_margins, write_margins
+from crossgraph.cascade.coarse_scores import coarse_scores
 from crossgraph.core.errors import InputError
 from crossgraph.data.split import Split
-from crossgraph.evaluate.margins import choose_margins, keep_margins
-from crossgraph.evaluate.nearness import nearness
 from crossgraph.files import write_text
 from crossgraph.progress import ProgressCallback
 from crossgraph.provenance import all_versions, git_revision, typed_command
 from crossgraph.runs import Run, load_run
-from crossgraph.scoring.engine import choose_device, score_split
-from crossgraph.scoring.fit import check_run_fits
-from crossgraph.scoring.tuning import settle
+from crossgraph.scoring.compatibility import check_run_fits
+from crossgraph.scoring.engine import ScoringOptions, choose_device, score_split
+from crossgraph.scoring.tuning import choose_precision
 from crossgraph.train.job import open_splits
 
 NEW = ".new"
@@ -81,13 +81,17 @@ def make_bundle(
     train, dev = splits.train, splits.dev
     _check(run, retriever, request, dev)
     run.model.to(choose_device("auto"))
-    precision, size = settle(run.model, run.vocabulary, dev, "auto")
+    precision, size = choose_precision(run.model, run.vocabulary, dev, "auto")
     scoring, name = progress("scoring dev"), str(run.path)
-    scores = score_split(run.model, run.vocabulary, dev, precision=precision, size=size, report=scoring, name=name)
+    scores = score_split(
+        run.model, run.vocabulary, dev, ScoringOptions(precision=precision, size=size, progress=scoring, name=name)
+    )
     made: dict[str, Any] = {"data": {"dev": dev.fingerprint()}, "reranker": str(request.reranker)}
     head, retrieved = None, scores
     if retriever is not None:
-        retrieved = score_split(retriever.model, retriever.vocabulary, dev, report=progress("retrieving dev"))
+        retrieved = score_split(
+            retriever.model, retriever.vocabulary, dev, ScoringOptions(progress=progress("retrieving dev"))
+        )
         made["retriever"] = str(request.retriever)
     elif run.model.kind == "interaction":
         check_run_fits(run, train)
@@ -109,7 +113,9 @@ def make_bundle(
     _save(request.out, bundle, draw(calibration, bundle.name), made)
     saved = load_bundle(request.out)
     if sieve is not None:  # dev's scores are at hand here; a cascade would have to compute them
-        keep_margins(saved.path, choose_margins(saved, dev, scores, nearness(saved, dev, progress, precision).matrix))
+        write_margins(
+            saved.path, choose_margins(saved, dev, scores, coarse_scores(saved, dev, progress, precision).matrix)
+        )
     return saved
 
 

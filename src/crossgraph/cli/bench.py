@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from crossgraph.core.errors import InputError
 
 if TYPE_CHECKING:
-    from crossgraph.scoring.measure import Measured
+    from crossgraph.scoring.benchmark import Measured
 
 
 def bench(
@@ -39,15 +39,14 @@ def bench(
         retune: Try block sizes anew, even where they are remembered.
         device: Where to compute; auto takes the accelerator where there is one.
     """
-    from crossgraph.files import write_json
+    from crossgraph.files import check_output_folder, write_json
     from crossgraph.progress import ProgressDisplay
     from crossgraph.provenance import all_versions, git_revision, hardware, typed_command
+    from crossgraph.scoring.benchmark import Setting, known, measure
     from crossgraph.scoring.engine import choose_device
-    from crossgraph.scoring.measure import Setting, known, measure
-    from crossgraph.scoring.places import check_folder
 
     if out is not None:
-        check_folder(out)
+        check_output_folder(out)
         _check_plotting()
     names = known(models or ["sgr", "saf"])
     where = choose_device(device)

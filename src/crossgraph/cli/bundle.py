@@ -40,17 +40,16 @@ def bundle(
         lr: The head's learning rate.
         sieve: Also train what chooses pairs for `crossgraph evaluate --cascade`: it looks at all of them, as the
             re-ranker does but coarsely, and leaves it fewer than an index does. Takes a quarter of an hour or more.
-        seed: Of the head and the sieve.
+        seed: Of the index head and the late-interaction retriever.
     """
     from crossgraph.bundle.folder import MANIFEST
     from crossgraph.bundle_training.head_training import HeadRecipe
     from crossgraph.bundle_training.late_interaction_training import LateInteractionRecipe
     from crossgraph.bundle_training.make import NEW, BundleRequest, make_bundle
-    from crossgraph.files import is_leftover
+    from crossgraph.files import check_output_folder, is_leftover
     from crossgraph.progress import ProgressDisplay
-    from crossgraph.scoring.places import check_folder
 
-    check_folder(out)
+    check_output_folder(out)
     ours = any((out / name).exists() for name in (MANIFEST, "reranker", NEW))
     if out.exists() and any(not is_leftover(path.name) for path in out.iterdir()) and not ours:
         raise InputError(f"{out}: holds other files and no bundle", "give a new folder for --out")

@@ -45,21 +45,20 @@ def compare(
         precision: Of runs; bfloat16 is faster on processors that have it.
     """
     from crossgraph.data import open_data
+    from crossgraph.data.subset import first_images
     from crossgraph.evaluate.answers import answers_of, kind_of
     from crossgraph.evaluate.comparison import comparison_markdown
     from crossgraph.evaluate.paired import compare_answers
-    from crossgraph.files import write_text
+    from crossgraph.files import check_output_file, write_text
     from crossgraph.progress import ProgressDisplay
     from crossgraph.scoring.engine import choose_device
-    from crossgraph.scoring.limit import first_images
-    from crossgraph.scoring.places import check_file
 
     if queries < 0:
         raise InputError(f"--queries {queries}", "give 0 or more")
     if dev_limit is not None and dev_limit < 1:
         raise InputError(f"--dev-limit {dev_limit} leaves no image", "give at least 1")
     if out is not None:
-        check_file(out, ".md")
+        check_output_file(out, ".md")
     where = choose_device(device)
     whole = part = None
     if [kind_of(path) for path in (a, b)] != ["details", "details"] and data is not None:

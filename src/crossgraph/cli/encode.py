@@ -42,17 +42,17 @@ def encode(
         dtype: Of the numbers.
         device: Where to compute; auto takes the accelerator where there is one.
     """
+    from crossgraph.files import check_output_file
     from crossgraph.pipeline import TextCodes, load
     from crossgraph.pipeline.export import SUFFIXES, choose_part, write_npy, write_safetensors
     from crossgraph.progress import ProgressDisplay
     from crossgraph.provenance import describe_run
-    from crossgraph.scoring.places import check_file
 
     if out.suffix not in SUFFIXES:
         raise InputError(f"{out}: must end in .safetensors or .npy", f"name it {out.stem or 'codes'}.safetensors")
-    check_file(out, out.suffix)
+    check_output_file(out, out.suffix)
     if out.suffix == ".npy":
-        check_file(out.with_name(f"{out.name}.json"), ".json")
+        check_output_file(out.with_name(f"{out.name}.json"), ".json")
     if pictures and features:
         raise InputError("both pictures and --features are given", "give one of them")
     if not (pictures or features or texts):

@@ -52,17 +52,17 @@ def evaluate(
         precision: bfloat16 is faster on processors that have it; scores then differ in the third digit. auto takes
             it where a trial on this machine found it faster, and no score moved by more than 0.002.
         block: Pairs scored in one go; without it what a trial found fastest here, once for each model.
-        cascade: RUNS is one bundle: score only what its sieve or index brings up, and what may be as good as that.
+        cascade: RUNS is one bundle: re-rank short lists of its retriever, and the pairs that could rank as high.
     """
     from crossgraph.evaluate.card import write_card
     from crossgraph.evaluate.job import Job, run_job
     from crossgraph.evaluate.table import markdown
+    from crossgraph.files import check_output_folder
     from crossgraph.progress import ProgressDisplay
-    from crossgraph.scoring.places import check_folder
 
     card_folder = out or (runs[0] if runs and len(runs) == 1 else None)
     if card_folder is not None:
-        check_folder(card_folder)
+        check_output_folder(card_folder)
     job = Job(
         runs=runs or [],
         scores=scores or [],

@@ -66,11 +66,11 @@ def library(
 
 
 def _check_table(path: Path) -> None:
-    from crossgraph.scoring.places import check_file
+    from crossgraph.files import check_output_file
 
     if path.suffix not in (".csv", ".jsonl"):
         raise InputError(f"{path}: must end in .csv or .jsonl", f"name it {path.stem or 'pictures'}.csv")
-    check_file(path, path.suffix)
+    check_output_file(path, path.suffix)
 
 
 def _summary(found: dict[str, object]) -> str:

@@ -25,13 +25,13 @@ def parse(
     """
     from crossgraph.data.edges import FILE, write_dependencies
     from crossgraph.data.opening import read_sentences
+    from crossgraph.files import check_output_folder
     from crossgraph.progress import ProgressDisplay
-    from crossgraph.scoring.places import check_folder
     from crossgraph.text.dependencies import find_parser
 
     found = find_parser(parser)  # before the data are read, which takes longer
     home, sentences = read_sentences(data, captions)
-    check_folder(home)
+    check_output_folder(home)
     path = home / FILE
     with ProgressDisplay() as progress:
         try:

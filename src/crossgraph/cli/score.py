@@ -39,19 +39,18 @@ def score(
         top_k: Keep only the best so many captions of every picture and pictures of every caption.
     """
     from crossgraph.data import open_data
+    from crossgraph.files import check_output_file
     from crossgraph.progress import ProgressDisplay
     from crossgraph.runs import load_run
-    from crossgraph.scoring.engine import choose_device, split_portions
-    from crossgraph.scoring.finite import NonFiniteScore
-    from crossgraph.scoring.fit import check_run_fits
-    from crossgraph.scoring.kept import write_best
-    from crossgraph.scoring.places import check_file
-    from crossgraph.scoring.store import describe_score, write_scores
-    from crossgraph.scoring.tuning import settle
+    from crossgraph.scoring.compatibility import check_run_fits
+    from crossgraph.scoring.engine import ScoringOptions, choose_device, score_blocks_of_split
+    from crossgraph.scoring.recall import NonFiniteScore
+    from crossgraph.scoring.score_file import describe_score, write_best, write_scores
+    from crossgraph.scoring.tuning import choose_precision
 
     if top_k is not None and top_k < 1:
         raise InputError(f"--top-k {top_k}: keeps nothing", "give at least 1")
-    check_file(out, ".npy" if top_k is None else ".npz")
+    check_output_file(out, ".npy" if top_k is None else ".npz")
     where = choose_device(device)
     loaded = load_run(run)
     opened = open_data(data, features, log=log).split(split)
@@ -59,10 +58,13 @@ def score(
     shape = (len(opened.image_ids), len(opened.captions))
     with ProgressDisplay() as progress:
         model, report = loaded.model.to(where), progress.for_task(f"scoring {split}")
-        chosen, size = settle(model, loaded.vocabulary, opened, precision, block)
+        chosen, size = choose_precision(model, loaded.vocabulary, opened, precision, block)
         info = describe_score(loaded, opened, where, chosen)
-        portions = split_portions(
-            model, loaded.vocabulary, opened, precision=chosen, size=size, report=report, name=str(run)
+        portions = score_blocks_of_split(
+            model,
+            loaded.vocabulary,
+            opened,
+            ScoringOptions(precision=chosen, size=size, progress=report, name=str(run)),
         )
         try:
             if top_k is None:

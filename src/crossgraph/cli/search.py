@@ -123,9 +123,9 @@ def _check_picture(path: Path | None) -> None:
 
 
 def _check_page(path: Path) -> None:
-    from crossgraph.scoring.places import check_file
+    from crossgraph.files import check_output_file
 
-    check_file(path, ".html")
+    check_output_file(path, ".html")
     if not path.parent.is_dir():
         raise InputError(f"{path.parent}: no such folder", "make it, or name another file with --html")
 

@@ -22,8 +22,8 @@ from crossgraph.evaluate.job import Job, run_job
 from crossgraph.progress import ProgressCallback
 from crossgraph.provenance import pairs_fingerprint
 from crossgraph.runs import load_run
-from crossgraph.scoring.engine import choose_device, split_portions
-from crossgraph.scoring.store import ScoreInfo, describe_score, open_scores, write_scores
+from crossgraph.scoring.engine import ScoringOptions, choose_device, score_blocks_of_split
+from crossgraph.scoring.score_file import ScoreInfo, describe_score, open_scores, write_scores
 
 BASELINES = ("chance", "bag of objects")
 SPLITS = ("test", "hard")
@@ -53,7 +53,9 @@ def score_models(
             info = describe_score(run, split, choose_device("cpu"), "float32")
             if not _is_current(path, info):
                 report = progress(f"scoring {split.name} with {name}")
-                portions = split_portions(run.model, run.vocabulary, split, report=report, name=name)
+                portions = score_blocks_of_split(
+                    run.model, run.vocabulary, split, ScoringOptions(progress=report, name=name)
+                )
                 write_scores(path, portions, (len(split.image_ids), len(split.captions)), info)
     return paths
 

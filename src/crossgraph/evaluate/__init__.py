@@ -1,1 +1,1 @@
-"""From a score matrix to numbers that a reviewer can trust: outcomes, metrics, intervals, cards."""
+"""Evaluate score matrices: outcomes, metrics, intervals, cards."""

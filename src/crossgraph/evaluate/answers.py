@@ -1,4 +1,4 @@
-"""What one system answered to every query, from whatever tells it: a run, score files, a folder of details.
+"""Answers of one system to every query, from a run, score files or a folder of details.
 
 Two systems can be compared where they were asked the same queries of the same gallery.
 """
@@ -24,9 +24,8 @@ from crossgraph.files import read_text
 from crossgraph.progress import ProgressCallback
 from crossgraph.runs import Run, load_run
 from crossgraph.scoring.encode import Precision
-from crossgraph.scoring.finite import NonFiniteScore
-from crossgraph.scoring.recall import CUTOFFS, Ties
-from crossgraph.scoring.store import ScoreFile, open_scores
+from crossgraph.scoring.recall import CUTOFFS, NonFiniteScore, Ties
+from crossgraph.scoring.score_file import ScoreFile, open_scores
 
 Kind = Literal["run", "scores", "details"]
 DETAILS = "details.jsonl"
@@ -35,7 +34,7 @@ _REMEDY = "give a run, a .npy of scores, or a folder that 'crossgraph evaluate -
 
 @dataclass(frozen=True)
 class Answered:
-    """One direction.
+    """Answers of one direction.
 
     Attributes:
         queries: Id of each query: the image's, or IMAGE#NUMBER of the caption.
@@ -54,7 +53,7 @@ class Answered:
 
 @dataclass(frozen=True)
 class Answers:
-    """Both directions.
+    """Answers of both directions.
 
     Attributes:
         name: The run, file or folder.
@@ -68,7 +67,7 @@ class Answers:
 
 
 def kind_of(path: Path) -> Kind:
-    """Tell what a path holds.
+    """Return what a path holds: a run, a score file or details.
 
     Raises:
         InputError: Nothing that tells of answers.
@@ -98,7 +97,7 @@ def answers_of(
     precision: Precision = "float32",
     report: Callable[[str], ProgressCallback] | None = None,
 ) -> list[Answers]:
-    """Ask some systems, or read what they answered; whether all can be used is known before the first is asked.
+    """Score or read the answers of some systems; all are checked before the first is scored.
 
     Args:
         paths: Runs, matrices or folders of details.
@@ -107,7 +106,7 @@ def answers_of(
         ties: How equal scores count; details were counted when they were written.
         device: Where runs compute.
         precision: Of their matrix products.
-        report: Makes, for a run's name, what hears how far it is.
+        report: Returns the progress callback of a run.
 
     Raises:
         InputError: One does not belong to the split, or is broken.
@@ -144,7 +143,7 @@ def _asked(source: Source, split: Split, ties: Ties) -> Answers:
 
 
 def named_answers(name: str, split: Split, i2t: Outcomes, t2i: Outcomes) -> Answers:
-    """Put a split's names to the outcomes of its queries."""
+    """Return outcomes with the names of the split's queries and answers."""
     captions = caption_ids(split.image_ids, split.caption_image)
     queries: list[int] = i2t.ranks.queries.tolist()
     described: list[int] = split.caption_image.tolist()

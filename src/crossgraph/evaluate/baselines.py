@@ -1,4 +1,4 @@
-"""What a model must beat: guessing, and knowing which things there are without how they belong together.
+"""Baselines: guessing, and a bag of objects that knows which objects there are but not how they relate.
 
 The bag of objects sees a picture as the mean of its regions and a sentence as the set of its words. Which
 words a picture suggests is learned by ridge regression on the train split; a pair's score is the cosine
@@ -28,7 +28,7 @@ def chance_scores(split: Split) -> Float32[np.ndarray, "img txt"]:
 
 @dataclass(frozen=True)
 class BagOfObjects:
-    """A fitted bag of objects.
+    """A fitted bag-of-objects baseline.
 
     Attributes:
         words: The words of the train captions that are common enough, by column.
@@ -49,7 +49,7 @@ class BagOfObjects:
     strength: float
 
     def scores(self, split: Split) -> Float32[np.ndarray, "img txt"]:
-        """Return the cosine of every picture's suggested words with every caption's."""
+        """Return the cosine of every picture's predicted words with every caption's words."""
         pooled = (pool(split) - self.mean) / self.spread
         suggested = _unit(pooled @ self.map)
         written = _unit(bags(split.captions, self.words) * self.weights - self.usual)
@@ -57,7 +57,7 @@ class BagOfObjects:
 
 
 def fit_bag_of_objects(train: Split, dev: Split, minimum: int = 4) -> BagOfObjects:
-    """Learn which words a picture's mean region suggests.
+    """Fit the words that a picture's mean region predicts.
 
     Args:
         train: Learned from.

@@ -52,7 +52,7 @@ def resample(
 def intervals(
     samples: dict[str, Float[np.ndarray, " resample"]], level: float = LEVEL
 ) -> dict[str, tuple[float, float]]:
-    """Return the middle `level` percent of every figure's samples."""
+    """Return the interval of every figure that holds the middle `level` percent of its samples."""
     bounds = {name: interval(values, level) for name, values in samples.items()}
     return {name: (float(low), float(high)) for name, (low, high) in bounds.items()}
 
@@ -60,7 +60,7 @@ def intervals(
 def mean_samples(
     parts: Sequence[dict[str, Float[np.ndarray, " resample"]]],
 ) -> dict[str, Float[np.ndarray, " resample"]]:
-    """Return the samples of a mean of galleries: each gallery drawn by itself, draw by draw averaged."""
+    """Return bootstrap samples of a mean over galleries: each gallery is resampled, then draws are averaged."""
     return {name: np.mean([part[name] for part in parts], axis=0) for name in parts[0]}
 
 

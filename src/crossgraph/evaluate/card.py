@@ -1,4 +1,4 @@
-"""The result card: every figure with all that a reviewer needs to trust it, as plain JSON values.
+"""Result cards: every figure with all that a reviewer needs to trust it, as plain JSON values.
 
 `card.json` is the card; `card.md` is made from it by `crossgraph.evaluate.table` and from nothing else.
 """
@@ -30,8 +30,8 @@ NO_ATTENTION = "score files hold no attention"
 
 
 @dataclass(frozen=True)
-class Circumstances:
-    """What surrounds an evaluation.
+class EvaluationContext:
+    """Data, device and settings of an evaluation, for its card.
 
     Attributes:
         data: The data folder.
@@ -59,15 +59,15 @@ class Circumstances:
 
 
 def build_card(
-    sources: Sequence[Source], evaluation: Evaluation, protocol: Protocol, around: Circumstances
+    sources: Sequence[Source], evaluation: Evaluation, protocol: Protocol, context: EvaluationContext
 ) -> dict[str, Any]:
-    """Put a card together.
+    """Return the card of an evaluation.
 
     Args:
         sources: The matrices, whose mean was evaluated.
         evaluation: What came of it.
         protocol: How.
-        around: Everything else.
+        context: Everything else.
     """
     models = [model for source in sources for model in source.models]
     remarks = [remark for source in sources for remark in source.remarks]
@@ -76,34 +76,34 @@ def build_card(
         "title": title(models),
         "models": {"count": len(models), "ensemble": len(models) > 1, "entries": models},
         "scores": [{"name": source.name, **source.origin} for source in sources],
-        "data": _data(around),
-        "protocol": _protocol(protocol, evaluation, around),
+        "data": _data(context),
+        "protocol": _protocol(protocol, evaluation, context),
         "results": {
             "whole": evaluation.whole.as_json(),
             "slices": [figures.as_json() for figures in evaluation.slices],
             "slice_mean": evaluation.slice_mean.as_json() if evaluation.slice_mean else None,
         },
-        "coco": around.coco,
-        "explanations": around.explanations,
-        "warnings": warnings_about(models, around.whole),
-        "notes": remarks + notes_about(models, around.split, evaluation, around.whole) + _limit_notes(around),
+        "coco": context.coco,
+        "explanations": context.explanations,
+        "warnings": warnings_about(models, context.whole),
+        "notes": remarks + notes_about(models, context.split, evaluation, context.whole) + _limit_notes(context),
         "chosen_by": [model.get("chosen_by") or {"split": "unknown"} for model in models],
         "seeds": {"training": [model.get("seed") for model in models], "bootstrap": protocol.seed},
         "seconds": {
             "scoring": round(sum(source.seconds for source in sources), 3),
-            "evaluation": round(around.seconds, 3),
+            "evaluation": round(context.seconds, 3),
         },
         "when": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "command": typed_command(),
         "versions": all_versions(),
         "git_revision": git_revision(),
-        "hardware": hardware(around.device),
-        "precision": around.precision,
+        "hardware": hardware(context.device),
+        "precision": context.precision,
     }
 
 
 def title(models: Sequence[dict[str, Any]]) -> str:
-    """Return what a table calls the models: "sgr", or "sgr + saf (ensemble of 2)"."""
+    """Return the models' name in tables: "sgr", or "sgr + saf (ensemble of 2)"."""
     names = [str(model["model"]) for model in models]
     names = [
         name if name != "unknown" else Path(str(model["run"])).stem for name, model in zip(names, models, strict=True)
@@ -112,7 +112,7 @@ def title(models: Sequence[dict[str, Any]]) -> str:
 
 
 def write_card(card: dict[str, Any], folder: Path, stem: str = "card") -> Path:
-    """Write the card and its table into a folder; each file is whole or not there.
+    """Write the card as JSON and Markdown into a folder, atomically.
 
     Args:
         card: As `build_card` gives it.
@@ -131,13 +131,13 @@ def write_card(card: dict[str, Any], folder: Path, stem: str = "card") -> Path:
     return path
 
 
-def _data(around: Circumstances) -> dict[str, Any]:
-    split = around.split
+def _data(context: EvaluationContext) -> dict[str, Any]:
+    split = context.split
     counts = np.bincount(split.caption_image, minlength=len(split.image_ids))
     _, regions, width = split.features.shape
     return {
-        "folder": str(around.data),
-        "features": str(around.features) if around.features else None,
+        "folder": str(context.data),
+        "features": str(context.features) if context.features else None,
         "source": split.source,
         "split": split.name,
         "images": len(split.image_ids),
@@ -147,17 +147,17 @@ def _data(around: Circumstances) -> dict[str, Any]:
         "feature_size": width,
         "region_encoder": split.features.encoder,
         "edges_by": split.edges_by,
-        "fingerprint": around.whole.fingerprint(),
+        "fingerprint": context.whole.fingerprint(),
         "features_fingerprint": split.features.fingerprint(),
         "pairs_fingerprint": pairs_fingerprint(split),
     }
 
 
-def _protocol(protocol: Protocol, evaluation: Evaluation, around: Circumstances) -> dict[str, Any]:
+def _protocol(protocol: Protocol, evaluation: Evaluation, context: EvaluationContext) -> dict[str, Any]:
     return {
         "cutoffs": list(CUTOFFS),
         "ties": protocol.ties,
-        "dev_limit": around.dev_limit,
+        "dev_limit": context.dev_limit,
         "slices": protocol.slices,
         "left_out": evaluation.left_out,
         "intervals": {
@@ -169,10 +169,10 @@ def _protocol(protocol: Protocol, evaluation: Evaluation, around: Circumstances)
     }
 
 
-def _limit_notes(around: Circumstances) -> list[str]:
-    if around.dev_limit is None:
+def _limit_notes(context: EvaluationContext) -> list[str]:
+    if context.dev_limit is None:
         return []
-    kept, whole = len(around.split.image_ids), len(around.whole.image_ids)
+    kept, whole = len(context.split.image_ids), len(context.whole.image_ids)
     if kept == whole:
-        return [f"--dev-limit {around.dev_limit} cut nothing: the split has {whole:,} images"]
+        return [f"--dev-limit {context.dev_limit} cut nothing: the split has {whole:,} images"]
     return [f"cut to the split's first {kept:,} of {whole:,} images (--dev-limit), as published loaders cut dev"]

@@ -1,4 +1,4 @@
-"""What is right beside COCO's own pairs: the judgements of ECCV Caption and of CxC on COCO's 5K test.
+"""Judgements beyond COCO's own pairs: ECCV Caption and CxC on COCO's 5K test.
 
 COCO calls an image's own five captions right and all others wrong, though many of the others describe it as well.
 ECCV Caption (Chun et al., ECCV 2022, arXiv 2204.03359) and CxC (Parekh et al., EACL 2021, arXiv 2004.15020) had
@@ -27,7 +27,7 @@ _BROKEN = "install it again: pip install --force-reinstall eccv-caption"
 
 @dataclass(frozen=True)
 class Judgements:
-    """What one benchmark calls right.
+    """The pairs that one benchmark judges as right.
 
     Attributes:
         name: Of the benchmark.
@@ -42,7 +42,7 @@ class Judgements:
 
 @dataclass(frozen=True)
 class Benchmark:
-    """COCO's 5K test and what is right in it.
+    """COCO's 5K test with the judgements of both benchmarks.
 
     Attributes:
         captions: COCO's ids of the 25,000 captions, in Karpathy's order, five an image.
@@ -62,7 +62,7 @@ class Benchmark:
 
 
 def load_benchmark() -> Benchmark:
-    """Read the judgements.
+    """Read the judgements from the package `eccv_caption`.
 
     Raises:
         InputError: The extra `eccv` is not installed, or its files are broken.

@@ -1,4 +1,4 @@
-"""ECCV Caption, CxC, and COCO 1K and 5K on a split that is COCO's 5K test; otherwise, why they are absent.
+"""Compute ECCV Caption, CxC, COCO 1K and 5K on COCO's 5K test; for other splits, the reason why not.
 
 A card's entry "coco" is {"absent": WHY}, or
 
@@ -77,7 +77,7 @@ def measure_coco(
         scores: (images, captions), finite.
         split: What they are of.
         ties: How equal scores count.
-        report: Hears how far it is.
+        report: Called with progress.
         seed: Of the intervals.
     """
     if split.coco is None:
@@ -114,7 +114,7 @@ def _read_ids(path: Path) -> Int64[np.ndarray, " caption"]:
 
 
 def _why_not(ids: CocoIds, split: Split, benchmark: Benchmark) -> str:
-    """Say what keeps a split from being COCO's 5K test; empty where it is just that."""
+    """Return why a split is not COCO's 5K test; empty where it is."""
     captions, images = set(ids.captions.tolist()), set(ids.images.tolist())
     pairs = zip(ids.captions.tolist(), ids.images[split.caption_image].tolist(), strict=True)
     known = {caption for caption, image in pairs if benchmark.owner.get(caption) == image}
@@ -174,7 +174,7 @@ def _measured(
 def _numbered(
     right: Mapping[int, Sequence[int]], query: Mapping[int, int], answer: Mapping[int, int]
 ) -> dict[int, list[int]]:
-    """Say in rows and columns what the judgements say in COCO's ids.
+    """Return the judgements as rows and columns instead of COCO's ids.
 
     ECCV Caption calls two captions right that are not among the test's 25,000; its own program counts them as
     never found, and so do we.

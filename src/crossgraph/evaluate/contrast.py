@@ -1,4 +1,4 @@
-"""Telling near-identical pictures apart: accuracy within groups whose captions differ in one respect only.
+"""Accuracy within groups of near-identical pictures whose captions differ in one respect only.
 
 In a gallery of unlike pictures, knowing which things there are finds most of them. Within a group that
 knowledge is worth nothing: guessing gets one over the group's size. Asked both ways: which picture of the
@@ -45,7 +45,7 @@ def contrast(
     groups: Sequence[Sequence[int]],
     seed: int = 0,
 ) -> Contrast:
-    """Measure how often a group's own picture and sentence win within the group.
+    """Return how often the right picture and the right sentence win within their group.
 
     A tie counts as what a coin would give.
 

@@ -1,4 +1,4 @@
-"""Every query with its rank and its best ten answers, for people (JSONL) and for other tools (TREC).
+"""Write every query with its rank and its ten best answers, as JSONL and as TREC runs.
 
     details.jsonl         a query a line, both directions
     i2t.run, t2i.run      TREC: query Q0 document rank score crossgraph
@@ -34,7 +34,7 @@ FILES = ("details.jsonl", "i2t.run", "t2i.run", "i2t.qrels", "t2i.qrels")
 
 @dataclass(frozen=True)
 class Detail:
-    """One query.
+    """Rank and best answers of one query.
 
     Attributes:
         query: Row of the image or caption that asks.
@@ -50,7 +50,7 @@ class Detail:
 
 
 def write_details(folder: Path, scores: ScoreRows, split: Split, evaluation: Evaluation) -> list[Path]:
-    """Write all five files, each whole or not there.
+    """Write all five files atomically.
 
     Args:
         folder: Made where missing.
@@ -125,7 +125,7 @@ def _t2i_lines(
 
 
 def _outcome(found: Outcomes, row: int) -> dict[str, Any]:
-    """Return what came of one query; ranks count from 1."""
+    """Return the outcome of one query; ranks count from 1."""
     return {
         "rank": float(found.rank[row]) + 1,
         "best_rank": int(found.ranks.above[row]) + 1,

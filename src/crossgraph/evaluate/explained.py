@@ -1,4 +1,4 @@
-"""The part of a card's Markdown that tells how far its explanations can be believed."""
+"""Markdown of a card's measures of explanations."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One evaluation from paths to a card: what `crossgraph evaluate` does, for Python as well."""
+"""Run an evaluation, from paths to a card; `crossgraph evaluate` is a thin layer over it."""
 
 from __future__ import annotations
 
@@ -15,33 +15,31 @@ from crossgraph.core.errors import InputError
 from crossgraph.data import open_data
 from crossgraph.data.dataset import DataSet
 from crossgraph.data.split import Split
-from crossgraph.evaluate.card import NO_ATTENTION, Circumstances, build_card
-from crossgraph.evaluate.cascade import cascade_source
+from crossgraph.data.subset import first_images
+from crossgraph.evaluate.card import NO_ATTENTION, EvaluationContext, build_card
 from crossgraph.evaluate.coco_measures import measure_coco, with_ids
 from crossgraph.evaluate.details import write_details
 from crossgraph.evaluate.protocol import Evaluation, Protocol, check_slices, evaluate_scores
-from crossgraph.evaluate.sources import Source, adopt_files, blame, combine, score_runs
+from crossgraph.evaluate.sources import Source, adopt_files, blame, cascade_source, combine, score_runs
 from crossgraph.explain.measures import NO_BOXES, SAMPLE, THOROUGH, measure_explanations
 from crossgraph.explain.measures.object_boxes import ObjectBoxes, find_boxes
+from crossgraph.files import check_output_folder
 from crossgraph.progress import ProgressCallback
 from crossgraph.runs import Run, load_run
 from crossgraph.scoring.blocks import BlockSize
+from crossgraph.scoring.compatibility import check_run_fits
 from crossgraph.scoring.encode import Precision
 from crossgraph.scoring.engine import choose_device
-from crossgraph.scoring.finite import NonFiniteScore
-from crossgraph.scoring.fit import check_run_fits
-from crossgraph.scoring.limit import first_images
-from crossgraph.scoring.places import check_folder
-from crossgraph.scoring.recall import Ties
-from crossgraph.scoring.store import open_scores
-from crossgraph.scoring.tuning import PrecisionChoice, settle
+from crossgraph.scoring.recall import NonFiniteScore, Ties
+from crossgraph.scoring.score_file import open_scores
+from crossgraph.scoring.tuning import PrecisionChoice, choose_precision
 
 DEV = "dev"
 
 
 @dataclass(frozen=True)
 class Job:
-    """What is to be evaluated, and how.
+    """A request to evaluate runs or score files on a split.
 
     Attributes:
         runs: Runs; several are an ensemble. Either these or `scores`.
@@ -56,7 +54,7 @@ class Job:
         device: "auto", "cpu" or "cuda".
         precision: Of the matrix products; "auto" as `crossgraph.scoring.tuning` finds for the first run.
         block: Pairs scored in one go, or None.
-        cascade: The one run is a bundle: score only the short lists that its sieve or index brings up.
+        cascade: The one run is a bundle: score only the short lists of its retriever.
         explanations: Measure the runs' explanations thoroughly, not on a card's small sample.
         boxes: Boxes of named things, where they do not lie beside the captions.
         ids: COCO's id of every caption, where the captions file does not tell.
@@ -80,7 +78,7 @@ class Job:
     ids: Path | None = None
 
     def __post_init__(self) -> None:
-        """Refuse what cannot be done, before any of it is.
+        """Check the request before anything is loaded.
 
         Raises:
             InputError: Neither or both of runs and scores, a limit or slices below 1, explanations of score
@@ -99,18 +97,18 @@ class Job:
         if self.cascade and len(self.runs) != 1:
             raise InputError("--cascade: one bundle is evaluated at a time", "give the folder of one bundle")
         if self.details is not None:
-            check_folder(self.details)
+            check_output_folder(self.details)
 
 
 def run_job(
     job: Job, log: Callable[[str], object] = print, report: Callable[[str], ProgressCallback] | None = None
 ) -> dict[str, Any]:
-    """Evaluate, write the details where they are wanted, and return the card.
+    """Evaluate, write the details if asked for, and return the card.
 
     Args:
         job: What and how.
-        log: Hears what the data folder turned out to be.
-        report: Makes, for a run's name, what hears how far its scoring is.
+        log: Called with the line that describes the data.
+        report: Returns the progress callback of a task.
 
     Raises:
         InputError: Something given cannot be used; nothing has been written then.
@@ -126,12 +124,12 @@ def run_job(
     split = whole if job.dev_limit is None else first_images(whole, job.dev_limit)
     check_slices(job.slices, len(split.image_ids))
     things = _boxes(job) if runs else NO_BOXES
-    told = report or _silent
+    progress = report or _silent
     precision, size = _how(job, runs, split, device)
     if files:
         sources = adopt_files(files, whole, split)
     elif bundle is not None:
-        sources = [cascade_source(bundle.to(device), lambda: _dev(data, job), split, precision, told, size)]
+        sources = [cascade_source(bundle.to(device), lambda: _dev(data, job), split, precision, progress, size)]
     else:
         sources = score_runs(runs, split, device, precision, report, size)
     begun = time.monotonic()
@@ -143,7 +141,7 @@ def run_job(
     if runs:
         options = THOROUGH if job.explanations else SAMPLE
         explanations = measure_explanations(runs, split, things, options, device, report)
-    around = Circumstances(
+    context = EvaluationContext(
         data=job.data,
         features=job.features,
         whole=whole,
@@ -155,7 +153,7 @@ def run_job(
         explanations=explanations,
         coco=coco,
     )
-    card = build_card(sources, evaluation, protocol, around)
+    card = build_card(sources, evaluation, protocol, context)
     if job.details is not None:
         write_details(job.details, combine(sources), split, evaluation)
     return card
@@ -166,12 +164,12 @@ def _silent(task: str) -> ProgressCallback:
 
 
 def _how(job: Job, runs: Sequence[Run], split: Split, device: torch.device) -> tuple[Precision, BlockSize]:
-    """Return precision and block size, as the first run would have them."""
+    """Return precision and block size for the first run."""
     if not runs:
         return "float32", BlockSize(pairs=job.block)
     for run in runs:
         check_run_fits(run, split)
-    return settle(runs[0].model.to(device), runs[0].vocabulary, split, job.precision, job.block)
+    return choose_precision(runs[0].model.to(device), runs[0].vocabulary, split, job.precision, job.block)
 
 
 def _dev(data: DataSet, job: Job) -> Split:
@@ -182,7 +180,7 @@ def _dev(data: DataSet, job: Job) -> Split:
 
 
 def _boxes(job: Job) -> ObjectBoxes | str:
-    """Find boxes, or say why there are none; a file beside the data that is no good spoils no card."""
+    """Find boxes, or return why there are none; a broken file beside the data does not prevent a card."""
     try:
         return find_boxes(job.data, job.boxes) or NO_BOXES
     except InputError as error:

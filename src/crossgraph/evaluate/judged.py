@@ -1,4 +1,4 @@
-"""Figures of a score matrix by somebody else's judgements: any set of right answers for any of the queries.
+"""Figures of a score matrix by external judgements: any set of right answers for any queries.
 
 Ties are treated as in `crossgraph.evaluate.outcomes`, whose definitions of places, recall and mAP@R are used.
 """
@@ -22,7 +22,7 @@ not in the gallery: it counts among the R of mAP@R and of R-precision, and is ne
 
 @dataclass(frozen=True)
 class Judged:
-    """One direction's queries, in the order of their rows or columns.
+    """Judged queries of one direction, in the order of their rows or columns.
 
     Attributes:
         queries: Rows of the images, or columns of the captions, that asked.
@@ -40,14 +40,14 @@ class Judged:
 def judge_images(
     scores: ScoreRows, sets: Sequence[Right], ties: Ties = "expected", report: ProgressCallback | None = None
 ) -> list[Judged]:
-    """Ask images for captions, by several sets of judgements at once.
+    """Evaluate images as queries by several sets of judgements at once.
 
     Args:
         scores: (images, captions), finite; read in blocks of rows.
         sets: Columns of the right captions by row of the image, at least one of them in the gallery; images that are
             not in a set do not ask.
         ties: How equal scores count.
-        report: Hears how many images are done.
+        report: Called with progress.
     """
     found: list[dict[int, Places]] = [{} for _ in sets]
     for rows, block in blocks(scores):
@@ -67,7 +67,7 @@ def judge_images(
 
 
 def judge_captions(scores: ScoreRows, sets: Sequence[Right], ties: Ties = "expected") -> list[Judged]:
-    """Ask captions for images; as `judge_images`, with rows of the right images by column of the caption.
+    """Evaluate captions as queries, see `judge_images`; judgements hold rows of images by caption column.
 
     Two passes over the rows: the first takes the scores of the right pairs, the second counts what lies above.
     """
@@ -101,7 +101,7 @@ def judge_captions(scores: ScoreRows, sets: Sequence[Right], ties: Ties = "expec
 
 
 def _with_missing(found: Places, missing: int, answers: int) -> Places:
-    """Put right answers that are not in the gallery behind everything that is."""
+    """Rank right answers that are not in the gallery behind all that are."""
     if not missing:
         return found
     return Places(np.append(found.above, answers), np.append(found.tied, missing), np.append(found.right, missing))

@@ -1,4 +1,4 @@
-"""Score matrices that are computed while they are read: means of several, parts of one."""
+"""Score matrices computed on reading: the mean of several, and parts of one."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from crossgraph.scoring.recall import ScoreRows
 
 
 class Mean:
-    """The mean of several score matrices, in float64, a block of rows at a time: an ensemble.
+    """The mean of several score matrices (an ensemble), in float64, computed by blocks of rows.
 
     Args:
         members: At least one, of one shape.
@@ -34,7 +34,7 @@ class Mean:
 
 
 class Part:
-    """Some consecutive images of a score matrix with some of its captions.
+    """Consecutive images of a score matrix with some of its captions.
 
     Args:
         whole: The matrix.
@@ -53,7 +53,7 @@ class Part:
         return self._whole[slice(rows.start + self._first, rows.stop + self._first)][:, self._columns]
 
 
-def part_of(
+def select_pairs(
     scores: ScoreRows, caption_image: Int64[np.ndarray, " caption"], images: slice
 ) -> tuple[ScoreRows, Int64[np.ndarray, " caption"]]:
     """Cut a gallery out of a score matrix: consecutive images with all their captions, and nothing else.

@@ -1,4 +1,4 @@
-"""The figures of a gallery, from its queries' outcomes."""
+"""Compute the figures of a gallery from its queries' outcomes."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Interval = tuple[float, float]
 
 @dataclass(frozen=True)
 class DirectionFigures:
-    """One direction.
+    """Answers of one direction.
 
     Attributes:
         hit: R@K, the share of queries with a right answer among the first K, in percent.
@@ -40,7 +40,7 @@ class DirectionFigures:
 
 @dataclass(frozen=True)
 class Figures:
-    """One gallery, or the mean of several.
+    """Figures of one gallery, or the mean of several.
 
     Attributes:
         gallery: What was searched: "all 1,000 images", "slice 2 of 5".
@@ -61,7 +61,7 @@ class Figures:
     intervals: dict[str, Interval]
 
     def as_json(self) -> dict[str, Any]:
-        """Return plain values: every figure by its name, the interval beside it."""
+        """Return plain values for JSON: every figure by name, with its interval."""
         figures = named(self.i2t, "i2t") | named(self.t2i, "t2i") | {"rSum": self.rsum}
         return {
             "gallery": self.gallery,
@@ -74,7 +74,7 @@ class Figures:
 
 
 def named(figures: DirectionFigures, direction: str) -> dict[str, float]:
-    """Return a direction's figures by the names that cards use: "i2t R@1", "t2i mAP@R", ..."""
+    """Return a direction's figures by their names on cards: "i2t R@1", "t2i mAP@R", ..."""
     values = {f"R@{cutoff}": value for cutoff, value in figures.hit.items()}
     values |= {f"recall@{cutoff}": value for cutoff, value in figures.recall.items()}
     values |= {"mAP@R": figures.map_r, "medR": figures.median_rank, "meanR": figures.mean_rank, "tied": figures.tied}
@@ -82,7 +82,7 @@ def named(figures: DirectionFigures, direction: str) -> dict[str, float]:
 
 
 def direction_figures(found: Outcomes) -> DirectionFigures:
-    """Reduce one direction's outcomes."""
+    """Return the figures of one direction's outcomes."""
     plain = summarise(found.ranks, found.ties)
     return DirectionFigures(
         hit=plain.recall,

@@ -1,4 +1,4 @@
-"""What came of every single query: the rows that metrics, intervals and comparisons are made from.
+"""Outcomes of every query, from which metrics, intervals and comparisons are computed.
 
 Beside the hit rate that this field calls R@K stand true recall (the share of a query's right answers
 among the first K) and mAP@R (precision averaged over the places of right answers among the first R,
@@ -20,7 +20,7 @@ from crossgraph.scoring.recall import CUTOFFS, Ranks, ScoreRows, Ties, blocks, r
 
 @dataclass(frozen=True)
 class Outcomes:
-    """One direction's queries.
+    """Outcomes of one direction's queries.
 
     Attributes:
         ranks: Where each query's best right answer stands.
@@ -44,7 +44,7 @@ class Outcomes:
 
 @dataclass(frozen=True)
 class Places:
-    """Where one query's right answers stand: one entry a group of equal scores, best first.
+    """Ranks of one query's right answers: one entry for each group of equal scores, best first.
 
     Attributes:
         above: Answers that score higher, right or wrong.
@@ -60,7 +60,7 @@ class Places:
 def outcomes(
     scores: ScoreRows, caption_image: Int64[np.ndarray, " caption"], ties: Ties = "expected"
 ) -> tuple[Outcomes, Outcomes]:
-    """Ask every query of both directions.
+    """Return the outcomes of both directions.
 
     Args:
         scores: (images, captions), read in blocks of rows.
@@ -94,7 +94,7 @@ def outcomes(
 
 
 def places(ascending: Float[np.ndarray, " answer"], right: Float[np.ndarray, " right"]) -> Places:
-    """Find the right answers of one query.
+    """Return the ranks of one query's right answers.
 
     Args:
         ascending: Scores of all answers, sorted.

@@ -1,4 +1,4 @@
-"""Two systems on the same queries: differences with paired intervals, and the queries that changed most.
+"""Compare two systems on the same queries: differences with paired intervals, and the most changed queries.
 
 Both answer the same queries, so most of what varies between samples of queries varies for both alike: each draw
 of the bootstrap takes the same images, with all their queries, for A and for B, and the interval is that of the
@@ -27,7 +27,7 @@ LOWER_IS_BETTER = ("medR", "meanR")
 
 @dataclass(frozen=True)
 class Difference:
-    """One figure of both.
+    """One figure of both systems and their difference.
 
     Attributes:
         name: "i2t R@1", ..., "rSum".
@@ -50,7 +50,7 @@ class Difference:
 
     @property
     def verdict(self) -> str:
-        """Who is better; undecided where the interval holds 0."""
+        """Which system is better; undecided where the interval contains 0."""
         if self.value == self.low == self.high == 0:
             return "equal"
         if self.low <= 0 <= self.high:
@@ -61,7 +61,7 @@ class Difference:
 
 @dataclass(frozen=True)
 class Change:
-    """One query that both answered.
+    """Ranks of one query in both systems.
 
     Attributes:
         direction: "i2t" or "t2i".
@@ -80,7 +80,7 @@ class Change:
 
 @dataclass(frozen=True)
 class Comparison:
-    """A and B.
+    """Comparison of systems A and B.
 
     Attributes:
         a: A's name.
@@ -105,7 +105,7 @@ class Comparison:
     seed: int
 
     def as_json(self) -> dict[str, Any]:
-        """Return plain values."""
+        """Return plain values for JSON."""
         return {
             "a": self.a,
             "b": self.b,
@@ -201,7 +201,7 @@ def _figures(found: Answered) -> list[float]:
 def _resampled(
     a: Answered, b: Answered, image: Int[np.ndarray, " query"], images: int, seed: int
 ) -> Float[np.ndarray, "resample figure"]:
-    """Return B − A of every draw; every direction and both systems see the same images."""
+    """Return B − A of every draw; both directions and systems use the same images."""
     counts = np.bincount(image, minlength=images).astype(np.float64)
     found: list[np.ndarray] = []
     for times in draw_counts(images, [seed], row_size=len(image)):

@@ -10,7 +10,7 @@ from jaxtyping import Float, Int64
 from crossgraph.bootstrap import RESAMPLES
 from crossgraph.core.errors import InputError
 from crossgraph.evaluate.bootstrap import intervals, mean_samples, resample
-from crossgraph.evaluate.matrices import part_of
+from crossgraph.evaluate.matrices import select_pairs
 from crossgraph.evaluate.metrics import Figures, direction_figures, mean_figures
 from crossgraph.evaluate.outcomes import Outcomes, outcomes
 from crossgraph.scoring.recall import ScoreRows, Ties
@@ -20,7 +20,7 @@ Samples = dict[str, Float[np.ndarray, " resample"]]
 
 @dataclass(frozen=True)
 class Protocol:
-    """How a score matrix is read.
+    """Ties and slices of an evaluation.
 
     Attributes:
         ties: "expected", the mean over all orders of equal scores, or "worst".
@@ -37,7 +37,7 @@ class Protocol:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What a score matrix is worth.
+    """Figures, intervals and outcomes of a score matrix.
 
     Attributes:
         whole: The whole gallery.
@@ -80,7 +80,7 @@ def evaluate_scores(
     found: list[Figures] = []
     drawn: list[Samples] = []
     for number in range(protocol.slices):
-        part, own = part_of(scores, caption_image, slice(number * size, (number + 1) * size))
+        part, own = select_pairs(scores, caption_image, slice(number * size, (number + 1) * size))
         name = f"slice {number + 1} of {protocol.slices}"
         if not len(own):
             raise InputError(f"{name} holds no caption", "ask for fewer slices")
@@ -92,7 +92,7 @@ def evaluate_scores(
 
 
 def check_slices(slices: int, images: int) -> None:
-    """Refuse a number of slices that cannot be cut.
+    """Check that a split can be cut into so many slices.
 
     Raises:
         InputError: Fewer than one, or more than there are images.

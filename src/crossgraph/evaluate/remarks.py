@@ -1,4 +1,4 @@
-"""What a reader must know before believing a number: said aloud, and kept in the card."""
+"""Warnings and notes about an evaluation, printed and saved in the card."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _STATUS = {
 
 
 def warnings_about(models: Sequence[dict[str, Any]], whole: Split) -> list[str]:
-    """Return what makes the numbers too good: the split chose the weights or trained them, a model stands for two.
+    """Return warnings: the split selected or trained the weights, or a model is counted twice.
 
     Args:
         models: Entries of `crossgraph.provenance.describe_run`.
@@ -42,7 +42,7 @@ def warnings_about(models: Sequence[dict[str, Any]], whole: Split) -> list[str]:
 def notes_about(
     models: Sequence[dict[str, Any]], split: Split, evaluation: Evaluation, whole: Split | None = None
 ) -> list[str]:
-    """Return what explains the numbers: a model of its own kind, other features, unknown choosing, ties, lost images.
+    """Return notes: unverified models, other features, unknown selection, ties, images without captions.
 
     Args:
         models: Entries of `crossgraph.provenance.describe_run`.
@@ -92,7 +92,7 @@ def _changed_data(model: dict[str, Any], whole: Split) -> list[str]:
 
 
 def _word_edges(model: dict[str, Any], split: Split) -> list[str]:
-    """Return what is said of a model that looks at dependency edges; nothing of others."""
+    """Return the note about dependency edges, for models that use them."""
     if not model.get("word_edges"):
         return []
     edges: dict[str, str] = dict(model["word_edges"])

@@ -1,4 +1,4 @@
-"""Where score matrices come from, runs or files, and whether they belong to the data and together."""
+"""Score matrices from runs, files or a cascade, checked against the data and each other."""
 
 from __future__ import annotations
 
@@ -9,24 +9,26 @@ from typing import Any
 
 import torch
 
+from crossgraph.bundle.bundle import Bundle
+from crossgraph.cascade.candidate_expansion import FIRST_CAPTIONS, FIRST_PICTURES
+from crossgraph.cascade.scores import cascade_scores, margins_of
 from crossgraph.core.errors import InputError
 from crossgraph.data.split import Split
-from crossgraph.evaluate.matrices import Mean, part_of
+from crossgraph.evaluate.matrices import Mean, select_pairs
 from crossgraph.progress import ProgressCallback
 from crossgraph.provenance import describe_run, pairs_fingerprint
 from crossgraph.runs import Run
 from crossgraph.scoring.blocks import BlockSize
+from crossgraph.scoring.compatibility import check_run_fits
 from crossgraph.scoring.encode import Precision
-from crossgraph.scoring.engine import DEFAULT_SIZE, score_split
-from crossgraph.scoring.finite import NonFiniteScore
-from crossgraph.scoring.fit import check_run_fits
-from crossgraph.scoring.recall import ScoreRows
-from crossgraph.scoring.store import ScoreFile, ScoreInfo
+from crossgraph.scoring.engine import DEFAULT_SIZE, ScoringOptions, score_split
+from crossgraph.scoring.recall import NonFiniteScore, ScoreRows
+from crossgraph.scoring.score_file import ScoreFile, ScoreInfo
 
 
 @dataclass(frozen=True)
 class Source:
-    """One score matrix.
+    """One score matrix and the models that made it.
 
     Attributes:
         name: The run or file.
@@ -53,7 +55,7 @@ def score_runs(
     report: Callable[[str], ProgressCallback] | None = None,
     size: BlockSize = DEFAULT_SIZE,
 ) -> list[Source]:
-    """Score a split with every run; whether all can take it is checked before the first begins.
+    """Score a split with every run; all are checked before the first is scored.
 
     Raises:
         InputError: The split does not fit a run, or its features hold NaN.
@@ -63,9 +65,12 @@ def score_runs(
     sources: list[Source] = []
     for run in runs:
         begun = time.monotonic()
-        told = report(f"scoring with {run.path}") if report is not None else None
+        progress = report(f"scoring with {run.path}") if report is not None else None
         scores = score_split(
-            run.model.to(device), run.vocabulary, split, precision=precision, size=size, report=told, name=str(run.path)
+            run.model.to(device),
+            run.vocabulary,
+            split,
+            ScoringOptions(precision=precision, size=size, progress=progress, name=str(run.path)),
         )
         run.model.to("cpu")
         sources.append(Source(str(run.path), scores, [describe_run(run)], time.monotonic() - begun))
@@ -73,7 +78,7 @@ def score_runs(
 
 
 def adopt_files(files: Sequence[ScoreFile], whole: Split, split: Split) -> list[Source]:
-    """Take score files for a split, having checked that they are about it.
+    """Return score files as sources, after checking that they belong to the split.
 
     Args:
         files: Opened files.
@@ -102,7 +107,7 @@ def _adopt(file: ScoreFile, whole: Split, split: Split) -> Source:
             remarks.append(f"{file.path.name}: made from other features ({info.region_encoder}) than the data's now")
     scores: ScoreRows = file.scores
     if covered is not split:
-        scores, _ = part_of(scores, whole.caption_image, slice(0, len(split.image_ids)))
+        scores, _ = select_pairs(scores, whole.caption_image, slice(0, len(split.image_ids)))
     models = info.models if info is not None else [{"run": str(file.path), "model": "unknown"}]
     return Source(str(file.path), scores, models, info.seconds if info is not None else 0.0, remarks, _origin(info))
 
@@ -120,7 +125,7 @@ def combine(sources: Sequence[Source]) -> ScoreRows:
 
 
 def blame(error: NonFiniteScore, sources: Sequence[Source], split: Split) -> InputError:
-    """Name the matrix, the image and the caption of a score that is no number."""
+    """Return an error that names matrix, image and caption of a non-finite score."""
     rows = slice(error.image, error.image + 1)
     for source in sources:
         value = float(source.scores[rows][0, error.caption])
@@ -149,3 +154,37 @@ def _shape(split: Split) -> tuple[int, int]:
 
 def _name(split: Split) -> str:
     return split.source or f"split '{split.name}'"
+
+
+def cascade_source(
+    bundle: Bundle,
+    dev: Callable[[], Split],
+    split: Split,
+    precision: Precision,
+    progress: Callable[[str], ProgressCallback],
+    size: BlockSize = DEFAULT_SIZE,
+) -> Source:
+    """Score a split by cascade: short lists by the re-ranker, the other pairs by coarse scores.
+
+    Args:
+        bundle: On its device.
+        dev: Opens the split on which margins are chosen, where they are not known yet.
+        split: What is evaluated.
+        precision: Of the re-ranker.
+        progress: Returns the progress callback of a task.
+        size: Of a block of pairs.
+
+    Raises:
+        InputError: The bundle has no retriever, or its model needs none.
+    """
+    margins = margins_of(bundle, dev, precision, progress, size)
+    begun = time.monotonic()
+    scores, about = cascade_scores(bundle, split, margins, precision, progress, size)
+    pairs = about["pairs_by_nearness"] + about["pairs_by_guess"]
+    remark = (
+        f"a cascade: the nearest {FIRST_PICTURES} pictures of a caption and {FIRST_CAPTIONS} captions of a picture by "
+        f"{about['index']} were scored, then what may be as good as their tenth best: {pairs:,} pairs in all "
+        f"({about['share']:.1%}); margins chosen on dev"
+    )
+    model = {**describe_run(bundle.reranker), "cascade": about}
+    return Source(str(bundle.path), scores, [model], time.monotonic() - begun, [remark])

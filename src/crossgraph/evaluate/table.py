@@ -1,4 +1,4 @@
-"""Markdown from cards, by a program and never by hand."""
+"""Markdown tables from cards."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _MORE = [
 
 
 def markdown(card: dict[str, Any]) -> str:
-    """Return a card as Markdown: its figures with intervals, then what they rest on.
+    """Return a card as Markdown: figures with intervals, then data, models and notes.
 
     Args:
         card: As `crossgraph.evaluate.card.build_card` gives it, or read back from `card.json`.
@@ -61,7 +61,7 @@ def remarks(card: dict[str, Any]) -> list[tuple[str, str]]:
 
 
 def compare(cards: Sequence[dict[str, Any]], gallery: str = "whole") -> str:
-    """Return one Markdown table of several cards, a row a card.
+    """Return one Markdown table with a row for each card.
 
     Args:
         cards: Read from `card.json`.
@@ -93,7 +93,7 @@ def _about(card: dict[str, Any]) -> str:
 
 
 def _main_table(galleries: Sequence[dict[str, Any]], interval: str) -> str:
-    """Lay out R@K and rSum; intervals stand under the whole gallery and under the slices' mean."""
+    """Return the table of R@K and rSum, with intervals for the whole gallery and the slices' mean."""
     rows: list[list[str]] = []
     for number, results in enumerate(galleries):
         rows.append([results["gallery"], *_cells(results, _MAIN)])
@@ -103,7 +103,7 @@ def _main_table(galleries: Sequence[dict[str, Any]], interval: str) -> str:
 
 
 def benchmarks(found: dict[str, Any]) -> list[str]:
-    """Lay out ECCV Caption and CxC, or say why there are none."""
+    """Return the table of ECCV Caption and CxC, or the reason why there is none."""
     if "absent" in found:
         return [f"**ECCV Caption and CxC:** absent: {found['absent']}."]
     parts = ["## COCO as others judge it"]

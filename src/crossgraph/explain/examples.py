@@ -12,13 +12,13 @@ from jaxtyping import Float32
 
 from crossgraph.core.errors import InputError
 from crossgraph.data.split import Split
+from crossgraph.data.subset import FeatureSubset
 from crossgraph.pipeline import Alignment, alignment_of
 from crossgraph.progress import ProgressCallback
 from crossgraph.runs import Run
+from crossgraph.scoring.compatibility import check_run_fits
 from crossgraph.scoring.encode import ImageBlocks, SplitCodes, encode_captions
-from crossgraph.scoring.engine import score_matrix
-from crossgraph.scoring.fit import check_run_fits
-from crossgraph.scoring.limit import ChosenRows
+from crossgraph.scoring.engine import ScoringOptions, score_matrix
 from crossgraph.scoring.topk import best_captions, best_images
 
 ANSWERS = 5
@@ -137,7 +137,9 @@ def find_examples(
         raise InputError(f"{split.source or split.name}: one picture alone", "a wrong answer needs at least two")
     rows = [int(split.caption_image[caption]) for caption in captions]
     own_pictures = dataclasses.replace(  # its captions keep belonging to rows of the whole split
-        split, image_ids=[split.image_ids[row] for row in rows], features=ChosenRows(split.features, np.asarray(rows))
+        split,
+        image_ids=[split.image_ids[row] for row in rows],
+        features=FeatureSubset(split.features, np.asarray(rows)),
     )
     with_pictures = _scores(run, split, [split.captions[caption] for caption in captions], report)
     with_captions = _scores(run, own_pictures, split.captions, report)
@@ -191,4 +193,4 @@ def _scores(
     run: Run, split: Split, sentences: Sequence[str], report: ProgressCallback | None
 ) -> Float32[np.ndarray, "img txt"]:
     texts = encode_captions(run.model, run.vocabulary, sentences, report=report)
-    return score_matrix(run.model, SplitCodes(ImageBlocks(run.model, split), texts), report=report)
+    return score_matrix(run.model, SplitCodes(ImageBlocks(run.model, split), texts), ScoringOptions(progress=report))

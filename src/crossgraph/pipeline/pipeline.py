@@ -114,7 +114,7 @@ class Pipeline:
 
         Args:
             pictures: At least one.
-            report: Hears how many are done.
+            report: Called with progress.
 
         Raises:
             InputError: There is none, one cannot be read, or features do not fit the model.
@@ -128,7 +128,7 @@ class Pipeline:
 
         Args:
             pictures: At least one.
-            report: Hears how many are done.
+            report: Called with progress.
             broken: Called with (name, reason) of a picture that cannot be read, which is then left out; without
                 it such a picture is an error.
 
@@ -163,7 +163,7 @@ class Pipeline:
 
         Args:
             texts: At least one.
-            report: Hears how many are done.
+            report: Called with progress.
 
         Returns:
             float32 arrays in the order given: `local` (n, L, d), zero where padded, and what else the
@@ -199,7 +199,7 @@ class Pipeline:
         Args:
             texts: Sentences, or their codes from `encode_texts`.
             pictures: Pictures, or their codes from `encode_pictures`.
-            report: Hears how many pairs are done.
+            report: Called with progress.
 
         Raises:
             InputError: As `encode_pictures` and `encode_texts`, or codes of another model's width.

@@ -1,1 +1,1 @@
-"""One self-contained page on runs: figures, curves, answers, and what each word looked at; needs no network."""
+"""Writes one self-contained page on runs: figures, curves, answers, and what each word looked at; needs no network."""

@@ -10,9 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from crossgraph.core.errors import InputError
-from crossgraph.files import read_json
+from crossgraph.files import check_output_file, read_json
 from crossgraph.runs import Run
-from crossgraph.scoring.places import check_file
 
 _REMEDY = "name the data folder with --data"
 
@@ -32,7 +31,7 @@ def check_page_path(path: Path) -> None:
         InputError: Another suffix than .html, a folder of that name, or a folder that is missing or
             cannot be written.
     """
-    check_file(path, ".html")
+    check_output_file(path, ".html")
     if not path.parent.is_dir():
         raise InputError(f"{path.parent}: no such folder", "make it, or name another place with --out")
 

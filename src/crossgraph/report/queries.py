@@ -24,7 +24,7 @@ SPREAD = 3  # queries of each direction when none is named
 
 @dataclass(frozen=True)
 class Query:
-    """One query.
+    """A sentence or a picture that a report searches with.
 
     Attributes:
         direction: "t2i" asks with a sentence, "i2t" with a picture.

@@ -15,7 +15,7 @@ from jaxtyping import Float
 
 from crossgraph.core.errors import InputError
 from crossgraph.data.split import Split
-from crossgraph.evaluate.card import Circumstances, build_card
+from crossgraph.evaluate.card import EvaluationContext, build_card
 from crossgraph.evaluate.protocol import Evaluation, Protocol, evaluate_scores
 from crossgraph.evaluate.sources import Source, adopt_files, blame, combine, score_runs
 from crossgraph.explain.measures import NO_BOXES, SAMPLE, measure_explanations
@@ -24,12 +24,11 @@ from crossgraph.progress import ProgressCallback
 from crossgraph.provenance import describe_run
 from crossgraph.report.data_paths import DataPaths, read_card
 from crossgraph.runs import Run
+from crossgraph.scoring.compatibility import check_run_fits
 from crossgraph.scoring.encode import ImageBlocks, SplitCodes, encode_captions
 from crossgraph.scoring.engine import score_matrix
-from crossgraph.scoring.finite import NonFiniteScore
-from crossgraph.scoring.fit import check_run_fits
-from crossgraph.scoring.recall import ScoreRows
-from crossgraph.scoring.store import open_scores
+from crossgraph.scoring.recall import NonFiniteScore, ScoreRows
+from crossgraph.scoring.score_file import open_scores
 
 
 @dataclass(frozen=True)
@@ -84,13 +83,13 @@ def make_views(
     for run in runs:
         check_run_fits(run, split)
     sources = _file_sources(runs, files, split) if files else score_runs(runs, split, device, report=report)
-    around = Circumstances(data.data, data.features, split, split, None, device, "float32", 0.0)
+    context = EvaluationContext(data.data, data.features, split, split, None, device, "float32", 0.0)
     views = [
-        _view(name, run.info.model, (run,), [source], around, report)
+        _view(name, run.info.model, (run,), [source], context, report)
         for name, run, source in zip(_names(runs), runs, sources, strict=True)
     ]
     if len(runs) > 1:
-        views.append(_view("mean", f"ensemble of {len(runs)}", tuple(runs), sources, around, report))
+        views.append(_view("mean", f"ensemble of {len(runs)}", tuple(runs), sources, context, report))
     return views
 
 
@@ -113,25 +112,25 @@ def _view(
     kind: str,
     runs: tuple[Run, ...],
     sources: Sequence[Source],
-    around: Circumstances,
+    context: EvaluationContext,
     report: Callable[[str], ProgressCallback] | None,
 ) -> View:
-    begun, protocol, scores, split = time.monotonic(), Protocol(), combine(sources), around.split
+    begun, protocol, scores, split = time.monotonic(), Protocol(), combine(sources), context.split
     try:
         evaluation = evaluate_scores(scores, split.caption_image, protocol)
     except NonFiniteScore as error:
         raise blame(error, sources, split) from error
     card = _own_card(runs[0], sources[0], split) if len(runs) == 1 else None
     if card is None:
-        around = dataclasses.replace(around, seconds=time.monotonic() - begun)
+        context = dataclasses.replace(context, seconds=time.monotonic() - begun)
         if len(runs) == 1:
             try:
-                boxes = find_boxes(around.data) or NO_BOXES
+                boxes = find_boxes(context.data) or NO_BOXES
             except InputError as error:  # a broken file beside the data must not prevent a report
                 boxes = error.problem
-            explanations = measure_explanations(runs, split, boxes, SAMPLE, around.device, report)
-            around = dataclasses.replace(around, explanations=explanations)
-        card = build_card(sources, evaluation, protocol, around)
+            explanations = measure_explanations(runs, split, boxes, SAMPLE, context.device, report)
+            context = dataclasses.replace(context, explanations=explanations)
+        card = build_card(sources, evaluation, protocol, context)
     return View(name, kind, runs, scores, evaluation, card)
 
 

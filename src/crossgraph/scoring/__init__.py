@@ -1,1 +1,1 @@
-"""Scores of a whole split, and their ranks. Knows no model by name."""
+"""Score whole splits and rank the scores; independent of the model."""

@@ -1,4 +1,4 @@
-"""How many pairs are scored in one go.
+"""Choose how many pairs are scored in one call.
 
 The tensors of a pair are far larger than its share of the codes, and what they are differs from model to model
 (words × width, regions × width, several of them at a time). So they are not guessed but measured: a few pairs are
@@ -31,7 +31,7 @@ _measured: weakref.WeakKeyDictionary[object, dict[tuple[Any, ...], int]] = weakr
 
 @dataclass(frozen=True)
 class BlockSize:
-    """How large a block is; the default is `default_budget`'s.
+    """Size of a block in bytes or pairs; the default is `default_budget`'s.
 
     Attributes:
         budget: Bytes that all its tensors may take together, or None.
@@ -49,7 +49,7 @@ class BlockSize:
 
 
 def block_shape(pairs: int, images: int, captions: int) -> tuple[int, int]:
-    """Return how many pictures and captions meet in one call.
+    """Return the numbers of pictures and captions of one call.
 
     Args:
         pairs: At most so many.
@@ -82,12 +82,12 @@ def pairs_of(scorer: Scorer, images: ImageCode, texts: TextCode, budget: int) ->
 
 
 def default_budget(device: torch.device) -> int:
-    """Return the bytes of a block where nothing was tuned."""
+    """Return the default size of a block in bytes."""
     return PAIR_BYTES if device.type == "cpu" else ACCELERATOR_PAIR_BYTES
 
 
 def pair_bytes(scorer: Scorer, images: ImageCode, texts: TextCode) -> int:
-    """Return the bytes that the tensors of one pair take at their most; measured once for each shape."""
+    """Return the peak bytes of one pair's tensors; measured once for each shape."""
     known = _measured.setdefault(scorer, {})
     key = (*images.local.shape[1:], *texts.local.shape[1:], images.local.dtype)
     if key not in known:
@@ -104,14 +104,14 @@ def pair_bytes(scorer: Scorer, images: ImageCode, texts: TextCode) -> int:
 
 @contextlib.contextmanager
 def counting() -> Generator[Callable[[], int]]:
-    """Count the bytes of all tensors that come to life in the block; call what is given for the most at a time."""
+    """Count the bytes of tensors created in the block; the yielded function returns the peak."""
     mode = _LiveBytes()
     with mode:
         yield lambda: mode.most
 
 
 class _LiveBytes(TorchDispatchMode):
-    """Follows every storage that an operation returns, to its end."""
+    """Tracks the lifetime of every storage that an operation returns."""
 
     def __init__(self) -> None:
         super().__init__()  # pyright: ignore[reportUnknownMemberType]

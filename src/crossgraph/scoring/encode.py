@@ -1,4 +1,4 @@
-"""A split's pictures and captions as codes: each side alone, in blocks.
+"""Encode a split's pictures and captions, each side alone, in blocks.
 
 Captions are encoded in buckets of equal length, so that nothing is padding; pictures are read
 and encoded block by block while somebody walks over them, so that features larger than the memory do.
@@ -34,7 +34,7 @@ IMAGES_PER_BLOCK = 128
 
 @dataclass(frozen=True)
 class TextBucket:
-    """Captions of equal length.
+    """Codes of captions of equal length.
 
     Attributes:
         captions: Their rows in the split.
@@ -46,7 +46,7 @@ class TextBucket:
 
 
 class ImageBlocks:
-    """A split's pictures as codes of consecutive rows, read and encoded while one walks over them.
+    """Codes of a split's pictures by blocks of rows, read and encoded during iteration.
 
     Args:
         model: Encodes; on its own device.
@@ -81,19 +81,19 @@ class ImageBlocks:
 
 @runtime_checkable
 class CodeBlocks(Protocol):
-    """Codes of pictures, block by block, as often as one walks over them."""
+    """Blocks of picture codes that can be iterated several times."""
 
     def __len__(self) -> int:
         """Return the number of pictures."""
         ...
 
     def __iter__(self) -> Iterator[ImageCode]:
-        """Give the blocks in the pictures' order."""
+        """Yield the blocks in the pictures' order."""
         ...
 
 
 class InMemory:
-    """Codes that are in memory already.
+    """Blocks of picture codes in memory.
 
     Args:
         blocks: Without a group axis, in the pictures' order.
@@ -107,7 +107,7 @@ class InMemory:
         return sum(map(len, self._blocks))
 
     def __iter__(self) -> Iterator[ImageCode]:
-        """Give the blocks."""
+        """Yield the blocks."""
         return iter(self._blocks)
 
 
@@ -131,14 +131,14 @@ def encode_split(
     precision: Precision = "float32",
     report: ProgressCallback | None = None,
 ) -> SplitCodes:
-    """Encode a split's captions now and its pictures when they are walked over.
+    """Encode a split's captions now, and its pictures during iteration.
 
     Args:
         model: Encodes, in evaluation mode whatever its mode is; on its own device.
         vocabulary: The model's.
-        split: Pictures and captions; `crossgraph.scoring.fit.check_fits` tells whether they fit the model.
+        split: Pictures and captions; `crossgraph.scoring.compatibility.check_fits` tells whether they fit the model.
         precision: bfloat16 computes the matrix products in it.
-        report: Hears how many captions are encoded.
+        report: Called with progress.
     """
     texts = encode_captions(model, vocabulary, split.captions, precision, report, split.edges)
     return SplitCodes(ImageBlocks(model, split, precision), texts)
@@ -159,7 +159,7 @@ def encode_captions(
         vocabulary: The model's.
         captions: Sentences.
         precision: bfloat16 computes the matrix products in it.
-        report: Hears how many captions are encoded.
+        report: Called with progress.
         edges: Dependency edges of each caption, where they are known.
     """
     encoded = [vocabulary.encode(caption) for caption in captions]
@@ -205,19 +205,19 @@ def plan_buckets(lengths: Sequence[int], most: int = CAPTIONS_PER_BUCKET) -> lis
 
 
 def images_per_block(features: FeatureSource) -> int:
-    """Return how many pictures are read and encoded in one go."""
+    """Return how many pictures are read and encoded at once."""
     _, regions, width = features.shape
     return max(1, min(IMAGES_PER_BLOCK, IMAGE_BLOCK_BYTES // max(1, 4 * regions * width)))
 
 
 def device_of(model: nn.Module) -> torch.device:
-    """Return where a model's weights lie."""
+    """Return the device of a model's weights."""
     return next((parameter.device for parameter in model.parameters()), torch.device("cpu"))
 
 
 @contextlib.contextmanager
 def inference(model: nn.Module, precision: Precision = "float32") -> Generator[None]:
-    """Run a block without gradients and in evaluation mode; every layer's mode is put back after it."""
+    """Run a block without gradients and in evaluation mode; restores every layer's mode."""
     modes = [(module, module.training) for module in model.modules()]
     model.eval()
     try:
@@ -230,6 +230,6 @@ def inference(model: nn.Module, precision: Precision = "float32") -> Generator[N
 
 @contextlib.contextmanager
 def compute_in(device: torch.device, precision: Precision) -> Generator[None]:
-    """Run a block without gradients and in a precision; holds for the calling thread alone."""
+    """Run a block without gradients in a precision, in the calling thread only."""
     with torch.inference_mode(), torch.autocast(device.type, torch.bfloat16, precision == "bfloat16"):
         yield

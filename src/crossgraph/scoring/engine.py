@@ -1,12 +1,13 @@
-"""Every picture of a split with every caption, block by block, in memory that does not grow with the split.
+"""Score every picture of a split with every caption, block by block, in memory that does not grow with the split.
 
-Captions are encoded some thousands at a time and pictures a hundred at a time, anew for each portion of captions
-(which costs little beside scoring them); scores leave as soon as they are there.
+Captions are encoded in chunks of some thousands. For each chunk the pictures are encoded again, a hundred at a time,
+which costs little beside the scoring. Blocks of scores are yielded as soon as they are computed.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -21,6 +22,7 @@ from crossgraph.models.base import Matcher, Scorer
 from crossgraph.models.fast.form import Precision, Prepares
 from crossgraph.progress import ProgressCallback, pair_counter
 from crossgraph.scoring.blocks import SAMPLE, BlockSize, block_shape
+from crossgraph.scoring.compatibility import check_fits
 from crossgraph.scoring.encode import (
     ImageBlocks,
     SplitCodes,
@@ -30,26 +32,55 @@ from crossgraph.scoring.encode import (
     encode_captions,
     inference,
 )
-from crossgraph.scoring.fit import check_fits
-from crossgraph.scoring.portion import Portion
 from crossgraph.scoring.workers import Job, Workers, workers
 from crossgraph.text.vocabulary import Vocabulary
 
-CAPTIONS_PER_PORTION = 4096  # 220 MB of codes at 13 words × 1,024 in float32
-INDEPENDENT_PER_PORTION = 1 << 16  # of whose captions one vector each is kept: 256 MB
-INDEPENDENT_PAIRS = 1 << 20  # of a block of vectors, whose product is all there is to compute
+CAPTIONS_PER_CHUNK = 4096  # 220 MB of codes at 13 words × 1,024 in float32
+INDEPENDENT_PER_CHUNK = 1 << 16  # captions of an independent model: one vector each, 256 MB
+INDEPENDENT_PAIRS = 1 << 20  # pairs per block of an independent model: one matrix product
 DEFAULT_SIZE = BlockSize()
+
+
+@dataclass(frozen=True)
+class ScoringOptions:
+    """How pairs are scored.
+
+    Attributes:
+        precision: bfloat16 computes the matrix products in it; scores are float32 either way.
+        size: Size of a block of pairs.
+        progress: Called with the progress of captions and pairs.
+        name: Name of the model in messages.
+    """
+
+    precision: Precision = "float32"
+    size: BlockSize = DEFAULT_SIZE
+    progress: ProgressCallback | None = None
+    name: str = "the model"
+
+
+DEFAULT_OPTIONS = ScoringOptions()
+
+
+@dataclass(frozen=True)
+class ScoreBlock:
+    """Scores of consecutive pictures with consecutive captions.
+
+    Attributes:
+        image: Row of the first picture.
+        caption: Column of the first caption.
+        scores: Of all pairs of these.
+    """
+
+    image: int
+    caption: int
+    scores: Float32[np.ndarray, "img txt"]
 
 
 def score_split(
     model: Matcher,
     vocabulary: Vocabulary,
     split: Split,
-    *,
-    precision: Precision = "float32",
-    size: BlockSize = DEFAULT_SIZE,
-    report: ProgressCallback | None = None,
-    name: str = "the model",
+    options: ScoringOptions = DEFAULT_OPTIONS,
 ) -> Float32[np.ndarray, "img txt"]:
     """Score every picture of a split with every caption.
 
@@ -57,10 +88,7 @@ def score_split(
         model: On the device to use; its modes are left as they are.
         vocabulary: The model's.
         split: Pictures and captions.
-        precision: bfloat16 computes the matrix products in it; scores are float32 either way.
-        size: Of a block of pairs.
-        report: Hears how far it is.
-        name: What the model is called in messages.
+        options: Precision, block size, progress.
 
     Returns:
         Scores; a large matrix is mapped from a file that vanishes with it.
@@ -69,43 +97,36 @@ def score_split(
         InputError: The split does not fit the model, or its features hold NaN.
     """
     shape = (len(split.image_ids), len(split.captions))
-    portions = split_portions(model, vocabulary, split, precision=precision, size=size, report=report, name=name)
+    portions = score_blocks_of_split(model, vocabulary, split, options)
     return gather(portions, shape)
 
 
-def split_portions(
+def score_blocks_of_split(
     model: Matcher,
     vocabulary: Vocabulary,
     split: Split,
-    *,
-    precision: Precision = "float32",
-    size: BlockSize = DEFAULT_SIZE,
-    report: ProgressCallback | None = None,
-    name: str = "the model",
-) -> Iterator[Portion]:
-    """Score a split as `score_split` does, giving portions as they get ready; each pair is in exactly one."""
-    check_fits(model.inputs, vocabulary, split, name)
+    options: ScoringOptions = DEFAULT_OPTIONS,
+) -> Iterator[ScoreBlock]:
+    """Score a split as `score_split` does, and yield blocks; each pair is in exactly one."""
+    check_fits(model.inputs, vocabulary, split, options.name)
     # what is rounded in a code is rounded in all its pairs, and encoding is a small part of the work
-    encoding: Precision = precision if model.kind == "independent" else "float32"
+    encoding: Precision = options.precision if model.kind == "independent" else "float32"
     images = ImageBlocks(model, split, encoding)
-    told = _Told(report, len(images), len(split.captions))
-    portion = INDEPENDENT_PER_PORTION if model.kind == "independent" else CAPTIONS_PER_PORTION
+    progress = ProgressOffset(options.progress, len(images), len(split.captions))
+    portion = INDEPENDENT_PER_CHUNK if model.kind == "independent" else CAPTIONS_PER_CHUNK
     for first in range(0, len(split.captions), portion):
         last = min(first + portion, len(split.captions))
-        codes = SplitCodes(images, _portion_of_captions(model, vocabulary, split, first, last, encoding, told))
+        codes = SplitCodes(images, _encode_chunk(model, vocabulary, split, first, last, encoding, progress))
         row = 0
-        for rows in score_rows(model, codes, precision=precision, size=size, report=told.pairs(first)):
-            yield Portion(row, first, rows)
+        for rows in score_rows(model, codes, replace(options, progress=progress.pairs(first))):
+            yield ScoreBlock(row, first, rows)
             row += len(rows)
 
 
 def score_matrix(
     model: Matcher,
     codes: SplitCodes,
-    *,
-    precision: Precision = "float32",
-    size: BlockSize = DEFAULT_SIZE,
-    report: ProgressCallback | None = None,
+    options: ScoringOptions = DEFAULT_OPTIONS,
 ) -> Float32[np.ndarray, "img txt"]:
     """Score codes with each other.
 
@@ -115,14 +136,14 @@ def score_matrix(
     captions = sum(len(bucket.captions) for bucket in codes.texts)
     scores = np.empty((len(codes.images), captions), dtype=np.float32)
     row = 0
-    for rows in score_rows(model, codes, precision=precision, size=size, report=report):
+    for rows in score_rows(model, codes, options):
         scores[row : row + len(rows)] = rows
         row += len(rows)
     return scores
 
 
-def gather(portions: Iterable[Portion], shape: tuple[int, int]) -> Float32[np.ndarray, "img txt"]:
-    """Return portions as one matrix of the given shape; a large one mapped from a nameless file."""
+def gather(portions: Iterable[ScoreBlock], shape: tuple[int, int]) -> Float32[np.ndarray, "img txt"]:
+    """Collect blocks into one matrix; a large one is backed by an anonymous file."""
     scores = empty_matrix(shape)
     for portion in portions:
         rows, columns = portion.scores.shape
@@ -133,68 +154,59 @@ def gather(portions: Iterable[Portion], shape: tuple[int, int]) -> Float32[np.nd
 def score_rows(
     model: Matcher,
     codes: SplitCodes,
-    *,
-    precision: Precision = "float32",
-    size: BlockSize = DEFAULT_SIZE,
-    report: ProgressCallback | None = None,
+    options: ScoringOptions = DEFAULT_OPTIONS,
 ) -> Iterator[Float32[np.ndarray, "img txt"]]:
-    """Score codes with each other, giving whole rows as they get ready: all captions of some pictures.
+    """Score codes with each other, and yield whole rows: all captions of some pictures.
 
     Args:
         model: Scores, by its folded form where it has one.
         codes: Both sides.
-        precision: bfloat16 computes the matrix products in it.
-        size: Of a block of pairs.
-        report: Hears how many pairs are done.
+        options: Precision, block size, progress.
     """
-    with inference(model, precision):
-        scorer = model.fold(precision)
-        buckets = codes.texts
+    with inference(model, options.precision):
+        scorer = model.fold(options.precision)
         if model.kind == "independent":
-            buckets, size = [one_bucket(buckets)], BlockSize(pairs=size.pairs or INDEPENDENT_PAIRS)
-    yield from rows_by(model, scorer, SplitCodes(codes.images, buckets), precision, size, report)
+            codes = SplitCodes(codes.images, [one_bucket(codes.texts)])
+            options = replace(options, size=BlockSize(pairs=options.size.pairs or INDEPENDENT_PAIRS))
+    yield from rows_by(model, scorer, codes, options)
 
 
 def rows_by(
     owner: nn.Module,
     scorer: Scorer,
     codes: SplitCodes,
-    precision: Precision = "float32",
-    size: BlockSize = DEFAULT_SIZE,
-    report: ProgressCallback | None = None,
+    options: ScoringOptions = DEFAULT_OPTIONS,
 ) -> Iterator[Float32[np.ndarray, "img txt"]]:
-    """Score codes as `score_rows` does, by a scorer of which only the owner of its weights is known.
+    """Score codes as `score_rows` does, by any scorer.
 
     Args:
         owner: In evaluation mode while it is computed.
         scorer: The owner itself, or its folded form.
         codes: Both sides.
-        precision: bfloat16 computes the matrix products in it.
-        size: Of a block of pairs.
-        report: Hears how many pairs are done.
+        options: Precision, block size, progress.
     """
     captions = sum(len(bucket.captions) for bucket in codes.texts)
-    tick = pair_counter(report, len(codes.images) * captions)
+    tick = pair_counter(options.progress, len(codes.images) * captions)
 
     with workers(device_of(owner)) as crew:
         for images in codes.images:
             rows = np.empty((len(images), captions), dtype=np.float32)
-            with inference(owner, precision):
+            with inference(owner, options.precision):
                 code = prepared_images(scorer, images)
-                crew.run(_jobs(scorer, code, codes.texts, rows, precision, size), tick)
+                crew.run(_jobs(scorer, code, codes.texts, rows, options.precision, options.size), tick)
             yield rows
 
 
 def score_bucket(
     scorer: Scorer, images: ImageCode, bucket: TextBucket, tick: Callable[[int], None], size: BlockSize = DEFAULT_SIZE
 ) -> Float32[np.ndarray, "img txt"]:
-    """Score a block of pictures with a bucket, cut so that the pair tensors keep to the budget.
+    """Score a block of pictures with a bucket, in calls within the memory budget.
 
     Args:
         scorer: A model or its folded form.
         images: Codes of some pictures.
         bucket: Codes of some captions.
-        tick: Hears how many more pairs are done.
+        tick: Called with the number of newly scored pairs.
         size: Of a block of pairs.
     """
     scores = np.empty((len(images), len(bucket.captions)), dtype=np.float32)
@@ -204,17 +216,17 @@ def score_bucket(
 
 
 def prepared_images(scorer: Scorer, code: ImageCode) -> ImageCode:
-    """Return pictures' codes as a scorer takes them fastest; codes without a group axis."""
+    """Return picture codes prepared for a scorer; codes without a group axis."""
     return scorer.prepare_images(code) if isinstance(scorer, Prepares) else code
 
 
 def prepared_texts(scorer: Scorer, code: TextCode) -> TextCode:
-    """Return captions' codes as a scorer takes them fastest; codes without a group axis."""
+    """Return caption codes prepared for a scorer; codes without a group axis."""
     return scorer.prepare_texts(code) if isinstance(scorer, Prepares) else code
 
 
 def one_bucket(buckets: Sequence[TextBucket]) -> TextBucket:
-    """Put the captions of an independent model together in order: their `index` vectors are all that is read.
+    """Merge the buckets of an independent model in caption order; only their `index` vectors are read.
 
     Args:
         buckets: Together they hold every caption, counted from 0, once.
@@ -251,18 +263,26 @@ def choose_device(name: str = "auto") -> torch.device:
     return device
 
 
-def _portion_of_captions(
-    model: Matcher, vocabulary: Vocabulary, split: Split, first: int, last: int, precision: Precision, told: _Told
+def _encode_chunk(
+    model: Matcher,
+    vocabulary: Vocabulary,
+    split: Split,
+    first: int,
+    last: int,
+    precision: Precision,
+    progress: ProgressOffset,
 ) -> list[TextBucket]:
-    """Encode consecutive captions; of an independent model's codes only the vectors are kept."""
+    """Encode a chunk of captions; of an independent model's codes only the index vectors stay."""
     buckets: list[TextBucket] = []
-    for start in range(first, last, CAPTIONS_PER_PORTION):
-        some = slice(start, min(start + CAPTIONS_PER_PORTION, last))
+    for start in range(first, last, CAPTIONS_PER_CHUNK):
+        some = slice(start, min(start + CAPTIONS_PER_CHUNK, last))
         edges = None if split.edges is None else split.edges[some]
-        found = encode_captions(model, vocabulary, split.captions[some], precision, told.captions(start), edges)
+        buckets_of_chunk = encode_captions(
+            model, vocabulary, split.captions[some], precision, progress.captions(start), edges
+        )
         if model.kind == "independent":
-            found = [one_bucket(found)]
-        buckets += [TextBucket(bucket.captions + (start - first), bucket.code) for bucket in found]
+            buckets_of_chunk = [one_bucket(buckets_of_chunk)]
+        buckets += [TextBucket(bucket.captions + (start - first), bucket.code) for bucket in buckets_of_chunk]
     return buckets
 
 
@@ -274,7 +294,7 @@ def _jobs(
     precision: Precision | None,
     size: BlockSize,
 ) -> Iterator[Job]:
-    """Cut pictures × captions into blocks; each job writes its part of `scores`, which is no other's.
+    """Yield jobs that score pictures × captions in blocks; each writes its own part of `scores`.
 
     Captions are prepared for as many pictures as there are here: what that adds to a code may be large.
     `precision` None: jobs run in the caller's thread, which has chosen one.
@@ -300,9 +320,9 @@ def _job(
     scores: Float32[np.ndarray, "img txt"],
     precision: Precision | None,
 ) -> Job:
-    # captions that lie side by side are written as they lie, which an independent model is bound by
-    together = columns[-1] - columns[0] == len(columns) - 1 and bool((np.diff(columns) == 1).all())
-    place = slice(int(columns[0]), int(columns[-1]) + 1) if together else columns
+    # Consecutive captions are written through a slice: an independent model is limited by memory bandwidth.
+    consecutive = columns[-1] - columns[0] == len(columns) - 1 and bool((np.diff(columns) == 1).all())
+    target = slice(int(columns[0]), int(columns[-1]) + 1) if consecutive else columns
 
     def job() -> int:
         if precision is None:
@@ -310,26 +330,26 @@ def _job(
         else:
             with compute_in(images.local.device, precision):
                 block = scorer.score(images.select(rows).map(lambda t: t[None]), text)[0]
-        scores[rows, place] = block.float().cpu().numpy()
+        scores[rows, target] = block.float().cpu().numpy()
         return block.numel()
 
     return job
 
 
-class _Told:
-    """Turns what is heard of portions of captions into counts of the whole."""
+class ProgressOffset:
+    """Turns the progress of chunks of captions into counts of the whole matrix."""
 
     def __init__(self, report: ProgressCallback | None, images: int, captions: int) -> None:
         self._report, self._images, self._captions = report, images, captions
 
     def captions(self, first: int) -> ProgressCallback | None:
-        """Return what hears of a portion's captions."""
+        """Return a progress callback for encoding one chunk of captions."""
         return self._shifted(first, self._captions)
 
     def pairs(self, first: int) -> ProgressCallback | None:
-        """Return what hears of a portion's pairs."""
+        """Return a progress callback for scoring one chunk of captions."""
         return self._shifted(first * self._images, self._captions * self._images)
 
     def _shifted(self, before: int, total: int) -> ProgressCallback | None:
         report = self._report
-        return None if report is None else lambda what, done, _: report(what, before + done, total)
+        return None if report is None else lambda task, done, _: report(task, before + done, total)

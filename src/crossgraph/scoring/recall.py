@@ -1,14 +1,13 @@
-"""Ranks and recalls of a score matrix: the few lines that training and evaluation share.
+"""Ranks and recalls of a score matrix, shared by training and evaluation.
 
-Ties are decided by nobody: a query whose best right answer has the same score as some wrong ones
-counts with the probability of a hit when the equal scores are put in random order ("expected"), or as
-if every wrong one came first ("worst"). Column order never decides, and NaN and infinity are refused
-(`crossgraph.scoring.finite`).
+A query whose best right answer ties with wrong ones counts with the probability of a hit when equal scores are put in
+random order ("expected"), or as if every wrong answer came first ("worst"). Column order never decides. NaN and
+infinity are refused.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
@@ -16,15 +15,62 @@ import numpy as np
 from jaxtyping import Bool, Float, Int64
 
 from crossgraph.core.errors import InputError
-from crossgraph.scoring.finite import refuse_nonfinite
 
 Ties = Literal["expected", "worst"]
 CUTOFFS = (1, 5, 10)
 BLOCK_VALUES = 1 << 22  # scores looked at in one go: 16 MB of float32, however large the matrix
 
 
+class NonFiniteScore(InputError):
+    """A score is NaN or infinite.
+
+    Attributes:
+        image: Row of its image.
+        caption: Column of its caption.
+        value: Its value, "NaN", "+infinity" or "-infinity".
+    """
+
+    def __init__(self, image: int, caption: int, value: str) -> None:
+        self.image, self.caption, self.value = image, caption, value
+        super().__init__(
+            f"the score of image {image} with caption {caption} (both from 0) is {value}",
+            "the model has diverged or overflowed; score in float32 or choose an earlier checkpoint",
+        )
+
+    def __reduce__(self) -> tuple[type[NonFiniteScore], tuple[int, int, str]]:  # pyright: ignore[reportIncompatibleMethodOverride]
+        """Support pickling between processes."""
+        return type(self), (self.image, self.caption, self.value)
+
+    def named(self, source: str, image_ids: Sequence[str], captions: Sequence[str]) -> InputError:
+        """Return the same error with the file, the image's id and the caption's text."""
+        text = captions[self.caption]
+        short = text if len(text) <= 80 else text[:79] + "…"
+        return InputError(
+            f"{source}: the score of image '{image_ids[self.image]}' with the caption \"{short}\" is {self.value}",
+            self.remedy,
+        )
+
+
+def refuse_nonfinite(block: Float[np.ndarray, "img txt"], first_row: int = 0) -> None:
+    """Check that every score of a block is finite.
+
+    Args:
+        block: Consecutive rows of a score matrix.
+        first_row: Row of the block's first.
+
+    Raises:
+        NonFiniteScore: Otherwise, naming the first in reading order.
+    """
+    if np.isfinite(block).all():
+        return
+    image, caption = (int(index) for index in np.argwhere(~np.isfinite(block))[0])
+    value = float(block[image, caption])
+    name = "NaN" if np.isnan(value) else ("+infinity" if value > 0 else "-infinity")
+    raise NonFiniteScore(image + first_row, caption, name)
+
+
 class ScoreRows(Protocol):
-    """Anything that gives consecutive rows of a score matrix: an array, a memory map, a mean of several."""
+    """Protocol of score matrices that are read by rows: an array, a memory map, a mean of several."""
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -38,7 +84,7 @@ class ScoreRows(Protocol):
 
 @dataclass(frozen=True)
 class Ranks:
-    """Where each query's best right answer stands. A query without a right answer is left out.
+    """Ranks of each query's best right answer; queries without a right answer are left out.
 
     Attributes:
         queries: Row of each query: an image (i2t) or a caption (t2i).
@@ -101,7 +147,7 @@ class Direction:
 
 @dataclass(frozen=True)
 class Recalls:
-    """Both directions, and the sum that chooses checkpoints.
+    """Figures of both directions, and rSum, which selects checkpoints.
 
     Attributes:
         i2t: From an image to its captions.
@@ -119,7 +165,7 @@ def recalls(
     caption_image: Int64[np.ndarray, " caption"],
     ties: Ties = "expected",
 ) -> Recalls:
-    """Reduce a score matrix to the field's figures.
+    """Return R@K, ranks and rSum of a score matrix.
 
     Args:
         scores: (images, captions), higher is better; read in blocks of rows.
@@ -139,7 +185,7 @@ def recalls(
 
 
 def summarise(found: Ranks, ties: Ties = "expected") -> Direction:
-    """Reduce one direction's ranks to its figures."""
+    """Return the figures of one direction's ranks."""
     rank = found.rank(ties)
     return Direction(
         recall={cutoff: percent(found.hit(cutoff, ties)) for cutoff in CUTOFFS},
@@ -186,7 +232,7 @@ def ranks(scores: ScoreRows, caption_image: Int64[np.ndarray, " caption"]) -> tu
 
 
 def right_scores(scores: ScoreRows, caption_image: Int64[np.ndarray, " caption"]) -> Float[np.ndarray, " caption"]:
-    """Return each caption's score with its own image, having checked that every score is finite.
+    """Return each caption's score with its own image; checks that every score is finite.
 
     Raises:
         InputError: NaN or infinity in the scores.
@@ -205,7 +251,7 @@ def right_scores(scores: ScoreRows, caption_image: Int64[np.ndarray, " caption"]
 
 
 def blocks(scores: ScoreRows) -> Iterator[tuple[slice, Float[np.ndarray, "img txt"]]]:
-    """Walk over a score matrix by consecutive rows, a bounded number of scores at a time."""
+    """Yield a score matrix by blocks of consecutive rows, a bounded number of scores each."""
     images, captions = scores.shape
     step = max(1, BLOCK_VALUES // max(1, captions))
     for start in range(0, images, step):
@@ -214,7 +260,7 @@ def blocks(scores: ScoreRows) -> Iterator[tuple[slice, Float[np.ndarray, "img tx
 
 
 def check_map(shape: tuple[int, ...], caption_image: Int64[np.ndarray, " caption"]) -> None:
-    """Refuse scores and a caption→image map that do not belong together.
+    """Check that scores and the caption→image map fit each other.
 
     Raises:
         InputError: Another shape than (images, captions), no caption at all, or a row out of range.

@@ -1,8 +1,8 @@
-"""Which size of block, and which precision, is fastest here: tried once a machine and model, and remembered.
+"""Choose block size and precision for scoring: measured once for each machine and model, then cached.
 
-What was found lies in `crossgraph/scoring.json` of the user's cache folder. It changes no more than the speed
-(precision is only chosen where that was asked for), so a file that is missing, broken, of another version, or that
-cannot be written is no reason to stop: sizes are then the defaults, or are tried again.
+The cache is `crossgraph/scoring.json` in the user's cache folder. It affects only the speed (precision is chosen only
+where "auto" was asked for), so a missing, broken or read-only cache is no error: the defaults are used, or sizes are
+measured again.
 """
 
 from __future__ import annotations
@@ -25,37 +25,37 @@ from jaxtyping import Float32
 from crossgraph.core.errors import InputError
 from crossgraph.core.types import ImageCode
 from crossgraph.data.split import Split
+from crossgraph.data.subset import first_images
 from crossgraph.files import read_json, write_json
 from crossgraph.models.base import Matcher
 from crossgraph.models.fast.form import Precision
 from crossgraph.provenance import hardware
 from crossgraph.scoring.blocks import BlockSize
+from crossgraph.scoring.compatibility import check_fits
 from crossgraph.scoring.encode import ImageBlocks, InMemory, SplitCodes, TextBucket, device_of, encode_captions
-from crossgraph.scoring.engine import score_matrix
-from crossgraph.scoring.fit import check_fits
-from crossgraph.scoring.limit import first_images
+from crossgraph.scoring.engine import ScoringOptions, score_matrix
 from crossgraph.text.vocabulary import Vocabulary
 
 FORMAT_VERSION = 1
 PrecisionChoice = Literal["auto", "float32", "bfloat16"]
-DRIFT = 2e-3  # what a score may move by for bfloat16 to be chosen
-GAIN = 1.1  # what it must be faster by
+DRIFT = 2e-3  # largest change of a score at which bfloat16 may be chosen
+GAIN = 1.1  # least speed-up of bfloat16
 BUDGETS = tuple(1 << power for power in range(21, 27))  # 2 to 64 MB
 ACCELERATOR_BUDGETS = tuple(1 << power for power in range(27, 33))
-WORTH_TRYING = 300_000  # pairs: a quarter of an hour of slow models, a few seconds of the fastest
-TRIAL_SECONDS = 40.0  # that all budgets together may take, about
+WORTH_MEASURING = 300_000  # pairs: a quarter of an hour for slow models, a few seconds for the fastest
+TRIAL_SECONDS = 40.0  # about, for all budgets together
 _IMAGES, _CAPTIONS, _ROUNDS = 24, 120, 2
 _FEWEST = 4  # captions
 
 
 @dataclass(frozen=True)
 class Tuned:
-    """What was found.
+    """Measured speeds of a model on this machine.
 
     Attributes:
-        budgets: The fastest budget of bytes by precision.
-        seconds: Of a pair at that budget, by precision.
-        drift: The most that a score moved by in bfloat16.
+        budgets: The fastest block size in bytes, by precision.
+        seconds: Time of a pair at that size, by precision.
+        drift: Largest change of a score in bfloat16.
     """
 
     budgets: Mapping[str, int]
@@ -63,26 +63,26 @@ class Tuned:
     drift: float
 
     def precision(self) -> Precision:
-        """Return the faster precision among those that are exact enough."""
+        """Return bfloat16 where it is faster and exact enough, else float32."""
         gain = self.seconds["float32"] / max(1e-12, self.seconds["bfloat16"])
         return "bfloat16" if self.drift <= DRIFT and gain >= GAIN else "float32"
 
 
-def settle(
+def choose_precision(
     model: Matcher,
     vocabulary: Vocabulary,
     split: Split,
     precision: PrecisionChoice = "float32",
     block: int | None = None,
 ) -> tuple[Precision, BlockSize]:
-    """Return how to score a split: as told, as remembered, as tried now where the work is worth it, or by default.
+    """Return precision and block size for a split: explicit, cached, measured now for large splits, or default.
 
     Args:
         model: On its device.
         vocabulary: The model's.
         split: What will be scored.
-        precision: "auto" leaves it to what was tried; float32 where nothing was.
-        block: Pairs of a block, or None.
+        precision: "auto" takes the measured choice, float32 where nothing was measured.
+        block: Pairs per block, or None.
 
     Raises:
         InputError: A block below 1, or a split that does not fit the model.
@@ -94,17 +94,17 @@ def settle(
         return "float32" if precision == "auto" else precision, BlockSize(pairs=block)
     if block is not None and precision != "auto":
         return precision, BlockSize(pairs=block)
-    found = remembered(model)
-    if found is None and len(split.image_ids) * len(split.captions) >= WORTH_TRYING:
-        found = tune(model, *sample(model, vocabulary, split))
-        remember(model, found)
-    chosen: Precision = precision if precision != "auto" else "float32" if found is None else found.precision()
-    budget = None if found is None else found.budgets.get(chosen)
+    tuned = read_cached(model)
+    if tuned is None and len(split.image_ids) * len(split.captions) >= WORTH_MEASURING:
+        tuned = tune(model, *sample(model, vocabulary, split))
+        write_cached(model, tuned)
+    chosen: Precision = precision if precision != "auto" else "float32" if tuned is None else tuned.precision()
+    budget = None if tuned is None else tuned.budgets.get(chosen)
     return chosen, BlockSize(budget, block)
 
 
 def sample(model: Matcher, vocabulary: Vocabulary, split: Split) -> tuple[ImageCode, list[TextBucket]]:
-    """Return codes of a split's first pictures, and of captions of its commonest length."""
+    """Return codes of a split's first pictures, and of captions of its most common length."""
     some = first_images(split, min(_IMAGES, len(split.image_ids)))
     images = next(iter(ImageBlocks(model, some)))
     lengths = np.array([len(vocabulary.encode(caption).ids) for caption in split.captions[: 20 * _CAPTIONS]])
@@ -115,7 +115,7 @@ def sample(model: Matcher, vocabulary: Vocabulary, split: Split) -> tuple[ImageC
 
 
 def tune(model: Matcher, images: ImageCode, texts: Sequence[TextBucket]) -> Tuned:
-    """Time every budget in both precisions.
+    """Measure every block size in both precisions.
 
     Args:
         model: On its device.
@@ -141,7 +141,7 @@ def tune(model: Matcher, images: ImageCode, texts: Sequence[TextBucket]) -> Tune
 
 
 def _in_time(model: Matcher, images: ImageCode, texts: Sequence[TextBucket], trials: int) -> Sequence[TextBucket]:
-    """Return as many captions as can be scored with the pictures so often in `TRIAL_SECONDS`."""
+    """Return as many captions as `runs` trials can score with the pictures in `TRIAL_SECONDS`."""
     few = [TextBucket(np.arange(count := min(_FEWEST, len(texts[0].captions))), texts[0].code.select(slice(0, count)))]
     score_codes(model, images, few, "float32", BlockSize())  # what is done but once is not timed
     began = time.perf_counter()
@@ -157,12 +157,12 @@ def _in_time(model: Matcher, images: ImageCode, texts: Sequence[TextBucket], tri
 def score_codes(
     model: Matcher, images: ImageCode, texts: Sequence[TextBucket], precision: Precision, size: BlockSize
 ) -> Float32[np.ndarray, "img txt"]:
-    """Score codes that are there as the engine scores those of a split."""
-    return score_matrix(model, SplitCodes(InMemory([images]), texts), precision=precision, size=size)
+    """Score codes in memory as the engine scores a split."""
+    return score_matrix(model, SplitCodes(InMemory([images]), texts), ScoringOptions(precision=precision, size=size))
 
 
-def remembered(model: Matcher) -> Tuned | None:
-    """Return what was found for a model on this machine, or None."""
+def read_cached(model: Matcher) -> Tuned | None:
+    """Return the cached speeds of a model on this machine, or None."""
     entry = _entries().get(_key(model))
     try:
         found = Tuned(**entry) if isinstance(entry, dict) else None  # pyright: ignore[reportUnknownArgumentType]
@@ -174,15 +174,15 @@ def remembered(model: Matcher) -> Tuned | None:
         return None
 
 
-def remember(model: Matcher, found: Tuned) -> None:
-    """Keep what was found, where the cache folder can be written."""
+def write_cached(model: Matcher, found: Tuned) -> None:
+    """Cache measured speeds, if the cache folder can be written."""
     with contextlib.suppress(InputError, OSError, ValueError):
         entries = {**_entries(), _key(model): dataclasses.asdict(found)}
         write_json(cache_file(), {"format_version": FORMAT_VERSION, "entries": entries})
 
 
 def cache_file() -> Path:
-    """Return where it is kept."""
+    """Return the path of the cache."""
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "crossgraph" / "scoring.json"
 
 
@@ -199,7 +199,7 @@ def _entries() -> dict[str, Any]:
 
 
 def _key(model: Matcher) -> str:
-    """Name a machine and the shape of a model."""
+    """Return the cache key of this machine and the model's sizes."""
     device = device_of(model)
     parts = [hardware(device), torch.get_num_threads(), torch.__version__, type(model).__name__]
     parts += [dataclasses.asdict(model.config), dataclasses.asdict(model.inputs)]

@@ -1,4 +1,4 @@
-"""Blocks of pairs side by side: on a CPU each core scores blocks of its own.
+"""Score blocks of pairs in parallel: on a CPU each core scores its own blocks.
 
 Most operations on a block are too small to be worth sharing between cores: the cores would wait for each other dozens
 of times a block, and long when somebody else uses one of them. So a core takes a whole block, which stays in its
@@ -18,7 +18,7 @@ Job = Callable[[], int]
 
 
 class Workers:
-    """Runs blocks; made by `workers`.
+    """Runs scoring jobs in threads; made by `workers`.
 
     Args:
         pool: Where to run them, or None to run each at once in the caller's thread.
@@ -29,11 +29,11 @@ class Workers:
         self._pool, self._count = pool, count
 
     def run(self, jobs: Iterable[Job], tick: Callable[[int], None]) -> None:
-        """Run all jobs; the first error, or Ctrl-C, ends it when the jobs that have begun are done.
+        """Run all jobs; after an error or Ctrl-C, wait only for the jobs that have started.
 
         Args:
             jobs: Blocks; taken up little by little.
-            tick: Hears how many more pairs are done, in the caller's thread.
+            tick: Called with the number of newly scored pairs, in the caller's thread.
         """
         if self._pool is None:
             for job in jobs:
@@ -55,7 +55,7 @@ class Workers:
 
 @contextlib.contextmanager
 def workers(device: torch.device, jobs: int | None = None) -> Generator[Workers]:
-    """Give workers for a device: one a core where PyTorch may use several cores of a CPU.
+    """Yield workers for a device: one for each core where PyTorch may use several cores of a CPU.
 
     Args:
         device: Where the jobs compute.

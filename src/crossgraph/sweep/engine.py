@@ -14,9 +14,8 @@ from crossgraph.core.errors import InputError
 from crossgraph.data import open_data
 from crossgraph.data.dataset import DataSet
 from crossgraph.evaluate.answers import DETAILS
-from crossgraph.files import read_json, write_json
+from crossgraph.files import check_output_file, check_output_folder, read_json, write_json
 from crossgraph.provenance import typed_command
-from crossgraph.scoring.places import check_file, check_folder
 from crossgraph.sweep import cards
 from crossgraph.sweep.cards import Cell, PageContent
 from crossgraph.sweep.definition import Planned, Sweep, Variant, load, plan
@@ -82,8 +81,8 @@ class PageRequest:
         Raises:
             InputError: One of them is not so.
         """
-        check_folder(self.cards)
-        check_file(self.page, ".md")
+        check_output_folder(self.cards)
+        check_output_file(self.page, ".md")
         if not self.splits or len(set(self.splits)) < len(self.splits):
             raise InputError(f"--splits {' '.join(self.splits)}".strip(), "name each split once")
 
@@ -151,7 +150,7 @@ class CheckedSweep:
                 trained = all("train" not in row.stages for row in members)
                 card = paths.card(variant, seed)
                 done = trained and valid_card(card, paths.runs(variant, seed), fingerprint)
-                check_folder(card.parent)
+                check_output_folder(card.parent)
                 rows.append(Row(variant, seed, [] if done else ["evaluate"]))
         return rows
 
@@ -168,7 +167,7 @@ def check(request: Request) -> CheckedSweep:
     sweep = load(path)
     planned = plan(sweep, path, request.overrides, request.small)
     sweep.only(request.only)
-    check_folder(request.out)
+    check_output_folder(request.out)
     if any((request.out / mark).exists() for mark in (CHECKPOINTS, "run.json")):
         raise InputError(f"{request.out}: is a run itself", "give a folder for all runs of the sweep")
     make_fabric("32", request.device, 1)

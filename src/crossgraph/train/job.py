@@ -15,12 +15,12 @@ from crossgraph.core import config as configs
 from crossgraph.core.errors import InputError
 from crossgraph.data import open_data
 from crossgraph.data.split import Split
+from crossgraph.data.subset import first_images
 from crossgraph.graphs.word_graph import reads_word_edges
 from crossgraph.models.base import MODELS, Inputs, Matcher
 from crossgraph.provenance import all_versions, git_revision
 from crossgraph.runs import RunInfo, describe_model, save_run
-from crossgraph.scoring.fit import check_fits
-from crossgraph.scoring.limit import first_images
+from crossgraph.scoring.compatibility import check_fits
 from crossgraph.text.vocabulary import Vocabulary
 from crossgraph.train.checkpoint import TrainingState, seed_everything
 from crossgraph.train.config import FREE_ON_RESUME, Recipe

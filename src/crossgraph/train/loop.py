@@ -15,7 +15,7 @@ from torch import Tensor
 
 from crossgraph.data.split import Split
 from crossgraph.models.base import Batch, Matcher
-from crossgraph.scoring.engine import score_split
+from crossgraph.scoring.engine import ScoringOptions, score_split
 from crossgraph.scoring.recall import recalls
 from crossgraph.text.vocabulary import Vocabulary
 from crossgraph.train.callbacks import Callbacks, Guarded, RunLog, Start, TrainingProgress
@@ -337,7 +337,7 @@ def rank_dev(model: Matcher, dev: Split, vocabulary: Vocabulary, log: Callable[[
             last = time.monotonic()
             log(f"ranking dev: {100 * done / total:.0f} % of {total:,} {task}")
 
-    result = recalls(score_split(model, vocabulary, dev, report=progress), dev.caption_image)
+    result = recalls(score_split(model, vocabulary, dev, ScoringOptions(progress=progress)), dev.caption_image)
     sides = (("i2t", result.i2t), ("t2i", result.t2i))
     return {"rsum": result.rsum, **{f"{name}_r{k}": share for name, side in sides for k, share in side.recall.items()}}
 

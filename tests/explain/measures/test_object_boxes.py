@@ -41,7 +41,7 @@ def named(caption: str, lexicon=COCO) -> list[tuple[str, str | None]]:
 
 def test_scenes_boxes_are_shares_of_the_picture_and_answer_to_name_and_kind(tmp_path: Path):
     things = read_boxes(write(tmp_path, "objects.json", SCENES))
-    (boxes,) = things.of(["pictures/000000.png"])
+    (boxes,) = things.for_images(["pictures/000000.png"])
     assert things.count == 3
     assert boxes["ice cream"].tolist() == [[0, 0.1, 0.5, 1], [0.5, 0, 1, 1]]
     assert boxes["food"].tolist() == boxes["ice cream"].tolist()
@@ -51,7 +51,7 @@ def test_scenes_boxes_are_shares_of_the_picture_and_answer_to_name_and_kind(tmp_
 def test_coco_boxes_are_cut_to_the_picture(tmp_path: Path):
     _, file = planted_split(1)
     file["annotations"] = [{"image_id": 1, "category_id": 0, "bbox": [-10, 40, 120, 80]}]
-    (boxes,) = read_boxes(write(tmp_path, "i.json", file)).of(["000000000001.jpg"])
+    (boxes,) = read_boxes(write(tmp_path, "i.json", file)).for_images(["000000000001.jpg"])
     assert boxes["dog"].tolist() == [[0, 0.5, 1, 1]]
 
 
@@ -72,14 +72,14 @@ def test_a_folder_without_boxes_has_none(tmp_path: Path):
 def test_pictures_are_found_by_other_names_of_theirs_too(tmp_path: Path):
     things = read_boxes(write(tmp_path, "i.json", planted_split(3)[1]))
     for names in (["images/000000000002.jpg"], ["COCO_val2014_000000000002.jpg"], ["000000000002.png"]):
-        assert things.of(names)[0], names
-    assert things.of(["000000000077.jpg"]) == [{}]
+        assert things.for_images(names)[0], names
+    assert things.for_images(["000000000077.jpg"]) == [{}]
 
 
 def test_pictures_that_are_merely_counted_get_no_boxes_of_coco_numbers(tmp_path: Path):
     things = read_boxes(write(tmp_path, "i.json", planted_split(3)[1]))
-    assert things.of(["0", "1", "2", "3"]) == [{}] * 4
-    assert all(things.of(["1", "2", "3"]))
+    assert things.for_images(["0", "1", "2", "3"]) == [{}] * 4
+    assert all(things.for_images(["1", "2", "3"]))
 
 
 @pytest.mark.parametrize(
@@ -150,7 +150,7 @@ def test_the_546_boxes_of_coco_mini_open_are_read_and_named(shared: Path):
     assert things.count == 546
     captions = json.loads((folder / "captions.json").read_text())
     files = {image["id"]: image["file_name"] for image in captions["images"]}
-    boxes = dict(zip(files.values(), things.of(list(files.values())), strict=True))
+    boxes = dict(zip(files.values(), things.for_images(list(files.values())), strict=True))
     pairs = [
         word
         for one in captions["annotations"]

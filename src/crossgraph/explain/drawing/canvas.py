@@ -1,4 +1,4 @@
-"""A Matplotlib figure addressed in inches from its top left corner, with text of any script."""
+"""Draws on a Matplotlib figure by inches from its top left corner, with text of any script."""
 
 from __future__ import annotations
 
@@ -10,8 +10,7 @@ from typing import Any, Literal
 from crossgraph.core.errors import InputError
 from crossgraph.explain.drawing.text_layout import FontSet, shorten, wrap
 from crossgraph.explain.drawing.theme import Theme
-from crossgraph.files import atomic_write
-from crossgraph.scoring.places import check_file
+from crossgraph.files import atomic_write, check_output_file
 
 WIDTH = 12.0  # inches; shown 1,200 pixels wide, a point of type is 1.4 pixels
 DOTS = 150  # per inch in PNG: sharp where a pixel of the page is more than one of the screen
@@ -45,7 +44,7 @@ def check_figure_path(out: Path) -> None:
         raise InputError(f"{out}: a figure is {', '.join(SUFFIXES)}", f"name it {out.stem or 'why'}.png")
     if not out.parent.exists():
         raise InputError(f"{out.parent}: no such folder", "make it, or write the figure elsewhere")
-    check_file(out, out.suffix)
+    check_output_file(out, out.suffix)
 
 
 class Canvas:

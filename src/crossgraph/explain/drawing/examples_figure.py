@@ -1,4 +1,4 @@
-"""Draws captions with a right and a wrong picture: attention, significance, and what is found both ways."""
+"""Draws captions with a right and a wrong picture: attention, significance, and the best answers both ways."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _Pictures = Mapping[Path | None, Picture | None]
 
 
 def draw_examples(examples: Sequence[CaptionExample], split: Split, out: Path, theme: ThemeName = "light") -> None:
-    """Draw one section a caption.
+    """Draw a section for each caption.
 
     Args:
         examples: At least one, of one run and split.

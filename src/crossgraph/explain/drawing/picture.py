@@ -1,4 +1,4 @@
-"""Pixels of pictures for figures, and densities laid over them."""
+"""Reads pictures for figures, and lays densities over their pixels."""
 
 from __future__ import annotations
 

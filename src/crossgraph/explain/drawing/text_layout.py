@@ -1,4 +1,4 @@
-"""Fonts for text of any script, and breaking and shortening of lines."""
+"""Chooses fonts for text of any script, and breaks and shortens lines."""
 
 from __future__ import annotations
 

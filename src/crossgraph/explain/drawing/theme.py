@@ -1,4 +1,4 @@
-"""Colours of figures on light and on dark pages, that colour-blind people can distinguish."""
+"""Defines the colours of figures on light and on dark pages, which colour-blind people can distinguish."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Measures of a run's explanations: do words look where their objects are, and does hiding what matters matter.
+"""Measures explanations: whether words look at their objects, and whether scores depend on the important parts.
 
 `object_boxes` reads where objects are, `object_names` finds the words of a caption that name them, `pointing` and
 `deletion` measure one pair, `card_entry` measures a split and describes the layout of the results.

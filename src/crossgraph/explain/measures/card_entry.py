@@ -66,7 +66,7 @@ _INTERVALS = "percentile bootstrap, clustered by image"
 
 @dataclass(frozen=True)
 class MeasureOptions:
-    """How much is measured.
+    """Settings of how much is measured.
 
     Attributes:
         thorough: Whether it was asked for; a card's small sample otherwise.
@@ -106,7 +106,7 @@ def measure_explanations(
     device: torch.device | None = None,
     report: Callable[[str], ProgressCallback] | None = None,
 ) -> dict[str, Any]:
-    """Return the measures of some runs' explanations on a split: a card's entry, see the module's docstring.
+    """Return the measures of some runs' explanations on a split: a card's entry, laid out as this module says.
 
     Args:
         runs: Each is measured by itself; that they fit the split has been checked.
@@ -148,7 +148,7 @@ def measure_explanations(
 
 def _boxed_pairs(split: Split, objects: ObjectBoxes, options: MeasureOptions) -> list[_Pair]:
     """Return captions that name something boxed in their picture: in random order, until there are enough."""
-    boxes = objects.of(split.image_ids)
+    boxes = objects.for_images(split.image_ids)
     pairs: list[_Pair] = []
     rows: list[int] = np.random.default_rng(options.seed).permutation(len(split.captions)).tolist()
     for row in rows:

@@ -1,4 +1,4 @@
-"""Measures whether what is said to matter matters: hide it, and see how fast the score falls.
+"""Measures how fast a pair's score falls while the regions or words that the model calls important are hidden.
 
 *Deletion* (Petsiuk et al., BMVC 2018, there for pixels) hides regions, or words, in the order in which the model
 says they matter, and takes the score of the matched pair at every step; *insertion* shows them in that order,

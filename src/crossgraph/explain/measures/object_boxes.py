@@ -54,7 +54,7 @@ class ObjectBoxes:
         """Return the words of a caption that name objects, boxed in its picture or not."""
         return find_mentions(caption, self.lexicon)
 
-    def of(self, image_ids: Sequence[str]) -> list[Mapping[str, Boxes]]:
+    def for_images(self, image_ids: Sequence[str]) -> list[Mapping[str, Boxes]]:
         """Return the boxes of a split's pictures, in their order; empty for a picture the file does not know.
 
         Pictures are found by path, file name or COCO's number. Names that are plain numbers count only where

@@ -1,4 +1,4 @@
-"""How fast a model scores on this machine: beside its plain form, and beside what the machine's products allow.
+"""Benchmark a model's scoring on this machine against its plain form and against matrix products alone.
 
 All forms are timed in turn in one process, so that whatever else the machine does hits them alike; medians are kept.
 """
@@ -25,7 +25,7 @@ from crossgraph.progress import ProgressCallback
 from crossgraph.scoring.blocks import BlockSize
 from crossgraph.scoring.encode import TextBucket, compute_in, device_of, inference
 from crossgraph.scoring.engine import prepared_images, prepared_texts
-from crossgraph.scoring.tuning import remember, remembered, score_codes, tune
+from crossgraph.scoring.tuning import read_cached, score_codes, tune, write_cached
 
 VOCABULARY = 8000
 PRECISIONS: tuple[Precision, ...] = ("float32", "bfloat16")
@@ -33,7 +33,7 @@ PRECISIONS: tuple[Precision, ...] = ("float32", "bfloat16")
 
 @dataclass(frozen=True)
 class Setting:
-    """Sizes of what is scored; features and weights are drawn at random.
+    """Sizes of a benchmark; features and weights are random.
 
     Attributes:
         images: Pictures.
@@ -54,7 +54,7 @@ class Setting:
     rounds: int = 5
 
     def __post_init__(self) -> None:
-        """Refuse what measures nothing.
+        """Check that all sizes are positive.
 
         Raises:
             InputError: A size below 1, or fewer than two words.
@@ -66,7 +66,7 @@ class Setting:
 
 @dataclass(frozen=True)
 class Measured:
-    """What was found of one model.
+    """Speeds of one model.
 
     Attributes:
         model: Its name.
@@ -96,7 +96,7 @@ class Measured:
         return self.processor["plain"] / max(1e-12, self.processor[precision])
 
     def as_json(self) -> dict[str, Any]:
-        """Return plain values, the ratios among them."""
+        """Return plain values for JSON, ratios included."""
         ratio = {precision: self.ratio(precision) for precision in PRECISIONS}
         work_ratio = {precision: self.work_ratio(precision) for precision in PRECISIONS}
         return {**asdict(self), "ratio": ratio, "work_ratio": work_ratio}
@@ -105,13 +105,13 @@ class Measured:
 def measure(
     name: str, setting: Setting, device: torch.device, report: ProgressCallback | None = None, retune: bool = False
 ) -> Measured:
-    """Time a model at its default sizes.
+    """Measure a model at its default sizes.
 
     Args:
         name: A registered model.
         setting: Sizes.
         device: Where.
-        report: Hears how many turns are done.
+        report: Called with progress.
         retune: Try block sizes anew, even where they are remembered.
     """
     model = build(name, setting).to(device)
@@ -135,7 +135,7 @@ def measure(
 def _in_turn(
     works: dict[str, Callable[[], int]], rounds: int, device: torch.device, report: ProgressCallback | None
 ) -> tuple[dict[str, float], dict[str, float]]:
-    """Return the median seconds, and processor seconds, of what each work counts, timed in turn."""
+    """Return median wall and processor seconds per unit of each workload, measured in turn."""
     clock: dict[str, list[float]] = {key: [] for key in works}
     cores: dict[str, list[float]] = {key: [] for key in works}
     for turn in range(rounds + 1):  # the first one warms up
@@ -176,18 +176,18 @@ def draw_codes(model: Matcher, setting: Setting) -> tuple[ImageCode, TextCode]:
 
 
 def tuned_sizes(model: Matcher, images: ImageCode, texts: TextCode, anew: bool) -> dict[Precision, BlockSize]:
-    """Return the best block sizes of this machine, tried now where they are not known."""
+    """Return the best block sizes on this machine, measured now if not cached."""
     if model.kind == "independent":
         return dict.fromkeys(PRECISIONS, BlockSize())
-    found = None if anew else remembered(model)
+    found = None if anew else read_cached(model)
     if found is None:
         found = tune(model, images, [TextBucket(np.arange(len(texts)), texts)])
-        remember(model, found)
+        write_cached(model, found)
     return {precision: BlockSize(found.budgets[precision]) for precision in PRECISIONS}
 
 
 def plain_form(model: Matcher) -> tuple[Callable[[Matcher, ImageCode, TextCode], object], str]:
-    """Return the form that others are measured from, and what it is."""
+    """Return the reference form and its name."""
     try:
         one = draw_codes(model, Setting(1, 1, 2, model.inputs.regions or 1, model.inputs.feature_size))
         with inference(model):
@@ -223,7 +223,7 @@ def operations_of(model: Matcher, images: ImageCode, texts: TextCode, precision:
 
 
 def _product(precision: Precision, device: torch.device) -> Callable[[], int]:
-    """Return work that is a large product and nothing else, on every core; it tells how many operations it was."""
+    """Return a workload of one large matrix product on every core, which returns its number of operations."""
     size, times = (1024, 8) if device.type == "cpu" else (8192, 8)
     cores = torch.get_num_threads() if device.type == "cpu" else 1
     sides = [torch.rand(2, size, size, device=device).to(DTYPES[precision]) for _ in range(cores)]
@@ -249,7 +249,7 @@ def _wait(device: torch.device) -> None:
 
 
 def known(names: Sequence[str]) -> list[str]:
-    """Return the names, having checked that every one is a model.
+    """Check that every name is a model, and return them.
 
     Raises:
         InputError: One is not; the nearest is named.

@@ -12,11 +12,11 @@ from hypothesis import strategies as st
 from references.tiny_matcher import WORDS, tiny_model, tiny_split
 
 from crossgraph.models.base import MODELS, Inputs
-from crossgraph.scoring import chosen as chosen_module
+from crossgraph.scoring import pair_lists
 from crossgraph.scoring.blocks import BlockSize
-from crossgraph.scoring.chosen import ListScorer, Shelf
 from crossgraph.scoring.encode import ImageBlocks, encode_captions
-from crossgraph.scoring.engine import DEFAULT_SIZE, score_split
+from crossgraph.scoring.engine import DEFAULT_SIZE, ScoringOptions, score_split
+from crossgraph.scoring.pair_lists import CaptionCodeCache, ListScorer
 from crossgraph.text.vocabulary import Vocabulary
 
 VOCABULARY = Vocabulary(["<pad>", "<start>", "<end>", "<unk>", *WORDS])
@@ -106,9 +106,11 @@ def test_codes_that_grow_when_they_are_prepared_stay_as_they_are():
     model, split = MODELS["mmca"](config, Inputs(5, len(VOCABULARY))).eval(), tiny_split(5)
     texts = encode_captions(model, VOCABULARY, split.captions)
     with torch.inference_mode():
-        shelf, small = (Shelf(form, lengths_of(texts)) for form in (model.fold(), build("t2i").fold("bfloat16")))
-        shelf.take(texts)
-        assert all("projected" not in code.parts for code in shelf.codes.values())
+        cache, small = (
+            CaptionCodeCache(form, lengths_of(texts)) for form in (model.fold(), build("t2i").fold("bfloat16"))
+        )
+        cache.take(texts)
+        assert all("projected" not in code.parts for code in cache.codes.values())
         small.take(encode_captions(build("t2i"), VOCABULARY, split.captions))
         assert all(code.local.dtype == torch.bfloat16 for code in small.codes.values())
     whole = score_split(model, VOCABULARY, split)
@@ -123,10 +125,10 @@ def test_codes_on_files_score_as_those_in_memory(monkeypatch, precision):
     texts = encode_captions(model, VOCABULARY, split.captions)
     chosen = [np.arange(len(split.captions))] * 9
     kept = [one.scores for one in scorer(model, texts, precision).scores(ImageBlocks(model, split), chosen)]
-    monkeypatch.setattr(chosen_module, "SHELF_BYTES", 100)
-    monkeypatch.setattr(chosen_module, "_WORTH_A_FILE", 1)
+    monkeypatch.setattr(pair_lists, "CACHE_BYTES", 100)
+    monkeypatch.setattr(pair_lists, "_SMALLEST_FILE", 1)
     filed, rooms = scorer(model, texts, precision), []
-    monkeypatch.setattr(chosen_module, "release_pages", rooms.append)
+    monkeypatch.setattr(pair_lists, "release_pages", rooms.append)
     for _ in range(2):
         for one, expected in zip(filed.scores(ImageBlocks(model, split), chosen), kept, strict=True):
             np.testing.assert_array_equal(one.scores, expected)
@@ -138,7 +140,7 @@ def test_what_all_captions_need_is_known_from_some_before_there_is_room_for_any(
     texts = encode_captions(model, VOCABULARY, split.captions)
     made = ListScorer(model, lengths_of(texts))
     with monkeypatch.context() as patch:
-        patch.setattr(Shelf, "take", None)
+        patch.setattr(CaptionCodeCache, "take", None)
         needed = [made.needs(bucket) for bucket in texts]
     codes = [bucket.code for bucket in texts]
     held = sum(sum(t.nbytes for t in (code.local, code.mask, *code.parts.values())) for code in codes)
@@ -165,7 +167,7 @@ def test_in_bfloat16_blocks_have_few_shapes_and_the_scores_of_the_whole_matrix()
     split = dataclasses.replace(split, captions=["dog"] * 23, caption_image=np.arange(23) % len(split.image_ids))
     texts = encode_captions(model, vocabulary, split.captions)
     chosen = [np.arange(count) for count in (23, 5, 1, 7, 11, 17, 9)]
-    whole = score_split(model, vocabulary, split, precision="bfloat16")
+    whole = score_split(model, vocabulary, split, ScoringOptions(precision="bfloat16"))
     model.blocks.clear()
     for one in scorer(model, texts, "bfloat16").scores(ImageBlocks(model, split), chosen):
         np.testing.assert_allclose(one.scores, whole[one.image, one.captions], atol=1e-3)

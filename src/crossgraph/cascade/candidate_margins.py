@@ -1,6 +1,6 @@
-"""How far a cascade looks a second time: chosen on dev, once.
+"""Candidate margins: how far below the k-th best score an estimate may lie and still be scored; chosen on dev.
 
-The least margins are taken by which no recall there differs by more than `TOLERANCE` from that of all pairs.
+The smallest margins are chosen whose recalls on dev all differ by at most `TOLERANCE` from those of all pairs.
 """
 
 from __future__ import annotations
@@ -16,29 +16,29 @@ import numpy as np
 from jaxtyping import Bool, Float32, Int64
 
 from crossgraph.bundle.bundle import Bundle
+from crossgraph.cascade.candidate_expansion import FIRST_CAPTIONS, FIRST_PICTURES, ScoreEstimate, estimate_scores
+from crossgraph.cascade.coarse_scores import short_lists
 from crossgraph.core.errors import InputError
 from crossgraph.data.split import Split
-from crossgraph.evaluate.nearness import short_lists
-from crossgraph.evaluate.second_look import FIRST_CAPTIONS, FIRST_PICTURES, Guess, guess_from
 from crossgraph.files import read_json, write_json
 from crossgraph.scoring.recall import CUTOFFS
 
 FORMAT_VERSION = 2
 FILE = "cascade.json"
-TOLERANCE = 0.05  # percentage points of any recall on dev: half of what is promised
+TOLERANCE = 0.05  # percentage points of any recall on dev: half of what the docs promise
 CHOICES = (0.0, 0.5, 1.0, 1.5, 2.0, 2.5, 3.0, 3.5, 4.0, 4.5, 5.0, 6.0, 8.0, 10.0)
-_QUERIES = 256  # looked at in one go
-# queries with all answers; blocks differ in size
+_QUERIES = 256  # per block
+# Scores, distances below the k-th best, and right answers of some queries; blocks differ in size
 _Block = tuple[Float32[np.ndarray, "_ _"], Float32[np.ndarray, "_ _"], Bool[np.ndarray, "_ _"]]
 
 
 @dataclass(frozen=True)
-class Margins:
-    """Margins of a second look.
+class CandidateMargins:
+    """The margins of candidate expansion.
 
     Attributes:
-        captions: Below the tenth best of a caption, in deviations of the guess; None: all pairs are scored.
-        pictures: Below the tenth best of a picture.
+        captions: Margin below the k-th best score of a caption, in deviations of the estimate; None scores all pairs.
+        pictures: Margin below the k-th best score of a picture.
         dev: Fingerprint of the split they were chosen on.
         bundle: Fingerprint of the weights.
         difference: The largest difference of a recall on dev, in percentage points.
@@ -56,32 +56,32 @@ def choose_margins(
     split: Split,
     scores: Float32[np.ndarray, "img txt"],
     near: Float32[np.ndarray, "img txt"],
-) -> Margins:
+) -> CandidateMargins:
     """Choose margins on a split.
 
     Args:
-        bundle: With a sieve, a head or a retriever.
+        bundle: With a late-interaction retriever, an index head or a retriever.
         split: Dev.
-        scores: The re-ranker's, of all pairs.
-        near: How near they are by what brings pairs up.
+        scores: The re-ranker's scores of all pairs.
+        near: Coarse scores.
     """
     chosen = short_lists(near, FIRST_PICTURES, FIRST_CAPTIONS)
-    guess = guess_from(near, chosen, [row[some] for row, some in zip(scores, chosen, strict=True)])
+    guess = estimate_scores(near, chosen, [row[some] for row, some in zip(scores, chosen, strict=True)])
     captions, pictures = (
-        least_margin(_blocks(near, guess, scores, chosen, split, of_captions), guess.deviation)
+        smallest_margin(_blocks(near, guess, scores, chosen, split, of_captions), guess.deviation)
         for of_captions in (True, False)
     )
     worst = max(captions[1], pictures[1])
-    return Margins(captions[0], pictures[0], split.fingerprint(), fingerprint(bundle), worst)
+    return CandidateMargins(captions[0], pictures[0], split.fingerprint(), fingerprint(bundle), worst)
 
 
-def least_margin(blocks: Iterable[_Block], deviation: float) -> tuple[float | None, float]:
-    """Return the least margin by which recalls stay, and by how much the worst of them differs then.
+def smallest_margin(blocks: Iterable[_Block], deviation: float) -> tuple[float | None, float]:
+    """Return the smallest margin that keeps recalls within `TOLERANCE`, and the largest difference it leaves.
 
     Args:
-        blocks: Queries with all answers: scores, by how much a guess is below the tenth best (minus infinity for
-            what is scored anyway), and which answers are right. Queries without a right one do not count.
-        deviation: Of the guess.
+        blocks: Queries with all answers: scores, distance of the estimate below the k-th best score (minus infinity for
+            pairs that are scored anyway), and which answers are right. Queries without a right answer do not count.
+        deviation: Of the estimate.
     """
     asked, hits = 0, np.zeros((len(CHOICES) + 1, len(CUTOFFS)))
     for scores, missing, right in blocks:
@@ -98,8 +98,8 @@ def least_margin(blocks: Iterable[_Block], deviation: float) -> tuple[float | No
     return (CHOICES[chosen] if chosen < len(CHOICES) else None), float(worst[chosen])
 
 
-def read_margins(folder: Path) -> Margins | None:
-    """Return margins that a bundle's folder keeps; None where there are none, or not whole, or of another kind."""
+def read_margins(folder: Path) -> CandidateMargins | None:
+    """Read the margins in a bundle's folder; None where there are none, or they are incomplete or invalid."""
     try:
         values: object = read_json(folder / FILE)
     except InputError:
@@ -110,38 +110,38 @@ def read_margins(folder: Path) -> Margins | None:
     if entries.pop("format_version", None) != FORMAT_VERSION:
         return None
     try:
-        found = Margins(**entries)
+        found = CandidateMargins(**entries)
         known = all(one is None or one in CHOICES for one in (found.captions, found.pictures))
         return found if known and 0 <= found.difference <= TOLERANCE else None
     except TypeError:
         return None
 
 
-def keep_margins(folder: Path, margins: Margins) -> None:
-    """Write margins into a bundle's folder; one that cannot be written can still be evaluated."""
+def write_margins(folder: Path, margins: CandidateMargins) -> None:
+    """Write margins into a bundle's folder; a read-only bundle can still be evaluated."""
     with contextlib.suppress(InputError):
         write_json(folder / FILE, {"format_version": FORMAT_VERSION, **asdict(margins)})
 
 
 def fingerprint(bundle: Bundle) -> str:
-    """Return a digest of all weights that margins depend on."""
-    if bundle.sieve is None:
+    """Return a digest of the weights that the margins depend on."""
+    if bundle.late_interaction is None:
         return bundle.fingerprint
     digest = hashlib.sha256(bundle.fingerprint.encode())
-    for name, tensor in sorted(bundle.sieve.state_dict().items()):
+    for name, tensor in sorted(bundle.late_interaction.state_dict().items()):
         digest.update(name.encode() + tensor.cpu().numpy().tobytes())
     return digest.hexdigest()
 
 
 def _blocks(
     near: Float32[np.ndarray, "img txt"],
-    guess: Guess,
+    guess: ScoreEstimate,
     scores: Float32[np.ndarray, "img txt"],
     chosen: Sequence[Int64[np.ndarray, " _"]],
     split: Split,
     of_captions: bool,
 ) -> Iterator[_Block]:
-    """Give queries in blocks: captions with all pictures, or pictures with all captions."""
+    """Yield blocks of queries: captions with all pictures, or pictures with all captions."""
     scored = np.zeros(near.shape, dtype=bool)
     for row, some in zip(scored, chosen, strict=True):
         row[some] = True

@@ -1,4 +1,4 @@
-"""Score matrices on disk: a plain `.npy` and, beside it, a JSON that says what made it.
+"""Score files: a plain `.npy` and a JSON beside it that records how it was made.
 
     scores.npy        float32, images × captions, in the split's order
     scores.npy.json   models, data fingerprint, split, command, the digest of scores.npy
@@ -23,11 +23,13 @@ from jaxtyping import Float, Float32
 
 from crossgraph.core.errors import InputError
 from crossgraph.data.npy_file import read_header
-from crossgraph.files import atomic_write, read_json, reserve, sha256, write_json
+from crossgraph.data.split import Split
+from crossgraph.files import atomic_write, check_output_file, read_json, reserve, sha256, write_json
 from crossgraph.provenance import all_versions, describe_run, git_revision, hardware, pairs_fingerprint, typed_command
 from crossgraph.runs import Run
-from crossgraph.scoring.places import check_file
-from crossgraph.scoring.portion import Portion
+from crossgraph.scoring.engine import ScoreBlock
+from crossgraph.scoring.recall import refuse_nonfinite
+from crossgraph.scoring.topk import RunningTopK
 
 FORMAT_VERSION = 1
 _REMEDY = "give a float32 .npy of images × captions, as 'crossgraph score' writes it"
@@ -35,7 +37,7 @@ _REMEDY = "give a float32 .npy of images × captions, as 'crossgraph score' writ
 
 @dataclass(frozen=True)
 class ScoreInfo:
-    """What made a score matrix; stands beside it.
+    """Record of how a score matrix was made, saved beside it.
 
     Attributes:
         models: One entry a model, as `describe_run` gives it.
@@ -101,11 +103,11 @@ def describe_score(run: Run, split: Split, device: torch.device, precision: str)
 
 def write_scores(
     path: Path,
-    parts: Iterable[Portion | Float32[np.ndarray, "img txt"]],
+    parts: Iterable[ScoreBlock | Float32[np.ndarray, "img txt"]],
     shape: tuple[int, int],
     info: ScoreInfo,
 ) -> ScoreInfo:
-    """Write a score matrix as its parts get ready; the file takes its name when it is whole.
+    """Write a score matrix block by block; the file is renamed into place when complete.
 
     Args:
         path: The `.npy`.
@@ -120,7 +122,7 @@ def write_scores(
         InputError: The disk is full (told before the first row where the system can tell), or the place
             cannot be written.
     """
-    check_file(path, ".npy")
+    check_output_file(path, ".npy")
     begun = time.monotonic()
     header = io.BytesIO()
     layout = {"descr": "<f4", "fortran_order": False, "shape": shape}
@@ -131,7 +133,7 @@ def write_scores(
         file.write(header.getvalue())
         row = 0
         for part in parts:
-            portion = part if isinstance(part, Portion) else Portion(row, 0, part)
+            portion = part if isinstance(part, ScoreBlock) else ScoreBlock(row, 0, part)
             _put(file, portion, len(header.getvalue()), shape[1])
             row = portion.image + len(portion.scores)
         beside.unlink(missing_ok=True)  # of an older matrix; the new one's follows
@@ -141,8 +143,52 @@ def write_scores(
     return whole
 
 
+def write_best(
+    path: Path, portions: Iterable[ScoreBlock], shape: tuple[int, int], count: int, info: ScoreInfo
+) -> ScoreInfo:
+    """Write the k best captions of every picture and the k best pictures of every caption, instead of the matrix.
+
+    The `.npz` holds `captions` (images, k) with `caption_scores`, and `images` (captions, k) with `image_scores`:
+    numbers from 0 in the split's order, the best first.
+
+    Args:
+        path: The `.npz`.
+        portions: All pairs, each once.
+        shape: Images, captions.
+        count: k, at least 1.
+        info: What makes them; `seconds` and `sha256` are filled in.
+
+    Raises:
+        InputError: k below 1, a score that is no number, or a place that cannot be written.
+    """
+    if count < 1:
+        raise InputError(f"--top-k {count}: keeps nothing", "give at least 1")
+    check_output_file(path, ".npz")
+    begun = time.monotonic()
+    images, captions = shape
+    of_images, of_captions = RunningTopK(images, min(count, captions)), RunningTopK(captions, min(count, images))
+    for portion in portions:
+        refuse_nonfinite(portion.scores, portion.image)
+        of_images.add(portion.image, portion.caption, portion.scores)
+        of_captions.add(portion.caption, portion.image, np.ascontiguousarray(portion.scores.T))
+    beside = path.with_name(f"{path.name}.json")
+    with atomic_write(path) as file:
+        np.savez(
+            file,
+            captions=of_images.answers,
+            caption_scores=of_images.scores,
+            images=of_captions.answers,
+            image_scores=of_captions.scores,
+        )
+        beside.unlink(missing_ok=True)
+    seconds = round(time.monotonic() - begun, 3)
+    whole = dataclasses.replace(info, seconds=seconds, sha256=sha256(path))
+    write_json(beside, {"format_version": FORMAT_VERSION, "top_k": count, **dataclasses.asdict(whole)})
+    return whole
+
+
 def open_scores(path: Path) -> ScoreFile:
-    """Open a score matrix, memory-mapped, with what is known of it.
+    """Open a score file, memory-mapped, with its record.
 
     Raises:
         InputError: It is missing, no `.npy`, truncated, not a matrix, empty, or not float32 or float64.
@@ -163,8 +209,8 @@ def open_scores(path: Path) -> ScoreFile:
     return ScoreFile(path, scores, info, remark)
 
 
-def _put(file: IO[bytes], portion: Portion, start: int, columns: int) -> None:
-    """Write a portion where it belongs; plain writes, since a mapped file would count as the program's memory."""
+def _put(file: IO[bytes], portion: ScoreBlock, start: int, columns: int) -> None:
+    """Write a block at its position; plain writes, since a memory map would count as the process's memory."""
     values = np.ascontiguousarray(portion.scores, dtype="<f4")
     place = start + 4 * (portion.image * columns + portion.caption)
     if values.shape[1] == columns:

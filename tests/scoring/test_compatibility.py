@@ -12,7 +12,7 @@ from references.tiny_run import write_tiny_run
 from crossgraph.core.errors import InputError
 from crossgraph.data.split import Split
 from crossgraph.runs import Run, load_run
-from crossgraph.scoring.fit import check_run_fits
+from crossgraph.scoring.compatibility import check_run_fits
 
 
 def run_of(folder: Path, encoder: str) -> Run:

@@ -1,4 +1,4 @@
-"""Short lists by nearness."""
+"""Short lists by coarse_scores."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from crossgraph.evaluate.nearness import short_lists
+from crossgraph.cascade.coarse_scores import short_lists
 
 
 @given(st.integers(1, 12), st.integers(1, 30), st.integers(0, 99))

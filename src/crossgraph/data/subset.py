@@ -1,4 +1,4 @@
-"""A part of a split: its first pictures, as published loaders cut their dev sets, or any."""
+"""Subsets of a split: its first pictures, as published loaders cut their dev sets, or any pairs."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from crossgraph.core.types import Regions
 from crossgraph.data.split import CocoIds, FeatureSource, Split
 
 
-class ChosenRows:
-    """Some rows of a feature source.
+class FeatureSubset:
+    """Features of a subset of the pictures of a feature source.
 
     Args:
-        features: The whole.
-        rows: Which of it, in the order that they are to have.
+        features: Of all pictures.
+        rows: Rows of the subset, in its order.
     """
 
     def __init__(self, features: FeatureSource, rows: Int64[np.ndarray, " row"]) -> None:
@@ -47,7 +47,7 @@ def first_images(split: Split, images: int) -> Split:
     """Return a split's first pictures with all their captions; all of it where it has no more.
 
     Args:
-        split: The whole.
+        split: All pairs.
         images: How many pictures, at least 1.
 
     Raises:
@@ -57,26 +57,26 @@ def first_images(split: Split, images: int) -> Split:
         raise InputError(f"a limit of {images} images leaves nothing", "give at least 1")
     if images >= len(split.image_ids):
         return split
-    return part_of(split, np.arange(images), np.flatnonzero(split.caption_image < images))
+    return select_pairs(split, np.arange(images), np.flatnonzero(split.caption_image < images))
 
 
-def part_of(split: Split, images: Int64[np.ndarray, " img"], captions: Int64[np.ndarray, " caption"]) -> Split:
-    """Return some pictures of a split with some of their captions.
+def select_pairs(split: Split, images: Int64[np.ndarray, " img"], captions: Int64[np.ndarray, " caption"]) -> Split:
+    """Return a split of chosen pictures and captions.
 
     Args:
-        split: The whole.
+        split: All pairs.
         images: Rows of pictures, each once.
         captions: Rows of captions; their pictures are among `images`.
     """
-    place = np.full(len(split.image_ids), -1)
-    place[images] = np.arange(len(images))
+    position = np.full(len(split.image_ids), -1)
+    position[images] = np.arange(len(images))
     rows, columns = images.tolist(), captions.tolist()
     return dataclasses.replace(
         split,
         image_ids=[split.image_ids[row] for row in rows],
         captions=[split.captions[column] for column in columns],
-        caption_image=place[split.caption_image[captions]],
-        features=ChosenRows(split.features, images),
+        caption_image=position[split.caption_image[captions]],
+        features=FeatureSubset(split.features, images),
         picture_paths=[split.picture_paths[row] for row in rows] if split.picture_paths else (),
         edges=None if split.edges is None else [split.edges[column] for column in columns],
         coco=None if split.coco is None else CocoIds(split.coco.images[images], split.coco.captions[captions]),

@@ -7,7 +7,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from crossgraph.bundle.sieve import Sieve, SieveConfig, sieve_for
+from crossgraph.bundle.late_interaction import LateInteractionConfig, LateInteractionRetriever, retriever_for
 from crossgraph.core.types import ImageCode, TextCode
 
 
@@ -26,12 +26,12 @@ def codes(seed: int, whole: bool = True, regions: int = 5, words: int = 4) -> tu
 
 
 @pytest.fixture(scope="module")
-def sieve() -> Sieve:
+def sieve() -> LateInteractionRetriever:
     torch.manual_seed(0)
-    return Sieve(SieveConfig(6, 8, size=4, overall_size=3)).eval()
+    return LateInteractionRetriever(LateInteractionConfig(6, 8, size=4, overall_size=3)).eval()
 
 
-def scores(sieve: Sieve, images: ImageCode, texts: TextCode) -> torch.Tensor:
+def scores(sieve: LateInteractionRetriever, images: ImageCode, texts: TextCode) -> torch.Tensor:
     with torch.no_grad():
         return sieve.score(images.map(lambda t: t[None]), texts.map(lambda t: t[None]))[0]
 
@@ -85,7 +85,7 @@ def test_codes_without_a_global_vector_are_read_by_their_mean():
     images, texts = codes(2)
     bare = ImageCode(images.local, images.mask), TextCode(texts.local, texts.mask)
     torch.manual_seed(0)
-    sieve = sieve_for(bare[0], 4)
+    sieve = retriever_for(bare[0], 4)
     assert sieve.config.global_size == 0
     assert scores(sieve, *bare).shape == (3, 4)
-    assert sieve_for(images, 4).config.global_size == 8
+    assert retriever_for(images, 4).config.global_size == 8

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from crossgraph.core.errors import InputError
-from crossgraph.scoring.portion import Portion
-from crossgraph.scoring.store import ScoreInfo, open_scores, write_scores
+from crossgraph.scoring.engine import ScoreBlock
+from crossgraph.scoring.score_file import ScoreInfo, open_scores, write_scores
 
 INFO = ScoreInfo([{"run": "r", "model": "tiny"}], "test", "p" * 64, "f" * 64, "tiny", "float32", "cpu")
 
@@ -33,7 +33,7 @@ def test_what_is_written_is_a_plain_npy(tmp_path: Path, scores):
 
 
 def test_portions_may_come_in_any_order(tmp_path: Path, scores):
-    parts = [Portion(2, 7, scores[2:, 7:]), Portion(0, 0, scores[:2]), Portion(2, 0, scores[2:, :7])]
+    parts = [ScoreBlock(2, 7, scores[2:, 7:]), ScoreBlock(0, 0, scores[:2]), ScoreBlock(2, 0, scores[2:, :7])]
     written = write_scores(tmp_path / "scores.npy", parts, scores.shape, INFO)
     np.testing.assert_array_equal(np.load(tmp_path / "scores.npy"), scores)
     assert open_scores(tmp_path / "scores.npy").info == written

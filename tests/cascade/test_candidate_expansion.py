@@ -7,12 +7,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from crossgraph.evaluate.nearness import short_lists
-from crossgraph.evaluate.second_look import guess_from, second_look
+from crossgraph.cascade.candidate_expansion import estimate_scores, expand_candidates
+from crossgraph.cascade.coarse_scores import short_lists
 
 
 def drawn(seed, images=60, texts=90, noise=0.0):
-    """Return nearness, and scores that differ from it by a slope, by every picture's and caption's own, and noise."""
+    """Return coarse scores, and scores that differ by a slope, an offset of each picture and caption, and noise."""
     random = np.random.default_rng(seed)
     near = random.standard_normal((images, texts)).astype(np.float32)
     own = random.standard_normal((images, 1)) + random.standard_normal((1, texts))
@@ -21,7 +21,7 @@ def drawn(seed, images=60, texts=90, noise=0.0):
 
 def looked(near, scores, pictures=20, captions=20):
     chosen = short_lists(near, pictures, captions)
-    return chosen, guess_from(near, chosen, [row[some] for row, some in zip(scores, chosen, strict=True)])
+    return chosen, estimate_scores(near, chosen, [row[some] for row, some in zip(scores, chosen, strict=True)])
 
 
 def test_a_guess_knows_the_slope_and_what_each_picture_and_caption_adds():
@@ -51,7 +51,7 @@ def test_probabilities_are_compared_by_their_logits():
     assert guess.slope == pytest.approx(plain.slope, rel=1e-3)
     np.testing.assert_allclose(guess.best_of_captions, plain.best_of_captions, atol=1e-3)
     assert np.isfinite(
-        guess_from(
+        estimate_scores(
             near, chosen, [(row[some] > 0).astype(np.float32) for row, some in zip(scores, chosen, strict=True)]
         ).deviation
     )  # saturated
@@ -68,7 +68,7 @@ def test_the_tenth_best_is_the_least_where_there_are_fewer():
 def test_what_is_missing_by_less_than_a_margin_is_looked_at_once(seed, of_captions, of_pictures):
     near, scores = drawn(seed, 12, 17, noise=0.5)
     chosen, guess = looked(near, scores, 3, 3)
-    more = second_look(near, guess, chosen, of_captions, of_pictures)
+    more = expand_candidates(near, guess, chosen, of_captions, of_pictures)
     captions, pictures = guess.missing(near, slice(None), slice(None))
     wanted = (captions < of_captions * guess.deviation) | (pictures < of_pictures * guess.deviation)
     for row, (scored, asked) in enumerate(zip(chosen, more, strict=True)):
@@ -79,7 +79,7 @@ def test_what_is_missing_by_less_than_a_margin_is_looked_at_once(seed, of_captio
 def test_without_a_margin_every_pair_is_looked_at():
     near, scores = drawn(4, 12, 17)
     chosen, guess = looked(near, scores, 3, 3)
-    for more in (second_look(near, guess, chosen, None, 1.0), second_look(near, guess, chosen, 1.0, None)):
+    for more in (expand_candidates(near, guess, chosen, None, 1.0), expand_candidates(near, guess, chosen, 1.0, None)):
         for one, other in zip(chosen, more, strict=True):
             assert sorted([*one, *other]) == list(range(17))
 
@@ -87,7 +87,7 @@ def test_without_a_margin_every_pair_is_looked_at():
 def test_wide_margins_find_the_best_ten_where_nearness_alone_does_not():
     near, scores = drawn(5, 200, 300, noise=0.2)
     chosen, guess = looked(near, scores)
-    more = second_look(near, guess, chosen, 4.0, 4.0)
+    more = expand_candidates(near, guess, chosen, 4.0, 4.0)
     before, found = np.zeros(near.shape, bool), np.zeros(near.shape, bool)
     for row, (one, other) in enumerate(zip(chosen, more, strict=True)):
         before[row, one] = found[row, one] = found[row, other] = True

@@ -1,13 +1,14 @@
-"""The second look of a cascade: which pairs may still be among the best, guessed from those that were scored first.
+"""Candidate expansion: predict from the pairs scored so far which others could enter the top k.
 
-What brings pairs up (an index, a sieve) errs by pictures and by captions more than by pairs: it holds one caption too
-high wherever it meets it. Once some pairs of every picture and caption are scored, these errors are known, so that
+A retriever's errors belong mostly to a picture or a caption, not to a pair: it places one caption too high with every
+picture. Once some pairs of every picture and caption are scored, these offsets can be estimated:
 
-    guess(image, caption) = slope · nearness + image's own + caption's own
+    estimate(image, caption) = slope · coarse score + offset of the image + offset of the caption
 
-is nearer to the re-ranker than nearness is. A pair deserves a second look where its guess comes near the tenth best
-score of its caption or of its picture; near means within a margin, in deviations of the guesses from what was scored.
-So a query whose best stand out gets few pairs, and one among equals gets many. The procedure is ours.
+This is closer to the re-ranker's score than the coarse score is. A pair is scored too where its estimate comes within
+a margin of the k-th best score of its caption or its picture. The margin is measured in standard deviations of the
+estimate's error. So a query with clear best answers gets few more pairs, and a query with many similar answers gets
+many. The procedure is ours.
 """
 
 from __future__ import annotations
@@ -22,25 +23,25 @@ from crossgraph.memory import release_pages
 from crossgraph.scoring.recall import CUTOFFS
 
 FIRST_PICTURES, FIRST_CAPTIONS = 20, 40
-"""Pairs that are scored first: the nearest so many pictures of a caption, and captions of a picture."""
+"""Length of the first short lists: pictures of a caption, and captions of a picture."""
 _BEST = max(CUTOFFS)
-_DOUBT = 3.0  # an own part of so many scored pairs is believed by half
-_ROUNDS = 3  # of slope, pictures, captions; what is left moves by a thousandth then
-_EDGE = 1e-6  # of probabilities, before their logits are taken
-_ROWS = 64  # pictures looked at in one go
+_SHRINKAGE = 3.0  # an offset from n pairs is multiplied by n / (n + 3)
+_ROUNDS = 3  # of backfitting: slope, image offsets, caption offsets; later rounds change them by 0.1 %
+_EDGE = 1e-6  # probabilities are clipped to [1e-6, 1 − 1e-6] before the logit
+_ROWS = 64  # pictures per block
 
 
 @dataclass(frozen=True)
-class Guess:
-    """What the re-ranker would say of any pair, and what is worth asking it.
+class ScoreEstimate:
+    """Estimates the re-ranker's score of any pair, and holds the k-th best scores so far.
 
     Attributes:
-        slope: Of nearness.
-        pictures: Each picture's own part.
-        captions: Each caption's.
-        deviation: Root of the mean square by which guesses differ from the scores they were made from.
-        best_of_pictures: The tenth best score of each picture so far; the least one where there are fewer.
-        best_of_captions: Of each caption.
+        slope: Factor of the coarse score.
+        pictures: Offset of each picture.
+        captions: Offset of each caption.
+        deviation: Standard deviation of the estimate's error on the scored pairs.
+        best_of_pictures: The k-th best score of each picture so far, k = 10; the lowest where there are fewer.
+        best_of_captions: The same of each caption.
     """
 
     slope: float
@@ -53,29 +54,29 @@ class Guess:
     def missing(
         self, near: Float32[np.ndarray, "img txt"], pictures: slice, captions: slice
     ) -> tuple[Float32[np.ndarray, "some_img some_txt"], Float32[np.ndarray, "some_img some_txt"]]:
-        """Return how far the guesses of a block lie below the tenth best of their captions, and of their pictures.
+        """Return how far estimates lie below the k-th best score of their captions, and of their pictures.
 
         Args:
-            near: Of all pairs.
+            near: Coarse scores of all pairs.
             pictures: Rows of the block.
             captions: Its columns.
         """
-        guesses = np.float32(self.slope) * near[pictures, captions]
-        guesses += self.pictures[pictures, None] + self.captions[None, captions]
-        return self.best_of_captions[None, captions] - guesses, self.best_of_pictures[pictures, None] - guesses
+        estimates = np.float32(self.slope) * near[pictures, captions]
+        estimates += self.pictures[pictures, None] + self.captions[None, captions]
+        return self.best_of_captions[None, captions] - estimates, self.best_of_pictures[pictures, None] - estimates
 
 
-def guess_from(
+def estimate_scores(
     near: Float32[np.ndarray, "img txt"],
     chosen: Sequence[Int64[np.ndarray, " _"]],
     scores: Sequence[Float32[np.ndarray, " _"]],
-) -> Guess:
-    """Learn from the pairs that were scored first.
+) -> ScoreEstimate:
+    """Fit slope and offsets to the scored pairs, by least squares with shrunken offsets.
 
     Args:
-        near: Of all pairs.
-        chosen: Captions of each picture that were scored; every picture and every caption has some.
-        scores: The re-ranker's; probabilities are compared by their logits.
+        near: Coarse scores of all pairs.
+        chosen: Scored captions of each picture; every picture and every caption has some.
+        scores: The re-ranker's; probabilities are replaced by their logits.
     """
     rows = np.repeat(np.arange(len(near)), [len(one) for one in chosen])
     columns, given = np.concatenate(chosen), np.concatenate(scores).astype(np.float64)
@@ -95,31 +96,31 @@ def guess_from(
         own = of_pictures, _own(rest - middle - of_pictures[rows], columns, near.shape[1])
         rest = rest - middle - own[0][rows] - own[1][columns]
         own = own[0] + middle, own[1]
-    return Guess(
+    return ScoreEstimate(
         slope,
         own[0].astype(np.float32),
         own[1].astype(np.float32),
         float(np.sqrt(np.mean(rest**2))),
-        _tenth_best(given, rows, near.shape[0]),
-        _tenth_best(given, columns, near.shape[1]),
+        _kth_best(given, rows, near.shape[0]),
+        _kth_best(given, columns, near.shape[1]),
     )
 
 
-def second_look(
+def expand_candidates(
     near: Float32[np.ndarray, "img txt"],
-    guess: Guess,
+    guess: ScoreEstimate,
     chosen: Sequence[Int64[np.ndarray, " _"]],
     of_captions: float | None,
     of_pictures: float | None,
 ) -> list[Int64[np.ndarray, " _"]]:
-    """Return for each picture the captions to score with it besides those that were.
+    """Return for each picture the captions to score next.
 
     Args:
-        near: Of all pairs.
-        guess: Learned from those that were scored.
-        chosen: These.
-        of_captions: Margin below the tenth best of a caption, in the guess's deviations; None: all pairs.
-        of_pictures: Below that of a picture.
+        near: Coarse scores of all pairs.
+        guess: Fitted to the scored pairs.
+        chosen: Captions of each picture that are scored already.
+        of_captions: Margin below the k-th best score of a caption, in `guess.deviation`; None chooses all pairs.
+        of_pictures: Margin below the k-th best score of a picture.
     """
     found: list[Int64[np.ndarray, " _"]] = []
     every = of_captions is None or of_pictures is None
@@ -136,10 +137,10 @@ def second_look(
 
 def _own(rest: Float[np.ndarray, " pair"], who: Int64[np.ndarray, " pair"], count: int) -> Float[np.ndarray, " who"]:
     """Return each one's mean, drawn towards 0 where it rests on few pairs."""
-    return np.bincount(who, rest, count) / (np.bincount(who, minlength=count) + _DOUBT)
+    return np.bincount(who, rest, count) / (np.bincount(who, minlength=count) + _SHRINKAGE)
 
 
-def _tenth_best(
+def _kth_best(
     scores: Float[np.ndarray, " pair"], who: Int64[np.ndarray, " pair"], count: int
 ) -> Float32[np.ndarray, " who"]:
     order = np.lexsort((-scores, who))

@@ -1,4 +1,4 @@
-"""Margins are the least by which no recall of dev moves; what was chosen before is read again, if it is whole."""
+"""Margins are the smallest that change no recall of dev; margins chosen before are read again, if complete."""
 
 from __future__ import annotations
 
@@ -8,7 +8,15 @@ import json
 import numpy as np
 import pytest
 
-from crossgraph.evaluate.margins import CHOICES, FILE, FORMAT_VERSION, TOLERANCE, Margins, least_margin, read_margins
+from crossgraph.cascade.candidate_margins import (
+    CHOICES,
+    FILE,
+    FORMAT_VERSION,
+    TOLERANCE,
+    CandidateMargins,
+    read_margins,
+    smallest_margin,
+)
 
 
 def queries(seed=0, count=400, answers=60):
@@ -22,20 +30,20 @@ def queries(seed=0, count=400, answers=60):
 
 def test_a_perfect_guess_needs_hardly_a_margin():
     scores, tenth, right = queries()
-    margin, difference = least_margin([(scores, tenth - scores - 1e-6, right)], 1.0)
+    margin, difference = smallest_margin([(scores, tenth - scores - 1e-6, right)], 1.0)
     assert (margin, difference) == (0.0, 0.0)
 
 
 def test_a_guess_that_is_turned_round_needs_all_pairs():
     scores, tenth, right = queries()
-    assert least_margin([(scores, 100 + tenth + scores, right)], 1.0) == (None, 0.0)
+    assert smallest_margin([(scores, 100 + tenth + scores, right)], 1.0) == (None, 0.0)
 
 
 @pytest.mark.parametrize("noise", [0.3, 1.0])
 def test_the_least_margin_is_chosen_from_which_on_all_recalls_stay(noise):
     scores, tenth, right = queries()
     missing = tenth - scores - noise * np.random.default_rng(1).standard_normal(scores.shape).astype(np.float32)
-    margin, difference = least_margin([(scores, missing, right)], noise)
+    margin, difference = smallest_margin([(scores, missing, right)], noise)
     assert margin is not None and margin > 0
     assert difference <= TOLERANCE
 
@@ -58,12 +66,12 @@ def test_blocks_are_counted_together_and_queries_without_a_right_answer_not_at_a
     missing = tenth - scores - np.random.default_rng(1).standard_normal(scores.shape).astype(np.float32)
     blocks = [(scores[some], missing[some], right[some]) for some in (slice(0, 100), slice(100, 400))]
     nothing = (scores, -missing, np.zeros_like(right))
-    whole = least_margin([(scores, missing, right)], 1.0)
-    assert least_margin(blocks, 1.0) == least_margin([*blocks, nothing], 1.0) == whole
+    whole = smallest_margin([(scores, missing, right)], 1.0)
+    assert smallest_margin(blocks, 1.0) == smallest_margin([*blocks, nothing], 1.0) == whole
 
 
 def test_margins_are_read_as_they_were_written(tmp_path):
-    margins = Margins(2.0, None, "dev", "weights", 0.02)
+    margins = CandidateMargins(2.0, None, "dev", "weights", 0.02)
     (tmp_path / FILE).write_text(json.dumps({"format_version": FORMAT_VERSION, **dataclasses.asdict(margins)}))
     assert read_margins(tmp_path) == margins
 

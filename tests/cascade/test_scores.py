@@ -11,13 +11,13 @@ from references.tiny_bundle import write_tiny_bundle
 from references.tiny_run import write_tiny_run, write_tiny_splits
 
 from crossgraph.bundle.folder import load_bundle
+from crossgraph.cascade import coarse_scores as choosing
+from crossgraph.cascade import scores as cascading
+from crossgraph.cascade.candidate_margins import TOLERANCE, CandidateMargins
+from crossgraph.cascade.coarse_scores import coarse_scores, short_lists
+from crossgraph.cascade.scores import cascade_scores
 from crossgraph.cli.main import main
 from crossgraph.data import open_data
-from crossgraph.evaluate import cascade as cascading
-from crossgraph.evaluate import nearness as choosing
-from crossgraph.evaluate.cascade import cascade_scores
-from crossgraph.evaluate.margins import TOLERANCE, Margins
-from crossgraph.evaluate.nearness import nearness, short_lists
 from crossgraph.scoring.engine import score_split
 
 
@@ -54,14 +54,14 @@ def test_captions_in_parts_give_the_same_scores_and_the_rest_stays_behind(data, 
         load_bundle(write_tiny_bundle(tmp_path / "bundle", sieve=sieve)),
         open_data(data, log=lambda _: None).split("test"),
     )
-    margins = Margins(0.0, 0.0, "", "", 0.0)
+    margins = CandidateMargins(0.0, 0.0, "", "", 0.0)
     monkeypatch.setattr(cascading, "FIRST_PICTURES", 8)
     monkeypatch.setattr(cascading, "FIRST_CAPTIONS", 20)
     whole, about = cascade_scores(bundle, split, margins, "float32", lambda _: lambda *_: None)
     heard = []
-    monkeypatch.setattr(choosing, "CAPTIONS_AT_A_TIME", 47)
-    monkeypatch.setattr(cascading, "GRAPH_BYTES", kept)
-    monkeypatch.setattr(choosing, "IMAGES_KEPT", 1)
+    monkeypatch.setattr(choosing, "CAPTIONS_PER_CHUNK", 47)
+    monkeypatch.setattr(cascading, "CACHE_BYTES", kept)
+    monkeypatch.setattr(choosing, "IMAGES_IN_MEMORY", 1)
     parts, again = cascade_scores(
         bundle, split, margins, "float32", lambda task: lambda *told: heard.append((task, told))
     )
@@ -73,7 +73,7 @@ def test_captions_in_parts_give_the_same_scores_and_the_rest_stays_behind(data, 
     assert counts["scoring what may be as good"][-1] == about["pairs_by_guess"]
     assert all(row == sorted(row) for row in counts.values())
 
-    near = nearness(bundle, split, lambda _: lambda *_: None).matrix
+    near = coarse_scores(bundle, split, lambda _: lambda *_: None).matrix
     scores = score_split(bundle.reranker.model, bundle.reranker.vocabulary, split)
     scored = np.isclose(whole, scores, atol=1e-5)
     assert scored.sum() == about["pairs_by_nearness"] + about["pairs_by_guess"] < scored.size

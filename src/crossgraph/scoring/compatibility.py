@@ -1,4 +1,4 @@
-"""Whether a split can be scored by a model, told before any work is done."""
+"""Check that a model can score a split, before any work is done."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from crossgraph.text.vocabulary import Vocabulary
 
 
 def check_fits(inputs: Inputs, vocabulary: Vocabulary, split: Split, name: str) -> None:
-    """Refuse a split that a model cannot take.
+    """Check that a split fits a model's inputs.
 
     Args:
         inputs: The sizes the model was built for.
@@ -47,7 +47,7 @@ def check_fits(inputs: Inputs, vocabulary: Vocabulary, split: Split, name: str) 
 
 
 def check_run_fits(run: Run, split: Split) -> None:
-    """Refuse a split that a run cannot take, or whose features another encoder made than it was trained with.
+    """Check that a split fits a run, and that its features come from the run's region encoder.
 
     Two encoders may be equally wide, and scores of one's features by the other's model are noise. Published features
     are of unknown origin and taken; so is another precision. Of encoders that load a model from a folder only the

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from crossgraph.models.base import MODELS
-from crossgraph.scoring.measure import PRECISIONS, Setting, build, draw_codes, operations_of
+from crossgraph.scoring.benchmark import PRECISIONS, Setting, build, draw_codes, operations_of
 
 SMALL = Setting(images=2, captions=2, words=3, regions=4, width=8)
 

@@ -7,8 +7,8 @@ import pytest
 from references.tiny_matcher import tiny_model, tiny_split
 
 from crossgraph.core.errors import InputError
+from crossgraph.data.subset import first_images
 from crossgraph.scoring.engine import score_split
-from crossgraph.scoring.limit import first_images
 
 
 def test_scores_of_the_first_images_are_a_corner_of_all_scores():

@@ -8,10 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from crossgraph.core.errors import InputError
-from crossgraph.scoring.kept import Kept, write_best
-from crossgraph.scoring.portion import Portion
-from crossgraph.scoring.store import ScoreInfo
-from crossgraph.scoring.topk import best_captions, best_images
+from crossgraph.scoring.engine import ScoreBlock
+from crossgraph.scoring.score_file import ScoreInfo, write_best
+from crossgraph.scoring.topk import RunningTopK, best_captions, best_images
 
 INFO = ScoreInfo([{"run": "r", "model": "tiny"}], "test", "p" * 64, "f" * 64, "tiny", "float32", "cpu")
 
@@ -19,7 +18,7 @@ INFO = ScoreInfo([{"run": "r", "model": "tiny"}], "test", "p" * 64, "f" * 64, "t
 def portions(scores, rows, columns):
     for column in range(0, scores.shape[1], columns):
         for row in range(0, scores.shape[0], rows):
-            yield Portion(row, column, scores[row : row + rows, column : column + columns])
+            yield ScoreBlock(row, column, scores[row : row + rows, column : column + columns])
 
 
 @given(
@@ -27,7 +26,7 @@ def portions(scores, rows, columns):
 )
 def test_pieces_give_what_the_whole_gives_ties_too(images, captions, places, rows, columns, seed):
     scores = np.random.default_rng(seed).integers(0, 4, (images, captions)).astype(np.float32)
-    kept = Kept(images, min(places, captions))
+    kept = RunningTopK(images, min(places, captions))
     for part in portions(scores, rows, columns):
         kept.add(part.image, part.caption, part.scores)
     answers, values = best_captions(scores, places)
@@ -53,5 +52,5 @@ def test_nothing_is_no_number_of_places(tmp_path):
 
 def test_a_score_that_is_no_number_is_refused_and_nothing_written(tmp_path):
     with pytest.raises(InputError, match="NaN"):
-        write_best(tmp_path / "best.npz", [Portion(0, 0, np.array([[np.nan]], np.float32))], (1, 1), 1, INFO)
+        write_best(tmp_path / "best.npz", [ScoreBlock(0, 0, np.array([[np.nan]], np.float32))], (1, 1), 1, INFO)
     assert not list(tmp_path.iterdir())

@@ -1,0 +1,1 @@
+"""Score a split by retriever and re-ranker: all pairs coarsely, a few per query exactly."""
