@@ -69,7 +69,7 @@ class FeatureFiles:
             "GROUP BY feature_shard ORDER BY feature_shard DESC LIMIT 1"
         )
         last = manifest.connection.execute(query).fetchone()
-        start = RecordPosition(layout.generation, last[0], last[1] + 1) if last else RecordPosition(layout.generation)
+        start = RecordPosition(layout.generation, *last).following if last else RecordPosition(layout.generation)
         return self.shards(layout).append(pack_features(layout, batches), start)
 
     def positions(self, ids: Sequence[int]) -> dict[int, RecordPosition]:

@@ -259,7 +259,7 @@ class _Run:
         self.outcome.notes += unread_notes(self.unread, self.unread_known)
 
     def _encode(self, todo: Sequence[tuple[int, PictureFile]]) -> None:
-        """ReadFile, encode and commit files in order."""
+        """Read, encode and commit files in order."""
         step, begun, done = Step(), time.monotonic(), 0
         waiting: list[tuple[int, ReadFile]] = []
 

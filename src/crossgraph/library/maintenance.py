@@ -164,7 +164,7 @@ def copy_records(
     for start in range(0, len(ids), _BLOCK):
         block = ids[start : start + _BLOCK]
         written = shards.append(shards.read([positions[number] for number in block]), end)
-        end = RecordPosition(generation, written[-1].shard, written[-1].row + 1)
+        end = written[-1].following
         copies |= zip(block, written, strict=True)
         report("compacting", start + len(block), len(ids))
     return copies

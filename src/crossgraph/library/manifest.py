@@ -91,6 +91,11 @@ class RecordPosition:
     shard: int = 0
     row: int = 0
 
+    @property
+    def following(self) -> RecordPosition:
+        """Return the position behind it."""
+        return RecordPosition(self.generation, self.shard, self.row + 1)
+
 
 @dataclass(frozen=True)
 class KnownFile:

@@ -9,7 +9,7 @@ is completed by the next command that writes.
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -96,8 +96,7 @@ class _Run:
         library.unload_model()
         if self.positions:
             library.shards.drop(keep=self.generation)
-        layout = old_features.layout
-        if layout is not None:
+        if layout := old_features.layout:
             old_features.shards(layout).drop(keep=layout.generation)
         if old_model != library.model_folder:
             shutil.rmtree(old_model, ignore_errors=True)
@@ -110,14 +109,15 @@ class _Run:
         pixels = list(pool.map(lambda number: _pixels(pictures[number], loader), absent))
         for start in range(0, len(absent), 8):
             encoded = self.encoder.encode(torch.from_numpy(np.stack(pixels[start : start + 8])))
-            regions |= zip(absent[start : start + 8], _each(encoded), strict=True)
+            regions |= {
+                number: encoded.select(slice(row, row + 1)) for row, number in enumerate(absent[start : start + 8])
+            }
         return [regions[number] for number in ids]
 
     def _append(self, ids: Sequence[int], regions: Sequence[Regions], codes: EncodedPictures) -> None:
         library, first = self.library, not self.positions
         if first:
-            kind = library.layout.kind
-            self.layout = Layout.of(codes.index, codes.code, kind)
+            self.layout = Layout.of(codes.index, codes.code, library.layout.kind)
             self.values |= {"layout": self.layout.to_json(), "boxes": boxes_of(regions)}
             self.shards = Shards(library.folder / "codes", self.layout.dtype)
             self.shards.drop_generation(self.generation)
@@ -136,23 +136,13 @@ class _Run:
 
 def _after(positions: dict[int, RecordPosition], generation: int) -> RecordPosition:
     """Return the position behind the last of some records."""
-    if not positions:
-        return RecordPosition(generation)
-    last = positions[next(reversed(positions))]
-    return RecordPosition(generation, last.shard, last.row + 1)
+    return positions[next(reversed(positions))].following if positions else RecordPosition(generation)
 
 
 def _encode(bundle: Bundle, regions: Sequence[Regions]) -> EncodedPictures:
     boxes = [each.boxes for each in regions if each.boxes is not None]
     features, mask = torch.cat([each.features for each in regions]), torch.cat([each.mask for each in regions])
     return bundle.encode_pictures(Regions(features, mask, torch.cat(boxes) if boxes else None))
-
-
-def _each(regions: Regions) -> Iterator[Regions]:
-    """Yield the regions of each picture."""
-    for row in range(len(regions)):
-        boxes = None if regions.boxes is None else regions.boxes[row : row + 1]
-        yield Regions(regions.features[row : row + 1], regions.mask[row : row + 1], boxes)
 
 
 def _pixels(picture: Picture, loader: PictureLoader) -> np.ndarray:

@@ -90,7 +90,8 @@ def scan_root(
     lost = [path for path in known if path not in found]
     ignored = [path for path in lost if is_ignored_below(root, Path(path), enter)]
     excluded = [path for path in lost if _is_excluded(path, root, exclude)]
-    missing = find_missing(scan, known, _remembered(manifest, root), {*ignored, *excluded})
+    identities = {path: each for path, each in _known_identities(manifest).items() if _is_inside(path, [str(root)])}
+    missing = find_missing(scan, known, identities, {*ignored, *excluded})
     to_read = [file for file in scan.files if file.path not in known or not is_unchanged(file, known[file.path])]
     reading = {file.path for file in to_read}
     same = [file for file in scan.files if file.path not in reading]
@@ -131,16 +132,16 @@ def _ignored_notes(scan: FolderScan, leaving: Sequence[str]) -> list[str]:
 
 def remember_identities(manifest: Manifest, changes: Iterable[RootChanges]) -> None:
     """Write device and inode of each folder of pictures to the manifest, to notice later that another disk is there."""
-    before = _all_identities(manifest)
+    before = _known_identities(manifest)
     roots = set(map(str, manifest.roots().values()))
     after = dict(before)
     for change in changes:
         if not change.is_seen:
             continue
-        kept = {folder: value for folder, value in after.items() if _lies_in(folder, change.missing.unseen)}
-        after = {folder: value for folder, value in after.items() if not _lies_in(folder, [str(change.root)])}
+        kept = {folder: value for folder, value in after.items() if _is_inside(folder, change.missing.unseen)}
+        after = {folder: value for folder, value in after.items() if not _is_inside(folder, [str(change.root)])}
         after |= change.identities | kept
-    after = {folder: value for folder, value in after.items() if _lies_in(folder, roots)}
+    after = {folder: value for folder, value in after.items() if _is_inside(folder, roots)}
     if after != before:
         manifest.remember({_IDENTITIES: json.dumps(after)})
 
@@ -151,15 +152,11 @@ def _identities(scan: FolderScan, missing: Missing) -> dict[str, Identity]:
     return {folder: identity for folder, identity in scan.folders.items() if folder in filled}
 
 
-def _remembered(manifest: Manifest, root: Path) -> dict[str, Identity]:
-    return {folder: value for folder, value in _all_identities(manifest).items() if _lies_in(folder, [str(root)])}
-
-
-def _all_identities(manifest: Manifest) -> dict[str, Identity]:
+def _known_identities(manifest: Manifest) -> dict[str, Identity]:
     return {folder: (value[0], value[1]) for folder, value in json.loads(manifest.meta(_IDENTITIES, "{}")).items()}
 
 
-def _lies_in(path: str, folders: Iterable[str]) -> bool:
+def _is_inside(path: str, folders: Iterable[str]) -> bool:
     """Return whether a path is one of some folders or lies below one."""
     return any(path == folder or path.startswith(f"{folder.rstrip(os.sep)}{os.sep}") for folder in folders)
 

@@ -224,7 +224,7 @@ def _next_position(library: Library) -> RecordPosition:
     generation = library.generation
     query = "SELECT shard, max(row) FROM pictures WHERE generation = ? GROUP BY shard ORDER BY shard DESC LIMIT 1"
     last = library.manifest.connection.execute(query, (generation,)).fetchone()
-    return RecordPosition(generation, last[0], last[1] + 1) if last else RecordPosition(generation)
+    return RecordPosition(generation, *last).following if last else RecordPosition(generation)
 
 
 def _insert(
