@@ -55,7 +55,7 @@ def published(pairs: PairComputation, images: ImageCode, texts: TextCode) -> dic
     for j, words in enumerate(texts.mask.sum(dim=1).tolist()):
         one = texts.select(slice(j, j + 1))
         one = TextCode(one.local[:, :words], one.mask[:, :words], one.index, one.parts)
-        for name, scores in pairs.plainly(images, one).items():
+        for name, scores in pairs.score_all(images, one).items():
             columns.setdefault(name, []).append(scores)
     return {name: torch.cat(parts, dim=1) for name, parts in columns.items()}
 
