@@ -64,7 +64,8 @@ def test_two_halves_give_the_loss_and_gradients_of_the_whole(
     assert whole.keys() == halves.keys()
     steepest = max(float(tensor.abs().max()) for name, tensor in whole.items() if ".grad." in name)
     for name, expected in whole.items():
-        largest = max(0.1, steepest / 10, float(expected.abs().max()))
+        # Sums in another order round by some 1e-6 of the steepest gradient, by how much depends on the processor.
+        largest = max(0.1, steepest / 5, float(expected.abs().max()))
         if float(expected.abs().max()) < 1e-5 * steepest:
             largest = steepest  # zero by construction (a bias before BatchNorm): what is there is rounding
         torch.testing.assert_close(
