@@ -62,14 +62,15 @@ def test_two_halves_give_the_loss_and_gradients_of_the_whole(
 ) -> None:
     whole, halves = ({k: v for k, v in side.items() if k.startswith(f"{model}.")} for side in measured)
     assert whole.keys() == halves.keys()
+    # VSRN's caption decoder adds up the most steps: sums in another order round by 1.0e-5, more or less by processor.
+    limit = 2e-5 if model.startswith("vsrn") else 1e-5
     steepest = max(float(tensor.abs().max()) for name, tensor in whole.items() if ".grad." in name)
     for name, expected in whole.items():
-        # Sums in another order round by some 1e-6 of the steepest gradient, by how much depends on the processor.
-        largest = max(0.1, steepest / 5, float(expected.abs().max()))
+        largest = max(0.1, steepest / 10, float(expected.abs().max()))
         if float(expected.abs().max()) < 1e-5 * steepest:
             largest = steepest  # zero by construction (a bias before BatchNorm): what is there is rounding
         torch.testing.assert_close(
-            halves[name], expected, rtol=0, atol=1e-5 * largest, msg=lambda m, n=name: f"{n}: {m}"
+            halves[name], expected, rtol=0, atol=limit * largest, msg=lambda m, n=name: f"{n}: {m}"
         )
     gradients = [float(tensor.abs().max()) for name, tensor in whole.items() if ".grad." in name]
     assert sum(largest > 1e-2 for largest in gradients) > 0.5 * len(gradients)
