@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -87,15 +89,41 @@ def test_no_code_is_loaded_because_a_run_names_it(trained, example):
         ("no_such_module", "--plugin no_such_module: no such module"),
         ("broken.py", "cannot be imported at line 2 (ZeroDivisionError: division by zero)"),
         ("wrong.py", "cannot be imported at line 1 (SyntaxError: "),
+        ("leaves.py", "cannot be imported at line 2 (SystemExit: 0)"),
+        ("./notes.md", "--plugin ./notes.md: not a Python file"),
+        ("", "--plugin names nothing"),
     ],
 )
 def test_a_plugin_that_cannot_be_loaded_is_one_line(tmp_path, plugin, problem):
     (tmp_path / "broken.py").write_text("one = 1\none / 0\n")
     (tmp_path / "wrong.py").write_text("def (\n")
+    (tmp_path / "leaves.py").write_text("import sys\nsys.exit(0)\n")
+    (tmp_path / "notes.md").write_text("no code\n")
     code, said = run("--plugin", plugin, "models", folder=tmp_path)
     assert code == 2
     assert problem in said
     assert len(said.splitlines()) == 1
+
+
+def test_two_files_of_one_name_are_two_plugins(tmp_path, example):
+    """The second one would otherwise be passed over without a word."""
+    words: list[object] = []
+    for folder, name in (("a", "mean-cosine"), ("b", "other-cosine")):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "mine.py").write_text(example.read_text().replace("mean-cosine", name))
+        words += ["--plugin", f"{folder}/mine.py"]
+    said = run(*words, "models", folder=tmp_path)[1]
+    assert "mean-cosine" in said
+    assert "other-cosine" in said
+
+
+@pytest.mark.parametrize("spoilt", [["my_model.py"], {"name": 3, "digest": "a"}, {"name": "my_model.py"}])
+def test_a_spoilt_entry_of_a_run_is_one_line(trained, tmp_path, spoilt):
+    shutil.copytree(trained / "run", tmp_path / "run")
+    values = json.loads((tmp_path / "run" / "run.json").read_text())
+    (tmp_path / "run" / "run.json").write_text(json.dumps(values | {"plugin": spoilt}))
+    code, said = run("evaluate", "run", "--data", trained / "photos", folder=tmp_path)
+    assert (code, "its entry 'plugin' is no name and digest" in said) == (2, True)
 
 
 def test_a_data_layout_from_outside_is_read(tmp_path):

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from references.tiny_library import index, names, new_library, write_picture, write_pictures
+from references.tiny_library import check, index, names, new_library, quiet, write_picture, write_pictures
 from references.tiny_regions import TinyRegions
 from references.tiny_run import write_tiny_run
 
@@ -29,28 +29,6 @@ def photos(tmp_path) -> Path:
 def library(tmp_path) -> Iterator[Library]:
     with new_library(tmp_path / "library") as made:
         yield made
-
-
-def quiet(*said: object) -> None:
-    pass
-
-
-def check(library: Library) -> None:
-    """Manifest, codes, thumbnails and store agree; the store knows every path."""
-    assert not maintenance.verify(library, quiet).missing
-    ids = library.manifest.ids()
-    assert list(library.store.ids()) == ids
-    assert library.codes(ids).local.shape[0] == len(ids)
-    pictures = library.manifest.get(ids)
-    thumbnails = {path.stem for path in (library.folder / "thumbnails").glob("*/*")}
-    assert thumbnails == {picture.sha256 for picture in pictures.values()}
-    for (point,) in (points for number in ids for points in library.points([number])):
-        assert library.store.search(point.vector, 1000), "there are neighbours"
-    from crossgraph.store import parse_filter
-
-    for picture in pictures.values():
-        for path in picture.paths:
-            assert library.store.count(parse_filter(f'path = "{path}"')) == 1, "found by where it lies now"
 
 
 def test_new_pictures_are_added_and_seen_again_as_they_were(library, photos):

@@ -9,8 +9,9 @@ from PIL import Image
 from references.tiny_regions import TinyRegions
 from references.tiny_run import write_tiny_run
 
-from crossgraph.library import Library
+from crossgraph.library import Library, maintenance
 from crossgraph.library.indexer import Outcome, Settings, index_pictures
+from crossgraph.store import parse_filter
 
 
 def write_picture(path: Path, seed: int, size: tuple[int, int] = (48, 32), **options: object) -> Path:
@@ -46,3 +47,23 @@ def names(library: Library) -> dict[str, int]:
     """Return the id at every path, by file name."""
     found = library.manifest.get(library.manifest.ids())
     return {path.name: picture.id for picture in found.values() for path in picture.paths}
+
+
+def quiet(*said: object) -> None:
+    pass
+
+
+def check(library: Library) -> None:
+    """Manifest, codes, thumbnails and store agree; the store knows every path."""
+    assert not maintenance.verify(library, quiet).missing
+    ids = library.manifest.ids()
+    assert list(library.store.ids()) == ids
+    assert library.codes(ids).local.shape[0] == len(ids)
+    pictures = library.manifest.get(ids)
+    thumbnails = {path.stem for path in (library.folder / "thumbnails").glob("*/*")}
+    assert thumbnails == {picture.sha256 for picture in pictures.values()}
+    for (point,) in (points for number in ids for points in library.points([number])):
+        assert library.store.search(point.vector, 1000), "there are neighbours"
+    for picture in pictures.values():
+        for path in picture.paths:
+            assert library.store.count(parse_filter(f'path = "{path}"')) == 1, "found by where it lies now"

@@ -19,6 +19,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
+from typing import cast
 
 from crossgraph.core.errors import InputError
 
@@ -53,8 +54,11 @@ def name_plugins(sources: Sequence[str]) -> None:
     resolved: list[str] = []
     for source in sources:
         is_file = source.endswith(".py") or os.sep in source
-        if is_file and not Path(source).is_file():
-            raise InputError(f"--plugin {source}: no such file", "give a Python file, or the name of a module")
+        if not source:
+            raise InputError("--plugin names nothing", "give a Python file, or the name of a module")
+        if is_file and not (source.endswith(".py") and Path(source).is_file()):
+            problem = "not a Python file" if Path(source).exists() else "no such file"
+            raise InputError(f"--plugin {source}: {problem}", "give a .py file, or the name of a module")
         if not is_file and importlib.util.find_spec(source.partition(".")[0]) is None:
             raise InputError(f"--plugin {source}: no such module", "install it, or give the path of its .py file")
         resolved.append(str(Path(source).resolve()) if is_file else source)
@@ -68,14 +72,16 @@ def load_plugins() -> None:
         InputError: One cannot be imported.
     """
     installed = [point.module for point in importlib.metadata.entry_points(group=GROUP)]
-    for source in [*installed, *json.loads(os.environ.get(_NAMED, "[]"))]:
-        module = f"crossgraph_plugin_{Path(source).stem}" if source.endswith(".py") else source
+    for source in [*installed, *_named()]:
+        # The path is part of the name: two files of one name are two plugins.
+        own = f"crossgraph_plugin_{Path(source).stem}_{hashlib.sha256(source.encode()).hexdigest()[:8]}"
+        module = own if source.endswith(".py") else source
         if module in _loaded:
             continue
         _loaded[module] = Plugin("", "")  # a plugin that looks into a registry must not be imported by that again
         try:
             _loaded[module] = _import(source, module)
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             del _loaded[module]
             raise _explain(source, error) from error
 
@@ -88,7 +94,7 @@ def plugin_of(entry: type) -> dict[str, str]:
     return {}
 
 
-def check_plugin(recorded: Mapping[str, str], owner: str) -> None:
+def check_plugin(recorded: object, owner: str) -> None:
     """Check that the plugin that made something is loaded.
 
     Args:
@@ -100,14 +106,28 @@ def check_plugin(recorded: Mapping[str, str], owner: str) -> None:
     """
     if not recorded:
         return
+    values = cast("Mapping[str, object]", recorded if isinstance(recorded, Mapping) else {})
+    name, digest = values.get("name"), values.get("digest")
+    if not isinstance(name, str) or not isinstance(digest, str):
+        raise InputError(f"{owner}: its entry 'plugin' is no name and digest", "make the run again")
     load_plugins()
-    name, digest = recorded.get("name", "?"), recorded.get("digest", "")
     if any(plugin.digest == digest for plugin in _loaded.values()):
         return
     if any(plugin.name == name for plugin in _loaded.values()):
         problem = f"was made with another version of the plugin {name} (sha256 {digest[:12]}…)"
         raise InputError(f"{owner}: {problem}", f"pass that version ({_OPTION}), or train again")
     raise InputError(f"{owner}: its model is of the plugin {name}, which is not loaded", f"pass it: {_OPTION}")
+
+
+def _named() -> list[str]:
+    """Return the sources that this process or the one that started it named."""
+    try:
+        sources: object = json.loads(os.environ.get(_NAMED, "[]"))
+    except ValueError:
+        sources = None
+    if not isinstance(sources, list):
+        raise InputError(f"${_NAMED} is no list of plugins", "unset it, and name plugins by --plugin")
+    return [str(source) for source in cast("list[object]", sources)]
 
 
 def _import(source: str, name: str) -> Plugin:
@@ -140,7 +160,7 @@ def _digest(files: Sequence[Path]) -> str:
     return digest.hexdigest()
 
 
-def _explain(source: str, error: Exception) -> InputError:
+def _explain(source: str, error: BaseException) -> InputError:
     if isinstance(error, InputError):
         return error
     own = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == source]
